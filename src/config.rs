@@ -1,0 +1,206 @@
+//! Every setting of `senryu server` and `senryu router`: flag, variable, default, meaning. Read
+//! once, whole, before any port is bound. Flags beat `SENRYU_*` variables, which beat
+//! `/etc/senryu/senryu.toml`.
+
+use crate::limits;
+use clap::Args;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Settings of the server. `--help` prints this table.
+#[derive(Debug, Clone, Args)]
+pub struct ServerSettings {
+    /// State: database, repositories, logs, build volumes
+    #[arg(long, env = "SENRYU_DATA_DIR", default_value = "/var/lib/senryu", value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// Sockets between server and router, and the dynos' config vars: on a tmpfs
+    #[arg(long, env = "SENRYU_RUN_DIR", default_value = "/run/senryu", value_name = "DIR")]
+    pub run_dir: PathBuf,
+    /// Public address of the router
+    #[arg(long, env = "SENRYU_LISTEN", default_value = "127.0.0.1:5757", value_name = "ADDR:PORT")]
+    pub listen: SocketAddr,
+    /// Allow a listener without TLS that is not loopback: passwords and tokens cross the network
+    /// in the clear
+    #[arg(long, env = "SENRYU_INSECURE_HTTP", default_value_t = false)]
+    pub insecure_http: bool,
+    /// The platform's domain: apps are at APP.DOMAIN, the API at api.DOMAIN. Without it apps are
+    /// at APP.localhost
+    #[arg(long, env = "SENRYU_DOMAIN", value_name = "DOMAIN")]
+    pub domain: Option<String>,
+    /// The master key that wraps the key of all config vars. Made on the first start. Without it
+    /// the config vars in the database cannot be read again: keep a copy elsewhere
+    #[arg(long, env = "SENRYU_MASTER_KEY_FILE", default_value = "/etc/senryu/master.key", value_name = "FILE")]
+    pub master_key_file: PathBuf,
+    /// User that the router runs as; it needs no rights
+    #[arg(long, env = "SENRYU_ROUTER_USER", default_value = "senryu-router", value_name = "USER")]
+    pub router_user: String,
+    /// Image that dynos run in
+    #[arg(long, env = "SENRYU_RUN_IMAGE", default_value = "senryu/stack:run", value_name = "IMAGE")]
+    pub run_image: String,
+    /// Image that builds run in
+    #[arg(long, env = "SENRYU_BUILD_IMAGE", default_value = "senryu/stack:build", value_name = "IMAGE")]
+    pub build_image: String,
+    /// CA bundle given to build containers, for networks behind an inspecting proxy
+    #[arg(long, env = "SENRYU_BUILD_CA_FILE", default_value = "/etc/ssl/certs/ca-certificates.crt", value_name = "FILE")]
+    pub build_ca_file: PathBuf,
+    /// Seconds a web dyno has to listen on $PORT
+    #[arg(long, env = "SENRYU_BOOT_TIMEOUT", default_value_t = limits::BOOT_TIMEOUT.as_secs(), value_name = "SECONDS")]
+    pub boot_timeout: u64,
+    /// Seconds from SIGTERM to SIGKILL
+    #[arg(long, env = "SENRYU_STOP_GRACE", default_value_t = limits::STOP_GRACE.as_secs(), value_name = "SECONDS")]
+    pub stop_grace: u64,
+    /// Seconds that begun requests get before a replaced dyno is sent SIGTERM
+    #[arg(long, env = "SENRYU_DRAIN_TIMEOUT", default_value_t = limits::DRAIN_TIMEOUT.as_secs(), value_name = "SECONDS")]
+    pub drain_timeout: u64,
+    /// Seconds a build may take
+    #[arg(long, env = "SENRYU_BUILD_TIMEOUT", default_value_t = limits::BUILD_TIMEOUT.as_secs(), value_name = "SECONDS")]
+    pub build_timeout: u64,
+    /// Builds that run side by side
+    #[arg(long, env = "SENRYU_PARALLEL_BUILDS", default_value_t = limits::PARALLEL_BUILDS, value_name = "N")]
+    pub parallel_builds: usize,
+    /// Seconds that SIGTERM waits for running builds
+    #[arg(long, env = "SENRYU_SHUTDOWN_TIMEOUT", default_value_t = 600, value_name = "SECONDS")]
+    pub shutdown_timeout: u64,
+    /// Newest releases of an app whose slugs are kept
+    #[arg(long, env = "SENRYU_KEEP_RELEASES", default_value_t = limits::KEEP_RELEASES, value_name = "N")]
+    pub keep_releases: u32,
+    /// Days that a release's slug is kept in any case
+    #[arg(long, env = "SENRYU_KEEP_RELEASE_DAYS", default_value_t = limits::KEEP_RELEASE_DAYS, value_name = "DAYS")]
+    pub keep_release_days: u32,
+    /// Megabytes of log kept for each app
+    #[arg(long, env = "SENRYU_LOG_MEGABYTES", default_value_t = 64, value_name = "MB")]
+    pub log_megabytes: u64,
+}
+
+/// Settings of the router process. It never sees the database, the engine or a key.
+#[derive(Debug, Clone, Args)]
+pub struct RouterSettings {
+    /// Directory of the router's own socket and its last snapshot
+    #[arg(long, env = "SENRYU_ROUTER_DIR", default_value = "/run/senryu/router", value_name = "DIR")]
+    pub router_dir: PathBuf,
+    /// The server's socket, to which the control host's requests go
+    #[arg(long, env = "SENRYU_SERVER_SOCKET", default_value = "/run/senryu/server.sock", value_name = "SOCKET")]
+    pub server_socket: PathBuf,
+    /// Threads that route requests; 0 is one for each core
+    #[arg(long, env = "SENRYU_ROUTER_THREADS", default_value_t = 0, value_name = "N")]
+    pub router_threads: usize,
+}
+
+impl ServerSettings {
+    /// Checks what single values can't: the error names the setting.
+    pub fn check(&self) -> Result<(), String> {
+        if !self.listen.ip().is_loopback() && !self.insecure_http {
+            return Err(format!(
+                "--listen {} is not loopback and there is no certificate: listen on 127.0.0.1 \
+                 behind a TLS proxy, or add --insecure-http to accept the risk",
+                self.listen
+            ));
+        }
+        for (flag, path) in [("--data-dir", &self.data_dir), ("--run-dir", &self.run_dir)] {
+            if !path.is_absolute() {
+                return Err(format!("{flag} {} is not an absolute path", path.display()));
+            }
+        }
+        if let Some(domain) = &self.domain {
+            let label = |label: &str| {
+                !label.is_empty()
+                    && label.len() <= 63
+                    && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            };
+            if !domain.split('.').all(label) {
+                return Err(format!("--domain {domain} is not a host name"));
+            }
+        }
+        for (flag, value) in [
+            ("--boot-timeout", self.boot_timeout),
+            ("--build-timeout", self.build_timeout),
+            ("--parallel-builds", self.parallel_builds as u64),
+            ("--keep-releases", u64::from(self.keep_releases)),
+            ("--log-megabytes", self.log_megabytes),
+        ] {
+            if value == 0 {
+                return Err(format!("{flag} must be at least 1"));
+            }
+        }
+        Ok(())
+    }
+
+    pub fn server_socket(&self) -> PathBuf {
+        self.run_dir.join("server.sock")
+    }
+
+    pub fn router_dir(&self) -> PathBuf {
+        self.run_dir.join("router")
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.data_dir.join("state.db")
+    }
+
+    pub fn repositories(&self) -> PathBuf {
+        self.data_dir.join("repos")
+    }
+
+    pub fn logs(&self) -> PathBuf {
+        self.data_dir.join("logs")
+    }
+
+    /// Host name of an app, without a port.
+    pub fn app_host(&self, app: &str) -> String {
+        format!("{app}.{}", self.domain.as_deref().unwrap_or("localhost"))
+    }
+
+    /// `http://sample.localhost:5757/`, with the trailing slash that Heroku's API has.
+    pub fn web_url(&self, app: &str) -> String {
+        format!("http://{}{}/", self.app_host(app), self.port_suffix())
+    }
+
+    /// Where the API and git are reached: `http://localhost:5757`.
+    pub fn control_url(&self) -> String {
+        let host = match &self.domain {
+            Some(domain) => format!("api.{domain}"),
+            None => "localhost".to_string(),
+        };
+        format!("http://{host}{}", self.port_suffix())
+    }
+
+    fn port_suffix(&self) -> String {
+        match self.listen.port() {
+            80 => String::new(),
+            port => format!(":{port}"),
+        }
+    }
+}
+
+/// The settings file as flags for those settings that no variable sets: `data_dir = "/x"` becomes
+/// `--data-dir /x`. `known` are the flags there are; an unknown key is an error that names it.
+pub fn file_flags(
+    path: &Path,
+    known: &[String],
+    is_set: impl Fn(&str) -> bool,
+) -> Result<Vec<String>, String> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(format!("{}: {error}", path.display())),
+    };
+    let table: toml::Table =
+        text.parse().map_err(|error| format!("{}: {error}", path.display()))?;
+    let mut flags = Vec::new();
+    for (key, value) in table {
+        let flag = key.replace('_', "-");
+        if !known.contains(&flag) {
+            return Err(format!("{}: there is no setting {key}", path.display()));
+        }
+        if is_set(&format!("SENRYU_{}", flag.replace('-', "_").to_uppercase())) {
+            continue;
+        }
+        match value {
+            toml::Value::Boolean(true) => flags.push(format!("--{flag}")),
+            toml::Value::Boolean(false) => {}
+            toml::Value::String(text) => flags.push(format!("--{flag}={text}")),
+            other => flags.push(format!("--{flag}={other}")),
+        }
+    }
+    Ok(flags)
+}

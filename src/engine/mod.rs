@@ -1,0 +1,162 @@
+//! Containers, behind one narrow trait. Everything that it makes carries our labels, and nothing
+//! without the label of this installation is ever listed or touched.
+
+pub mod docker;
+#[cfg(test)]
+pub mod fake;
+
+use crate::clock::Timestamp;
+use crate::error::Result;
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+pub const LABEL_INSTALLATION: &str = "senryu.installation";
+pub const LABEL_APP: &str = "senryu.app";
+/// One of `dyno`, `build`, `slug`, `stack`.
+pub const LABEL_KIND: &str = "senryu.kind";
+pub const LABEL_DYNO: &str = "senryu.dyno";
+pub const LABEL_RELEASE: &str = "senryu.release";
+
+pub type Labels = BTreeMap<String, String>;
+
+/// The one description of a container, for dynos, builds, release phase and one-offs alike.
+/// The engine adds what all of them share: no capabilities, no new privileges, an init as PID 1,
+/// no restart policy, and the installation's label.
+#[derive(Debug, Clone, Default)]
+pub struct ContainerSpec {
+    pub name: String,
+    /// Image id or reference.
+    pub image: String,
+    pub command: Vec<String>,
+    /// `uid:gid`, never root.
+    pub user: String,
+    pub working_dir: String,
+    /// Nothing secret: Docker keeps it in plain text. Config vars go through a file on a tmpfs.
+    pub env: Vec<(String, String)>,
+    pub labels: Labels,
+    pub mounts: Vec<Mount>,
+    pub memory_bytes: i64,
+    pub cpu_shares: i64,
+    pub pids: i64,
+    pub open_files: i64,
+    pub read_only_root: bool,
+    /// Whether Docker keeps the output in a log file (dynos) or only streams it (builds).
+    pub keep_log: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct Mount {
+    pub source: PathBuf,
+    pub target: String,
+    pub read_only: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContainerStatus {
+    Created,
+    Running,
+    Exited,
+}
+
+/// What the engine says of one container, now.
+#[derive(Debug, Clone)]
+pub struct Container {
+    pub id: String,
+    pub name: String,
+    pub labels: Labels,
+    pub status: ContainerStatus,
+    pub image: String,
+    pub created_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+    pub exit_code: Option<i64>,
+    /// The kernel killed it for its memory limit.
+    pub out_of_memory: bool,
+    /// Process id of PID 1 on the host, while it runs.
+    pub pid: Option<u32>,
+    pub address: Option<IpAddr>,
+    /// Docker's json-file log, when it keeps one.
+    pub log_path: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Image {
+    pub id: String,
+    pub labels: Labels,
+    /// Bytes, all layers.
+    pub size: i64,
+    pub created_at: Timestamp,
+}
+
+/// A change in one of our containers, for waking those who wait.
+#[derive(Debug, Clone)]
+pub struct Event {
+    pub container: String,
+    pub action: EventAction,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventAction {
+    Started,
+    Died,
+    OutOfMemory,
+    Other,
+}
+
+/// One piece of a container's output, in the order it came.
+#[derive(Debug, Clone)]
+pub struct Output {
+    pub stderr: bool,
+    pub bytes: Bytes,
+}
+
+/// How a container that ran to completion ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    Exited { code: i64, out_of_memory: bool },
+    /// It took longer than the limit and was killed.
+    TimedOut,
+}
+
+#[async_trait]
+pub trait Engine: Send + Sync {
+    /// Makes a container and returns its id. It does not run yet.
+    async fn create(&self, spec: &ContainerSpec) -> Result<String>;
+    /// Starts it; one that runs already is fine.
+    async fn start(&self, container: &str) -> Result<()>;
+    /// Sends a signal such as `SIGTERM` to the init, which passes it to the process group. One
+    /// that is gone or has exited is fine.
+    async fn signal(&self, container: &str, signal: &str) -> Result<()>;
+    /// Removes it, killing it first if it runs. One that is gone is fine.
+    async fn remove(&self, container: &str) -> Result<()>;
+    /// All of this installation's containers. Cheap: address, pid and log path are missing.
+    async fn list(&self) -> Result<Vec<Container>>;
+    /// Everything about one container; `None` if there is none.
+    async fn inspect(&self, container: &str) -> Result<Option<Container>>;
+    /// Runs a container to its end and removes it, even when the caller stops waiting. Output
+    /// goes to `output` as it comes; a slow reader slows the container down, a gone one doesn't.
+    async fn run(
+        &self,
+        spec: &ContainerSpec,
+        output: mpsc::Sender<Output>,
+        limit: Duration,
+    ) -> Result<Ended>;
+    /// Starts and deaths of this installation's containers, from now on. Ends when the engine
+    /// goes away.
+    async fn events(&self) -> Result<BoxStream<'static, Event>>;
+
+    /// Loads an image archive (`docker load`).
+    async fn load(&self, archive: BoxStream<'static, Bytes>) -> Result<()>;
+    /// This installation's images that carry `senryu.kind=KIND`.
+    async fn images(&self, kind: &str) -> Result<Vec<Image>>;
+    /// The diff ids (`sha256:…`) of an image's layers, base first, and its id.
+    async fn image_layers(&self, image: &str) -> Result<Option<(String, Vec<String>)>>;
+    /// Removes an image; one that is gone is fine, one in use is an error.
+    async fn remove_image(&self, image: &str) -> Result<()>;
+}

@@ -1,0 +1,36 @@
+//! Senryu is a Heroku you own: `git push` builds an app with buildpacks and runs it as dynos
+//! behind a built-in router.
+//!
+//! The modules read in the order that data flows: [`git`] receives a push, [`deploy`] turns the
+//! source into a build, [`build`] runs the buildpacks and makes the slug, [`release`] joins slug
+//! and config vars into a numbered release, [`dynos`] makes the formation true in the [`engine`],
+//! [`routing`] tells the [`router`] process where requests go. [`api`] is Heroku's Platform API
+//! over all of it, [`cli`] its client. `src/ARCHITECTURE.md` is the map.
+
+pub mod clock;
+pub mod config;
+pub mod error;
+pub mod limits;
+pub mod link;
+pub mod model;
+pub mod secrets;
+pub mod tasks;
+pub mod wake;
+
+pub mod engine;
+pub mod logs;
+pub mod store;
+
+pub mod apps;
+pub mod build;
+pub mod deploy;
+pub mod dynos;
+pub mod git;
+pub mod release;
+pub mod routing;
+
+pub mod router;
+
+pub mod api;
+pub mod cli;
+pub mod server;

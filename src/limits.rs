@@ -1,0 +1,91 @@
+//! Every time-out, size and bound, each with its unit and its reason. What an operator may
+//! change is a setting in `config.rs`, whose default stands here.
+
+use std::time::Duration;
+
+// --- names and requests ---------------------------------------------------------------------
+
+/// Bytes of an API request body; Heroku's own documents stay far below. Over it: 413.
+pub const API_BODY_BYTES: usize = 1024 * 1024;
+/// Bytes of all config vars of an app, keys and values (Heroku's limit). Over it: 422.
+pub const CONFIG_VARS_BYTES: usize = 64 * 1024;
+/// Bytes of one config var's key: longer ones cannot be file names in the env dir.
+pub const CONFIG_KEY_BYTES: usize = 200;
+/// Dynos of one process type (Heroku's default limit per app).
+pub const DYNOS_PER_TYPE: u32 = 100;
+/// Process types in one Procfile.
+pub const PROCESS_TYPES: usize = 100;
+/// Bytes of a Procfile; real ones have a few hundred.
+pub const PROCFILE_BYTES: usize = 64 * 1024;
+/// Items of a page when the Range header names no `max`, and the largest `max` (Heroku's).
+pub const PAGE_DEFAULT: usize = 200;
+pub const PAGE_MAX: usize = 1000;
+
+// --- store ----------------------------------------------------------------------------------
+
+/// Writes that may wait for the writer thread before callers are held back.
+pub const STORE_QUEUE: usize = 1024;
+/// Writes joined into one commit: the fsync is shared, and a slow one delays few.
+pub const STORE_GROUP: usize = 64;
+/// Read connections: readers never wait for the writer in WAL mode, and each is a file handle.
+pub const STORE_READERS: usize = 4;
+
+// --- dynos ----------------------------------------------------------------------------------
+
+/// A web dyno has this long to listen on `$PORT` (Heroku's R10).
+pub const BOOT_TIMEOUT: Duration = Duration::from_secs(60);
+/// From SIGTERM to SIGKILL (Heroku's R12).
+pub const STOP_GRACE: Duration = Duration::from_secs(30);
+/// Requests that have begun on a dyno that is replaced may take this long before its SIGTERM.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// Waits before the n-th restart of a dyno that crashed; the last one repeats.
+pub const CRASH_BACKOFF_SECONDS: [u64; 7] = [0, 10, 20, 40, 80, 160, 300];
+/// A dyno that ran this long and then crashed starts the ladder anew.
+pub const CRASH_FORGIVEN_AFTER: Duration = Duration::from_secs(600);
+/// The reconciler looks at the engine this often even when nobody woke it.
+pub const RECONCILE_PERIOD: Duration = Duration::from_secs(10);
+/// Between two looks at a starting dyno's listen table: the share of readiness that we add.
+pub const LISTEN_PROBE_PERIOD: Duration = Duration::from_millis(10);
+/// Dynos that start at one time; more only makes each of them slower on the engine.
+pub const PARALLEL_STARTS: usize = 8;
+/// The longest release phase (Heroku's limit).
+pub const RELEASE_PHASE_TIMEOUT: Duration = Duration::from_secs(3600);
+
+// --- builds ---------------------------------------------------------------------------------
+
+/// The longest build (Heroku's limit).
+pub const BUILD_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+/// Memory of a build container, bytes: Heroku's build dynos have about 2.5 GB.
+pub const BUILD_MEMORY_BYTES: i64 = 2560 * 1024 * 1024;
+/// Processes and threads in a build container; parallel compilers need some hundreds.
+pub const BUILD_PIDS: i64 = 4096;
+/// Builds that run side by side; more share two cores to nobody's gain.
+pub const PARALLEL_BUILDS: usize = 2;
+/// Bytes of the volume that holds an app's source, build and cache.
+pub const BUILD_VOLUME_BYTES: u64 = 8 * 1024 * 1024 * 1024;
+/// Bytes of a slug before compression; Heroku allows 500 MB compressed.
+pub const SLUG_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+/// Bytes of a build's output that are kept.
+pub const BUILD_OUTPUT_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes of output in flight between a build and whoever reads it.
+pub const OUTPUT_QUEUE: usize = 256;
+
+// --- git ------------------------------------------------------------------------------------
+
+/// Bytes of the ref commands that come before a pack: thousands of refs, no pack.
+pub const PUSH_COMMANDS_BYTES: usize = 1024 * 1024;
+/// Pushes to one app that may wait for their turn; more are told to try again.
+pub const PUSH_QUEUE: usize = 10;
+
+// --- clean-up -------------------------------------------------------------------------------
+
+/// A slug stays as long as its release is among the newest of these (Heroku's rule) …
+pub const KEEP_RELEASES: u32 = 20;
+/// … or younger than this many days.
+pub const KEEP_RELEASE_DAYS: u32 = 30;
+
+// --- router ---------------------------------------------------------------------------------
+
+// --- logs -----------------------------------------------------------------------------------
+
+// --- command line ---------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+//! What server and router say to each other.

@@ -1,0 +1,20 @@
+//! The nouns, without I/O and without serde: what the wire or the database looks like is the
+//! business of `api` and `store`.
+
+pub mod app;
+pub mod config_vars;
+pub mod dyno;
+pub mod id;
+pub mod procfile;
+pub mod release;
+pub mod size;
+pub mod user;
+
+pub use app::{App, AppName};
+pub use config_vars::ConfigVars;
+pub use dyno::{DynoName, DynoState, Formation, ProcessType};
+pub use id::{AppId, BuildId, ReleaseId, SlugId, UserId};
+pub use procfile::Procfile;
+pub use release::{Build, BuildStatus, Release, ReleaseStatus, Slug};
+pub use size::Size;
+pub use user::{Caller, User};

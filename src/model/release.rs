@@ -1,0 +1,105 @@
+//! Builds, slugs and releases. A release is never changed once made, but for its status.
+
+use super::{AppId, BuildId, Procfile, ReleaseId, SlugId, UserId};
+use crate::clock::Timestamp;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BuildStatus {
+    Pending,
+    Succeeded,
+    Failed,
+}
+
+impl BuildStatus {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// One attempt to turn a source into a slug.
+#[derive(Debug, Clone)]
+pub struct Build {
+    pub id: BuildId,
+    pub app: AppId,
+    pub user: UserId,
+    pub user_email: String,
+    pub status: BuildStatus,
+    pub commit: Option<String>,
+    /// The ref that a push moves when the build succeeds, such as `refs/heads/main`.
+    pub git_ref: Option<String>,
+    pub slug: Option<SlugId>,
+    pub release: Option<ReleaseId>,
+    pub stack: String,
+    pub buildpack: Option<String>,
+    /// Milliseconds inside the buildpacks' own `bin/*`.
+    pub buildpack_millis: Option<i64>,
+    /// Milliseconds from the start of the push to the stored slug.
+    pub total_millis: Option<i64>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// What a build made: an image in layers and the commands that run in it.
+#[derive(Debug, Clone)]
+pub struct Slug {
+    pub id: SlugId,
+    pub app: AppId,
+    pub commit: Option<String>,
+    pub commit_description: Option<String>,
+    pub process_types: Procfile,
+    /// The engine's image id, `sha256:…`.
+    pub image: String,
+    /// Bytes of `/app`, uncompressed.
+    pub size: i64,
+    pub stack: String,
+    pub buildpack_provided_description: Option<String>,
+    pub created_at: Timestamp,
+    /// Set when the image has been removed: the release can't be rolled back to any more.
+    pub deleted_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReleaseStatus {
+    /// The release phase runs.
+    Pending,
+    Succeeded,
+    Failed,
+    /// Its slug has been cleaned up.
+    Expired,
+}
+
+impl ReleaseStatus {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// Slug and config vars under a number. The config vars stay sealed in the store.
+#[derive(Debug, Clone)]
+pub struct Release {
+    pub id: ReleaseId,
+    pub app: AppId,
+    pub version: i64,
+    pub slug: Option<SlugId>,
+    pub description: String,
+    pub user: UserId,
+    pub user_email: String,
+    pub status: ReleaseStatus,
+    /// Whether a release phase ran, whose output is kept.
+    pub has_output: bool,
+    /// When its web dynos (or, without any, its other dynos) first took over.
+    pub served_at: Option<Timestamp>,
+    /// Milliseconds from the release to the first request it could answer.
+    pub serving_millis: Option<i64>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}

@@ -1,0 +1,38 @@
+//! The only place that spawns: each task has a name, and one that panics is seen in the log.
+
+use std::future::Future;
+use tokio::task::JoinHandle;
+
+/// Spawns a named task. A panic inside it is logged with the name; the process goes on.
+pub fn spawn<F>(name: &'static str, future: F) -> JoinHandle<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    #[allow(clippy::disallowed_methods, reason = "the one place that may")]
+    tokio::spawn(async move {
+        if let Err(panic) = futures_util::FutureExt::catch_unwind(
+            std::panic::AssertUnwindSafe(future),
+        )
+        .await
+        {
+            let text = panic
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_string()))
+                .unwrap_or_default();
+            tracing::error!(task = name, panic = text, "task panicked");
+        }
+    })
+}
+
+/// Runs blocking work (git objects, tar, hashing) off the async threads.
+pub async fn blocking<T, F>(what: &'static str, work: F) -> crate::error::Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> crate::error::Result<T> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(join) => Err(crate::error::Error::internal(format!("{what} stopped short"), join)),
+    }
+}
