@@ -30,6 +30,19 @@ pub const STORE_GROUP: usize = 64;
 /// Read connections: readers never wait for the writer in WAL mode, and each is a file handle.
 pub const STORE_READERS: usize = 4;
 
+// --- engine ---------------------------------------------------------------------------------
+
+/// The engine's answer to an ordinary call; a busy one takes seconds.
+pub const ENGINE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Its answer to removing, killing and loading, which wait for disks and processes.
+pub const ENGINE_PATIENT_TIMEOUT: Duration = Duration::from_secs(600);
+/// One log file of the engine for a dyno, as Docker writes sizes …
+pub const ENGINE_LOG_SIZE: &str = "64m";
+/// … and how many it keeps: what a dyno writes while the server is away survives in them.
+pub const ENGINE_LOG_FILES: u32 = 2;
+/// Open files of a dyno: enough for ten thousand sockets.
+pub const OPEN_FILES: i64 = 16_384;
+
 // --- dynos ----------------------------------------------------------------------------------
 
 /// A web dyno has this long to listen on `$PORT` (Heroku's R10).

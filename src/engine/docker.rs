@@ -1,1 +1,451 @@
-//! Not written yet.
+//! One host's Docker Engine, through bollard. Containers get what all of ours share here: no
+//! capabilities, no new privileges, an init, no restart policy, our network, our label.
+
+use super::{
+    Container, ContainerSpec, ContainerStatus, Ended, Engine, Event, EventAction, Image,
+    LABEL_INSTALLATION, LABEL_KIND, Labels, Output,
+};
+use crate::clock::Timestamp;
+use crate::error::{Context, Error, Kind, Result};
+use crate::{limits, tasks};
+use async_trait::async_trait;
+use bollard::Docker;
+use bollard::container::LogOutput;
+use bollard::errors::Error as DockerError;
+use bollard::models::{
+    ContainerCreateBody, ContainerSummaryStateEnum, HostConfig, HostConfigLogConfig, ImageSummary,
+    ResourcesUlimits,
+};
+use bollard::query_parameters::{
+    AttachContainerOptions, CreateContainerOptions, EventsOptions, ImportImageOptions,
+    InspectContainerOptions, KillContainerOptions, ListContainersOptions, ListImagesOptions,
+    RemoveContainerOptions, RemoveImageOptions, WaitContainerOptions,
+};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// Docker's socket where every package puts it.
+const SOCKET: &str = "unix:///var/run/docker.sock";
+
+#[derive(Clone)]
+pub struct DockerEngine {
+    docker: Docker,
+    /// Removing and killing may take Docker as long as it likes to answer.
+    patient: Docker,
+    installation: String,
+    network: String,
+}
+
+impl DockerEngine {
+    /// Connects and agrees on an API version; the error says what to do about a missing engine.
+    pub async fn connect(installation: &str) -> Result<Self> {
+        let away = |error: DockerError| {
+            Error::unavailable(format!(
+                "Docker does not answer on /var/run/docker.sock ({error}); start it with \
+                 \"systemctl start docker\" or run scripts/up"
+            ))
+        };
+        let docker = Docker::connect_with_unix(
+            SOCKET,
+            limits::ENGINE_TIMEOUT.as_secs(),
+            bollard::API_DEFAULT_VERSION,
+        )
+        .map_err(away)?
+        .negotiate_version()
+        .await
+        .map_err(away)?;
+        let patient = docker.clone().with_timeout(limits::ENGINE_PATIENT_TIMEOUT);
+        let network = super::network::ensure(&docker, installation).await?;
+        Ok(Self { docker, patient, installation: installation.to_string(), network })
+    }
+
+    fn body(&self, spec: &ContainerSpec) -> ContainerCreateBody {
+        let mut env: Vec<String> =
+            spec.env.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        // Without this SIGTERM reaches the shell and not its child.
+        env.push("TINI_KILL_PROCESS_GROUP=1".to_string());
+        let mut labels: HashMap<String, String> = spec.labels.clone().into_iter().collect();
+        labels.insert(LABEL_INSTALLATION.to_string(), self.installation.clone());
+        ContainerCreateBody {
+            image: Some(spec.image.clone()),
+            entrypoint: Some(Vec::new()),
+            cmd: Some(spec.command.clone()),
+            user: Some(spec.user.clone()),
+            working_dir: Some(spec.working_dir.clone()),
+            hostname: Some(hostname(&spec.name)),
+            env: Some(env),
+            labels: Some(labels),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            host_config: Some(self.host_config(spec)),
+            ..ContainerCreateBody::default()
+        }
+    }
+
+    fn host_config(&self, spec: &ContainerSpec) -> HostConfig {
+        let binds = spec.mounts.iter().map(|mount| {
+            let mode = if mount.read_only { "ro" } else { "rw" };
+            format!("{}:{}:{mode}", mount.source.display(), mount.target)
+        });
+        let limit = |name: &str, value: i64| ResourcesUlimits {
+            name: Some(name.to_string()),
+            soft: Some(value),
+            hard: Some(value),
+        };
+        HostConfig {
+            binds: Some(binds.collect()),
+            memory: Some(spec.memory_bytes),
+            // No swap: the limit is the limit.
+            memory_swap: Some(spec.memory_bytes),
+            cpu_shares: Some(spec.cpu_shares),
+            pids_limit: Some(spec.pids),
+            ulimits: Some(vec![limit("nofile", spec.open_files), limit("core", 0)]),
+            init: Some(true),
+            cap_drop: Some(vec!["ALL".to_string()]),
+            security_opt: Some(vec!["no-new-privileges".to_string()]),
+            readonly_rootfs: Some(spec.read_only_root),
+            network_mode: Some(self.network.clone()),
+            log_config: Some(log_config(spec.keep_log)),
+            ..HostConfig::default()
+        }
+    }
+
+    fn filters(&self, more: &[(&str, String)]) -> HashMap<String, Vec<String>> {
+        let mut filters: HashMap<String, Vec<String>> = HashMap::new();
+        let ours = ("label", format!("{LABEL_INSTALLATION}={}", self.installation));
+        for (key, value) in std::iter::once(&ours).chain(more) {
+            filters.entry((*key).to_string()).or_default().push(value.clone());
+        }
+        filters
+    }
+
+    async fn wait(&self, container: &str) -> Result<i64> {
+        let mut wait = self.docker.wait_container(container, None::<WaitContainerOptions>);
+        match wait.next().await {
+            Some(Ok(answer)) => Ok(answer.status_code),
+            // bollard reports every non-zero exit as an error: here it is the result.
+            Some(Err(DockerError::DockerContainerWaitError { code, .. })) => Ok(code),
+            Some(Err(error)) => Err(failed("wait for a container", error)),
+            None => Err(Error::unavailable("Docker ended the wait for a container")),
+        }
+    }
+
+    async fn stream(
+        &self,
+        container: &str,
+        output: mpsc::Sender<Output>,
+    ) -> Result<tokio::task::JoinHandle<()>> {
+        let options =
+            AttachContainerOptions { stream: true, stdout: true, stderr: true, ..Default::default() };
+        let mut attached = self
+            .docker
+            .attach_container(container, Some(options))
+            .await
+            .map_err(|error| failed("attach to a container", error))?;
+        Ok(tasks::spawn("container output", async move {
+            while let Some(Ok(piece)) = attached.output.next().await {
+                let stderr = matches!(piece, LogOutput::StdErr { .. });
+                // A reader that has gone must not stop the container: the rest is dropped.
+                let _ = output.send(Output { stderr, bytes: piece.into_bytes() }).await;
+            }
+        }))
+    }
+
+    async fn run_to_end(
+        &self,
+        container: &str,
+        output: mpsc::Sender<Output>,
+        limit: Duration,
+    ) -> Result<Ended> {
+        let stream = self.stream(container, output).await?;
+        self.start(container).await?;
+        let Ok(code) = tokio::time::timeout(limit, self.wait(container)).await else {
+            self.signal(container, "SIGKILL").await?;
+            return Ok(Ended::TimedOut);
+        };
+        let code = code?;
+        let _ = stream.await;
+        let out_of_memory =
+            self.inspect(container).await?.is_some_and(|container| container.out_of_memory);
+        Ok(Ended::Exited { code, out_of_memory })
+    }
+}
+
+#[async_trait]
+impl Engine for DockerEngine {
+    async fn create(&self, spec: &ContainerSpec) -> Result<String> {
+        let options =
+            CreateContainerOptions { name: Some(spec.name.clone()), ..Default::default() };
+        let made = self
+            .docker
+            .create_container(Some(options), self.body(spec))
+            .await
+            .map_err(|error| failed("create a container", error))?;
+        Ok(made.id)
+    }
+
+    async fn start(&self, container: &str) -> Result<()> {
+        self.docker
+            .start_container(container, None)
+            .await
+            .map_err(|error| failed("start a container", error))
+    }
+
+    async fn signal(&self, container: &str, signal: &str) -> Result<()> {
+        let options = KillContainerOptions { signal: signal.to_string() };
+        match self.patient.kill_container(container, Some(options)).await {
+            // 409: it has exited already; 404: it has been removed.
+            Err(error) if matches!(status(&error), Some(404 | 409)) => Ok(()),
+            other => other.map_err(|error| failed("signal a container", error)),
+        }
+    }
+
+    async fn remove(&self, container: &str) -> Result<()> {
+        let options = RemoveContainerOptions { v: true, force: true, link: false };
+        match self.patient.remove_container(container, Some(options)).await {
+            // 409: somebody else removes it right now.
+            Err(error) if matches!(status(&error), Some(404 | 409)) => Ok(()),
+            other => other.map_err(|error| failed("remove a container", error)),
+        }
+    }
+
+    async fn list(&self) -> Result<Vec<Container>> {
+        let options = ListContainersOptions {
+            all: true,
+            filters: Some(self.filters(&[])),
+            ..Default::default()
+        };
+        let listed = self
+            .docker
+            .list_containers(Some(options))
+            .await
+            .map_err(|error| failed("list containers", error))?;
+        Ok(listed
+            .into_iter()
+            .map(|summary| Container {
+                id: summary.id.unwrap_or_default(),
+                name: summary
+                    .names
+                    .and_then(|names| names.into_iter().next())
+                    .map(|name| name.trim_start_matches('/').to_string())
+                    .unwrap_or_default(),
+                labels: summary.labels.unwrap_or_default().into_iter().collect(),
+                status: match summary.state {
+                    Some(ContainerSummaryStateEnum::CREATED) => ContainerStatus::Created,
+                    Some(
+                        ContainerSummaryStateEnum::EXITED
+                        | ContainerSummaryStateEnum::DEAD
+                        | ContainerSummaryStateEnum::REMOVING,
+                    ) => ContainerStatus::Exited,
+                    _ => ContainerStatus::Running,
+                },
+                image: summary.image_id.unwrap_or_default(),
+                created_at: Timestamp(summary.created.unwrap_or(0) * 1_000_000),
+                started_at: None,
+                finished_at: None,
+                exit_code: None,
+                out_of_memory: false,
+                pid: None,
+                address: None,
+                log_path: None,
+            })
+            .collect())
+    }
+
+    async fn inspect(&self, container: &str) -> Result<Option<Container>> {
+        let inspected =
+            match self.docker.inspect_container(container, None::<InspectContainerOptions>).await {
+                Ok(inspected) => inspected,
+                Err(error) if status(&error) == Some(404) => return Ok(None),
+                Err(error) => return Err(failed("inspect a container", error)),
+            };
+        Ok(Some(container_from(inspected)))
+    }
+
+    async fn run(
+        &self,
+        spec: &ContainerSpec,
+        output: mpsc::Sender<Output>,
+        limit: Duration,
+    ) -> Result<Ended> {
+        let (done, ended) = oneshot::channel();
+        let (engine, spec) = (self.clone(), spec.clone());
+        // In a task of its own, so that the container is removed even if nobody waits any more.
+        tasks::spawn("container run", async move {
+            let result = match engine.create(&spec).await {
+                Ok(container) => {
+                    let result = engine.run_to_end(&container, output, limit).await;
+                    let _ = done.send(result);
+                    if let Err(error) = engine.remove(&container).await {
+                        tracing::warn!(container, error = error.chain(), "could not remove");
+                    }
+                    return;
+                }
+                Err(error) => Err(error),
+            };
+            let _ = done.send(result);
+        });
+        ended.await.context("run a container")?
+    }
+
+    async fn events(&self) -> Result<BoxStream<'static, Event>> {
+        let options = EventsOptions {
+            filters: Some(self.filters(&[("type", "container".to_string())])),
+            ..Default::default()
+        };
+        let events = self.docker.events(Some(options)).take_while(|event| {
+            // An error means that the engine went away: the caller connects anew.
+            std::future::ready(event.is_ok())
+        });
+        Ok(events
+            .filter_map(|event| async move {
+                let event = event.ok()?;
+                let action = match event.action.as_deref()? {
+                    "start" => EventAction::Started,
+                    "die" => EventAction::Died,
+                    "oom" => EventAction::OutOfMemory,
+                    _ => EventAction::Other,
+                };
+                Some(Event { container: event.actor?.id?, action })
+            })
+            .boxed())
+    }
+
+    async fn load(&self, archive: BoxStream<'static, Bytes>) -> Result<()> {
+        let options = ImportImageOptions { quiet: true, ..Default::default() };
+        let mut progress = self.patient.import_image_stream(
+            options,
+            archive.map(Ok::<_, std::io::Error>),
+            None,
+        );
+        while let Some(step) = progress.next().await {
+            let step = step.map_err(|error| failed("load an image", error))?;
+            if let Some(detail) = step.error_detail.and_then(|detail| detail.message) {
+                return Err(Error::internal("Docker could not load the slug's image", detail));
+            }
+        }
+        Ok(())
+    }
+
+    async fn images(&self, kind: &str) -> Result<Vec<Image>> {
+        let options = ListImagesOptions {
+            filters: Some(self.filters(&[("label", format!("{LABEL_KIND}={kind}"))])),
+            ..Default::default()
+        };
+        let images = self
+            .docker
+            .list_images(Some(options))
+            .await
+            .map_err(|error| failed("list images", error))?;
+        Ok(images.into_iter().map(image_from).collect())
+    }
+
+    async fn image_layers(&self, image: &str) -> Result<Option<(String, Vec<String>)>> {
+        match self.docker.inspect_image(image).await {
+            Ok(inspected) => Ok(Some((
+                inspected.id.unwrap_or_default(),
+                inspected.root_fs.and_then(|root| root.layers).unwrap_or_default(),
+            ))),
+            Err(error) if status(&error) == Some(404) => Ok(None),
+            Err(error) => Err(failed("inspect an image", error)),
+        }
+    }
+
+    async fn remove_image(&self, image: &str) -> Result<()> {
+        let options = RemoveImageOptions { force: false, noprune: false, ..Default::default() };
+        match self.patient.remove_image(image, Some(options), None).await {
+            Ok(_) => Ok(()),
+            Err(error) if status(&error) == Some(404) => Ok(()),
+            Err(error) => Err(failed("remove an image", error)),
+        }
+    }
+}
+
+fn container_from(inspected: bollard::models::ContainerInspectResponse) -> Container {
+    let state = inspected.state.unwrap_or_default();
+    let running = state.running.unwrap_or(false);
+    // Docker writes year 1 for what has not happened.
+    let time = |text: Option<String>| {
+        text.and_then(|text| Timestamp::parse(&text)).filter(|at| at.0 > 0)
+    };
+    let started_at = time(state.started_at);
+    let config = inspected.config.unwrap_or_default();
+    let address = inspected
+        .network_settings
+        .and_then(|settings| settings.networks)
+        .and_then(|networks| networks.into_values().find_map(|network| network.ip_address))
+        .and_then(|address| address.parse().ok());
+    Container {
+        id: inspected.id.unwrap_or_default(),
+        name: inspected.name.unwrap_or_default().trim_start_matches('/').to_string(),
+        labels: config.labels.unwrap_or_default().into_iter().collect::<Labels>(),
+        status: match (running, started_at) {
+            (true, _) => ContainerStatus::Running,
+            (false, None) => ContainerStatus::Created,
+            (false, Some(_)) => ContainerStatus::Exited,
+        },
+        image: inspected.image.unwrap_or_default(),
+        created_at: inspected.created.and_then(|text| Timestamp::parse(&text)).unwrap_or_default(),
+        started_at,
+        finished_at: time(state.finished_at).filter(|_| !running),
+        exit_code: state.exit_code.filter(|_| !running),
+        out_of_memory: state.oom_killed.unwrap_or(false),
+        pid: state.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0),
+        address,
+        log_path: inspected.log_path.filter(|path| !path.is_empty()).map(Into::into),
+    }
+}
+
+fn image_from(summary: ImageSummary) -> Image {
+    Image {
+        id: summary.id,
+        labels: summary.labels.into_iter().collect(),
+        size: summary.size,
+        created_at: Timestamp(summary.created * 1_000_000),
+    }
+}
+
+/// Docker's own log file is read by us; without a size limit it would grow for ever.
+fn log_config(keep: bool) -> HostConfigLogConfig {
+    if !keep {
+        return HostConfigLogConfig { typ: Some("none".to_string()), config: None };
+    }
+    let config = HashMap::from([
+        ("max-size".to_string(), limits::ENGINE_LOG_SIZE.to_string()),
+        ("max-file".to_string(), limits::ENGINE_LOG_FILES.to_string()),
+    ]);
+    HostConfigLogConfig { typ: Some("json-file".to_string()), config: Some(config) }
+}
+
+/// A container's name as a host name: 63 bytes at most.
+fn hostname(name: &str) -> String {
+    name.chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .take(63)
+        .collect::<String>()
+        .trim_matches('-')
+        .to_string()
+}
+
+fn status(error: &DockerError) -> Option<u16> {
+    match error {
+        DockerError::DockerResponseServerError { status_code, .. } => Some(*status_code),
+        _ => None,
+    }
+}
+
+fn failed(what: &str, error: DockerError) -> Error {
+    match status(&error) {
+        Some(_) => Error::internal(format!("Docker could not {what}"), error),
+        None => Error::internal(format!("Docker did not answer: {what}"), error),
+    }
+}
+
+/// Whether trying again may help: Docker itself was away.
+pub fn is_away(error: &Error) -> bool {
+    error.kind() == Kind::Unavailable || error.to_string().starts_with("Docker did not answer")
+}

@@ -2,6 +2,7 @@
 //! without the label of this installation is ever listed or touched.
 
 pub mod docker;
+pub mod network;
 #[cfg(test)]
 pub mod fake;
 
