@@ -27,6 +27,8 @@ pub const PAGE_MAX: usize = 1000;
 pub const STORE_QUEUE: usize = 1024;
 /// Writes joined into one commit: the fsync is shared, and a slow one delays few.
 pub const STORE_GROUP: usize = 64;
+/// How long a connection waits for another process that holds the database, such as a backup.
+pub const STORE_BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Read connections: readers never wait for the writer in WAL mode, and each is a file handle.
 pub const STORE_READERS: usize = 4;
 

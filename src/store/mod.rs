@@ -1,1 +1,213 @@
-//! Not written yet.
+//! SQLite: one writer thread with group commit, a few readers. A write is a closure that runs in
+//! the writer's transaction and returns when that is on disk; closures that wait together share
+//! one commit, each in a savepoint of its own, so that one that fails takes no other with it.
+
+pub mod apps;
+pub mod formations;
+pub mod releases;
+mod row;
+pub mod users;
+
+use crate::error::{Context, Error, Result};
+use crate::limits;
+use rusqlite::{Connection, OpenFlags, Transaction};
+use rusqlite_migration::{M, Migrations};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("migrations/001_platform.sql"))];
+
+type Job = Box<dyn FnOnce(&mut Transaction<'_>) -> Answer + Send>;
+/// Tells the waiting caller, once the commit has succeeded or failed.
+type Answer = Box<dyn FnOnce(Result<(), String>) + Send>;
+
+/// A handle on the state; clones share the writer and the readers.
+#[derive(Clone)]
+pub struct Store {
+    writer: mpsc::Sender<Job>,
+    readers: Arc<Readers>,
+}
+
+struct Readers {
+    idle: Mutex<Vec<Connection>>,
+    permits: Semaphore,
+}
+
+impl Store {
+    /// Opens the database and brings it up to date. One made by a newer version is refused.
+    pub fn open(path: &Path) -> Result<Self> {
+        let mut connection = connect(path, false)?;
+        Migrations::from_slice(MIGRATIONS).to_latest(&mut connection).map_err(|error| {
+            match error {
+                rusqlite_migration::Error::MigrationDefinition(
+                    rusqlite_migration::MigrationDefinitionError::DatabaseTooFarAhead,
+                ) => Error::unavailable(format!(
+                    "{} was written by a newer version of senryu: install that version, or \
+                     restore a backup",
+                    path.display()
+                )),
+                other => Error::internal(format!("bring {} up to date", path.display()), other),
+            }
+        })?;
+        let readers = (0..limits::STORE_READERS)
+            .map(|_| connect(path, true))
+            .collect::<Result<Vec<_>>>()?;
+        let (writer, jobs) = mpsc::channel(limits::STORE_QUEUE);
+        std::thread::Builder::new()
+            .name("store-writer".to_string())
+            .spawn(move || write_loop(connection, jobs))
+            .context("start the store's writer")?;
+        Ok(Self {
+            writer,
+            readers: Arc::new(Readers {
+                permits: Semaphore::new(readers.len()),
+                idle: Mutex::new(readers),
+            }),
+        })
+    }
+
+    /// Runs `change` in the writer's transaction; what it returned is on disk when this returns.
+    /// A change that fails is rolled back alone.
+    pub async fn write<T, F>(&self, change: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
+    {
+        let (done, answer) = oneshot::channel();
+        let job: Job = Box::new(move |transaction| {
+            let result = in_savepoint(transaction, change);
+            Box::new(move |commit| {
+                let _ = done.send(match commit {
+                    Ok(()) => result,
+                    Err(text) => Err(Error::internal("the change could not be stored", text)),
+                });
+            })
+        });
+        let gone = || Error::unavailable("the server is stopping; try again");
+        self.writer.send(job).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// Runs `query` on one of the readers, off the async threads.
+    pub async fn read<T, F>(&self, query: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T> + Send + 'static,
+    {
+        let readers = self.readers.clone();
+        let permit = readers.permits.acquire().await.context("wait for a reader")?;
+        let connection = readers.take().ok_or_else(|| Error::unavailable("no reader is left"))?;
+        let back = readers.clone();
+        let result = crate::tasks::blocking("a query", move || {
+            let result = query(&connection);
+            back.give(connection);
+            result
+        })
+        .await;
+        drop(permit);
+        result
+    }
+}
+
+impl Readers {
+    fn take(&self) -> Option<Connection> {
+        self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop()
+    }
+
+    fn give(&self, connection: Connection) {
+        self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(connection);
+    }
+}
+
+fn connect(path: &Path, read_only: bool) -> Result<Connection> {
+    let flags = if read_only {
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX
+    } else {
+        OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+    };
+    let what = || format!("open {}", path.display());
+    let connection = Connection::open_with_flags(path, flags).context(what())?;
+    connection.busy_timeout(limits::STORE_BUSY_TIMEOUT).context(what())?;
+    if !read_only {
+        connection
+            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
+            .context(what())?;
+    }
+    connection.execute_batch("PRAGMA foreign_keys = ON;").context(what())?;
+    Ok(connection)
+}
+
+fn in_savepoint<T>(
+    transaction: &mut Transaction<'_>,
+    change: impl FnOnce(&Transaction<'_>) -> Result<T>,
+) -> Result<T> {
+    transaction.execute_batch("SAVEPOINT one").context("begin a change")?;
+    let result = change(transaction);
+    let end = if result.is_ok() { "RELEASE one" } else { "ROLLBACK TO one; RELEASE one" };
+    transaction.execute_batch(end).context("end a change")?;
+    result
+}
+
+fn write_loop(mut connection: Connection, mut jobs: mpsc::Receiver<Job>) {
+    while let Some(first) = jobs.blocking_recv() {
+        let mut answers = Vec::new();
+        let outcome = (|| -> rusqlite::Result<()> {
+            let mut transaction =
+                connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            answers.push(first(&mut transaction));
+            while answers.len() < limits::STORE_GROUP {
+                let Ok(job) = jobs.try_recv() else { break };
+                answers.push(job(&mut transaction));
+            }
+            transaction.commit()
+        })()
+        .map_err(|error| error.to_string());
+        for answer in answers {
+            answer(outcome.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_failed_change_takes_no_other_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("state.db")).unwrap();
+        let good = store.write(|tx| {
+            tx.execute("INSERT INTO meta (key, value) VALUES ('a', 'x')", []).context("insert")?;
+            Ok(())
+        });
+        let bad = store.write(|tx| {
+            tx.execute("INSERT INTO meta (key, value) VALUES ('b', 'x')", []).context("insert")?;
+            Err::<(), _>(Error::invalid("no"))
+        });
+        let (good, bad) = tokio::join!(good, bad);
+        good.unwrap();
+        assert_eq!(bad.unwrap_err().to_string(), "no");
+        let keys = store
+            .read(|db| {
+                let mut query = db.prepare("SELECT key FROM meta").context("prepare")?;
+                let rows = query.query_map([], |row| row.get::<_, String>(0)).context("query")?;
+                rows.collect::<rusqlite::Result<Vec<_>>>().context("read")
+            })
+            .await
+            .unwrap();
+        assert_eq!(keys, ["a"]);
+    }
+
+    #[tokio::test]
+    async fn a_newer_database_is_refused_in_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        drop(Store::open(&path).unwrap());
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 9999).unwrap();
+        let error = Store::open(&path).err().unwrap();
+        assert!(error.to_string().contains("newer version of senryu"), "{error}");
+    }
+}

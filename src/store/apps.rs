@@ -1,0 +1,150 @@
+//! Rows of `apps`.
+
+use super::row::{parsed, time, time_option, wrong};
+use crate::clock::Timestamp;
+use crate::error::{Context, Error, Result};
+use crate::model::{App, AppId, AppName};
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+
+const SELECT: &str = "SELECT a.*, u.email AS owner_email FROM apps a JOIN users u ON u.id = a.owner_id";
+
+fn app(row: &Row<'_>) -> rusqlite::Result<App> {
+    let name: String = row.get("name")?;
+    Ok(App {
+        id: parsed(row, "id")?,
+        name: AppName::parse(&name).map_err(|error| wrong(row, "name", error))?,
+        owner: parsed(row, "owner_id")?,
+        owner_email: row.get("owner_email")?,
+        stack: row.get("stack")?,
+        maintenance: row.get("maintenance")?,
+        buildpack_provided_description: row.get("description")?,
+        repo_size: row.get("repo_size")?,
+        slug_size: row.get("slug_size")?,
+        created_at: time(row, "created_at")?,
+        updated_at: time(row, "updated_at")?,
+        released_at: time_option(row, "released_at")?,
+    })
+}
+
+/// Stores a new app. A name that is taken is Heroku's 422.
+pub fn insert(db: &Connection, app: &App) -> Result<()> {
+    db.execute(
+        "INSERT INTO apps (id, name, owner_id, stack, maintenance, created_at, updated_at)
+         VALUES (:id, :name, :owner, :stack, 0, :created, :created)",
+        named_params! {
+            ":id": app.id.to_string(),
+            ":name": app.name.as_str(),
+            ":owner": app.owner.to_string(),
+            ":stack": app.stack,
+            ":created": app.created_at.0,
+        },
+    )
+    .map_err(|error| taken(error, &app.name, "store an app"))?;
+    Ok(())
+}
+
+/// Renames an app. A name that is taken is Heroku's 422.
+pub fn rename(db: &Connection, id: AppId, name: &AppName, now: Timestamp) -> Result<()> {
+    db.execute(
+        "UPDATE apps SET name = ?, updated_at = ? WHERE id = ?",
+        params![name.as_str(), now.0, id.to_string()],
+    )
+    .map_err(|error| taken(error, name, "rename an app"))?;
+    Ok(())
+}
+
+fn taken(error: rusqlite::Error, name: &AppName, what: &str) -> Error {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::ConstraintViolation) => {
+            Error::invalid(format!("Name {name} is already taken"))
+        }
+        _ => Error::internal(what, error),
+    }
+}
+
+pub fn set_maintenance(db: &Connection, id: AppId, on: bool, now: Timestamp) -> Result<()> {
+    db.execute(
+        "UPDATE apps SET maintenance = ?, updated_at = ? WHERE id = ?",
+        params![on, now.0, id.to_string()],
+    )
+    .context("set maintenance")?;
+    Ok(())
+}
+
+/// What a successful build says of the app: the buildpack is used for the next one too.
+pub fn set_built(
+    db: &Connection,
+    id: AppId,
+    buildpack: &str,
+    description: &str,
+    slug_size: i64,
+) -> Result<()> {
+    db.execute(
+        "UPDATE apps SET buildpack = ?, description = ?, slug_size = ? WHERE id = ?",
+        params![buildpack, description, slug_size, id.to_string()],
+    )
+    .context("store a build's result")?;
+    Ok(())
+}
+
+pub fn set_repo_size(db: &Connection, id: AppId, bytes: i64) -> Result<()> {
+    db.execute("UPDATE apps SET repo_size = ? WHERE id = ?", params![bytes, id.to_string()])
+        .context("store the repository's size")?;
+    Ok(())
+}
+
+/// The buildpack that the first build found.
+pub fn buildpack(db: &Connection, id: AppId) -> Result<Option<String>> {
+    db.query_row("SELECT buildpack FROM apps WHERE id = ?", [id.to_string()], |row| row.get(0))
+        .optional()
+        .context("read an app's buildpack")
+        .map(Option::flatten)
+}
+
+/// Finds an app by name or id, as every path of the API may have either.
+pub fn find(db: &Connection, name_or_id: &str) -> Result<Option<App>> {
+    db.query_row(
+        &format!("{SELECT} WHERE a.name = ?1 OR a.id = ?1"),
+        [name_or_id.to_ascii_lowercase()],
+        app,
+    )
+    .optional()
+    .context("read an app")
+}
+
+pub fn by_id(db: &Connection, id: AppId) -> Result<Option<App>> {
+    find(db, &id.to_string())
+}
+
+pub fn all(db: &Connection) -> Result<Vec<App>> {
+    let mut query = db.prepare_cached(&format!("{SELECT} ORDER BY a.id")).context("read apps")?;
+    let rows = query.query_map([], app).context("read apps")?;
+    rows.collect::<rusqlite::Result<_>>().context("read apps")
+}
+
+/// Removes an app with all its rows, and remembers that what lies outside has to go as well.
+pub fn destroy(db: &Connection, id: AppId, now: Timestamp) -> Result<()> {
+    db.execute(
+        "INSERT INTO destroyed_apps (id, destroyed_at) VALUES (?, ?)",
+        params![id.to_string(), now.0],
+    )
+    .context("remember a destroyed app")?;
+    for table in ["releases", "builds", "slugs"] {
+        db.execute(&format!("DELETE FROM {table} WHERE app_id = ?"), [id.to_string()])
+            .context("destroy an app")?;
+    }
+    db.execute("DELETE FROM apps WHERE id = ?", [id.to_string()]).context("destroy an app")?;
+    Ok(())
+}
+
+pub fn destroyed(db: &Connection) -> Result<Vec<AppId>> {
+    let mut query = db.prepare_cached("SELECT id FROM destroyed_apps").context("read apps")?;
+    let rows = query.query_map([], |row| parsed(row, "id")).context("read apps")?;
+    rows.collect::<rusqlite::Result<_>>().context("read apps")
+}
+
+pub fn forget_destroyed(db: &Connection, id: AppId) -> Result<()> {
+    db.execute("DELETE FROM destroyed_apps WHERE id = ?", [id.to_string()])
+        .context("forget a destroyed app")?;
+    Ok(())
+}

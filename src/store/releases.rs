@@ -1,0 +1,392 @@
+//! Rows of `builds`, `slugs` and `releases`.
+
+use super::row::{build_status, parsed, parsed_option, release_status, time, time_option, wrong};
+use crate::clock::Timestamp;
+use crate::error::{Context, Result};
+use crate::model::{
+    AppId, Build, BuildId, BuildStatus, Procfile, ProcessType, Release, ReleaseId, ReleaseStatus,
+    Slug, SlugId,
+};
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use std::collections::BTreeMap;
+
+// --- slugs ----------------------------------------------------------------------------------
+
+fn slug(row: &Row<'_>) -> rusqlite::Result<Slug> {
+    let types: String = row.get("process_types")?;
+    let types: BTreeMap<String, String> =
+        serde_json::from_str(&types).map_err(|error| wrong(row, "process_types", error))?;
+    let types = types
+        .into_iter()
+        .filter_map(|(process, command)| Some((ProcessType::parse(&process).ok()?, command)));
+    Ok(Slug {
+        id: parsed(row, "id")?,
+        app: parsed(row, "app_id")?,
+        commit: row.get("commit_id")?,
+        commit_description: row.get("commit_description")?,
+        process_types: Procfile::from_map(types.collect()),
+        image: row.get("image")?,
+        size: row.get("size")?,
+        stack: row.get("stack")?,
+        buildpack_provided_description: row.get("description")?,
+        created_at: time(row, "created_at")?,
+        deleted_at: time_option(row, "deleted_at")?,
+    })
+}
+
+pub fn insert_slug(db: &Connection, slug: &Slug) -> Result<()> {
+    let types: BTreeMap<&str, &str> = slug
+        .process_types
+        .iter()
+        .map(|(process, command)| (process.as_str(), command))
+        .collect();
+    db.execute(
+        "INSERT INTO slugs (id, app_id, commit_id, commit_description, process_types, image, size,
+             stack, description, created_at)
+         VALUES (:id, :app, :commit, :commit_description, :types, :image, :size, :stack,
+             :description, :created)",
+        named_params! {
+            ":id": slug.id.to_string(),
+            ":app": slug.app.to_string(),
+            ":commit": slug.commit,
+            ":commit_description": slug.commit_description,
+            ":types": serde_json::to_string(&types).context("store a slug")?,
+            ":image": slug.image,
+            ":size": slug.size,
+            ":stack": slug.stack,
+            ":description": slug.buildpack_provided_description,
+            ":created": slug.created_at.0,
+        },
+    )
+    .context("store a slug")?;
+    Ok(())
+}
+
+pub fn slug_by_id(db: &Connection, id: SlugId) -> Result<Option<Slug>> {
+    db.query_row("SELECT * FROM slugs WHERE id = ?", [id.to_string()], slug)
+        .optional()
+        .context("read a slug")
+}
+
+/// Every slug whose image is still wanted.
+pub fn slugs(db: &Connection) -> Result<Vec<Slug>> {
+    let mut query =
+        db.prepare_cached("SELECT * FROM slugs WHERE deleted_at IS NULL").context("read slugs")?;
+    let rows = query.query_map([], slug).context("read slugs")?;
+    rows.collect::<rusqlite::Result<_>>().context("read slugs")
+}
+
+/// Forgets a slug that no release ever used.
+pub fn delete_slug(db: &Connection, id: SlugId) -> Result<()> {
+    db.execute("DELETE FROM slugs WHERE id = ?", [id.to_string()]).context("delete a slug")?;
+    Ok(())
+}
+
+/// Marks the slugs that no build waits for and no kept release needs, with those releases
+/// `expired`, and returns them. Kept are the newest `keep` releases of an app, those younger than
+/// `since`, and the one that serves.
+pub fn expire_slugs(db: &Connection, keep: u32, since: Timestamp, now: Timestamp) -> Result<Vec<Slug>> {
+    let mut query = db
+        .prepare_cached(
+            "SELECT s.* FROM slugs s WHERE s.deleted_at IS NULL
+             AND NOT EXISTS (SELECT 1 FROM builds b WHERE b.slug_id = s.id AND b.status = 'pending')
+             AND NOT EXISTS (
+                 SELECT 1 FROM releases r WHERE r.slug_id = s.id AND (
+                     r.created_at > ?2
+                     OR r.status = 'pending'
+                     OR r.version > (SELECT max(version) FROM releases n WHERE n.app_id = s.app_id) - ?1
+                     OR r.version = (SELECT max(version) FROM releases n WHERE n.app_id = s.app_id
+                                     AND n.status = 'succeeded')
+                     OR r.version = (SELECT max(version) FROM releases n WHERE n.app_id = s.app_id
+                                     AND n.served_at IS NOT NULL)))",
+        )
+        .context("read old slugs")?;
+    let rows = query.query_map(params![keep, since.0], slug).context("read old slugs")?;
+    let old: Vec<Slug> = rows.collect::<rusqlite::Result<_>>().context("read old slugs")?;
+    for slug in &old {
+        db.execute(
+            "UPDATE slugs SET deleted_at = ? WHERE id = ?",
+            params![now.0, slug.id.to_string()],
+        )
+        .context("expire a slug")?;
+        db.execute(
+            "UPDATE releases SET status = 'expired', updated_at = ? WHERE slug_id = ?",
+            params![now.0, slug.id.to_string()],
+        )
+        .context("expire a release")?;
+    }
+    Ok(old)
+}
+
+// --- builds ---------------------------------------------------------------------------------
+
+const BUILD: &str = "SELECT b.*, u.email AS user_email FROM builds b JOIN users u ON u.id = b.user_id";
+
+fn build(row: &Row<'_>) -> rusqlite::Result<Build> {
+    let status: String = row.get("status")?;
+    Ok(Build {
+        id: parsed(row, "id")?,
+        app: parsed(row, "app_id")?,
+        user: parsed(row, "user_id")?,
+        user_email: row.get("user_email")?,
+        status: build_status(&status),
+        commit: row.get("commit_id")?,
+        git_ref: row.get("git_ref")?,
+        slug: parsed_option(row, "slug_id")?,
+        release: parsed_option(row, "release_id")?,
+        stack: row.get("stack")?,
+        buildpack: row.get("buildpack")?,
+        buildpack_millis: row.get("buildpack_millis")?,
+        total_millis: row.get("total_millis")?,
+        created_at: time(row, "created_at")?,
+        updated_at: time(row, "updated_at")?,
+    })
+}
+
+pub fn insert_build(db: &Connection, build: &Build) -> Result<()> {
+    db.execute(
+        "INSERT INTO builds (id, app_id, user_id, status, commit_id, git_ref, stack, created_at,
+             updated_at)
+         VALUES (:id, :app, :user, :status, :commit, :ref, :stack, :created, :created)",
+        named_params! {
+            ":id": build.id.to_string(),
+            ":app": build.app.to_string(),
+            ":user": build.user.to_string(),
+            ":status": build.status.as_str(),
+            ":commit": build.commit,
+            ":ref": build.git_ref,
+            ":stack": build.stack,
+            ":created": build.created_at.0,
+        },
+    )
+    .context("store a build")?;
+    Ok(())
+}
+
+/// The build has its slug; it stays `pending` until the ref has moved and the release is made.
+pub fn set_build_slug(
+    db: &Connection,
+    build: BuildId,
+    slug: SlugId,
+    buildpack: &str,
+    buildpack_millis: i64,
+    now: Timestamp,
+) -> Result<()> {
+    db.execute(
+        "UPDATE builds SET slug_id = ?, buildpack = ?, buildpack_millis = ?, updated_at = ?
+         WHERE id = ?",
+        params![slug.to_string(), buildpack, buildpack_millis, now.0, build.to_string()],
+    )
+    .context("store a build's slug")?;
+    Ok(())
+}
+
+pub fn finish_build(
+    db: &Connection,
+    build: BuildId,
+    status: BuildStatus,
+    release: Option<ReleaseId>,
+    now: Timestamp,
+) -> Result<()> {
+    db.execute(
+        "UPDATE builds SET status = ?2, release_id = ?3, updated_at = ?4,
+             slug_id = CASE ?2 WHEN 'failed' THEN NULL ELSE slug_id END,
+             total_millis = (?4 - created_at) / 1000
+         WHERE id = ?1",
+        params![build.to_string(), status.as_str(), release.map(|id| id.to_string()), now.0],
+    )
+    .context("finish a build")?;
+    Ok(())
+}
+
+pub fn pending_builds(db: &Connection) -> Result<Vec<Build>> {
+    let mut query = db
+        .prepare_cached(&format!("{BUILD} WHERE b.status = 'pending' ORDER BY b.created_at"))
+        .context("read builds")?;
+    let rows = query.query_map([], build).context("read builds")?;
+    rows.collect::<rusqlite::Result<_>>().context("read builds")
+}
+
+pub fn builds_of(db: &Connection, app: AppId) -> Result<Vec<Build>> {
+    let mut query = db
+        .prepare_cached(&format!("{BUILD} WHERE b.app_id = ? ORDER BY b.created_at"))
+        .context("read builds")?;
+    let rows = query.query_map([app.to_string()], build).context("read builds")?;
+    rows.collect::<rusqlite::Result<_>>().context("read builds")
+}
+
+pub fn build_by_id(db: &Connection, id: BuildId) -> Result<Option<Build>> {
+    db.query_row(&format!("{BUILD} WHERE b.id = ?"), [id.to_string()], build)
+        .optional()
+        .context("read a build")
+}
+
+// --- releases -------------------------------------------------------------------------------
+
+const RELEASE: &str =
+    "SELECT r.*, u.email AS user_email FROM releases r JOIN users u ON u.id = r.user_id";
+
+fn release(row: &Row<'_>) -> rusqlite::Result<Release> {
+    let status: String = row.get("status")?;
+    Ok(Release {
+        id: parsed(row, "id")?,
+        app: parsed(row, "app_id")?,
+        version: row.get("version")?,
+        slug: parsed_option(row, "slug_id")?,
+        description: row.get("description")?,
+        user: parsed(row, "user_id")?,
+        user_email: row.get("user_email")?,
+        status: release_status(&status),
+        has_output: row.get("has_output")?,
+        served_at: time_option(row, "served_at")?,
+        serving_millis: row.get("serving_millis")?,
+        created_at: time(row, "created_at")?,
+        updated_at: time(row, "updated_at")?,
+    })
+}
+
+/// Stores a release under the app's next version and returns that.
+pub fn insert_release(db: &Connection, release: &Release, sealed_config: &[u8]) -> Result<i64> {
+    let version: i64 = db
+        .query_row(
+            "SELECT coalesce(max(version), 0) + 1 FROM releases WHERE app_id = ?",
+            [release.app.to_string()],
+            |row| row.get(0),
+        )
+        .context("number a release")?;
+    db.execute(
+        "INSERT INTO releases (id, app_id, version, slug_id, config, description, user_id, status,
+             has_output, created_at, updated_at)
+         VALUES (:id, :app, :version, :slug, :config, :description, :user, :status, :output,
+             :created, :created)",
+        named_params! {
+            ":id": release.id.to_string(),
+            ":app": release.app.to_string(),
+            ":version": version,
+            ":slug": release.slug.map(|id| id.to_string()),
+            ":config": sealed_config,
+            ":description": release.description,
+            ":user": release.user.to_string(),
+            ":status": release.status.as_str(),
+            ":output": release.has_output,
+            ":created": release.created_at.0,
+        },
+    )
+    .context("store a release")?;
+    db.execute(
+        "UPDATE apps SET released_at = ?, updated_at = ? WHERE id = ?",
+        params![release.created_at.0, release.created_at.0, release.app.to_string()],
+    )
+    .context("store a release")?;
+    Ok(version)
+}
+
+pub fn set_release_status(
+    db: &Connection,
+    id: ReleaseId,
+    status: ReleaseStatus,
+    now: Timestamp,
+) -> Result<()> {
+    db.execute(
+        "UPDATE releases SET status = ?, updated_at = ? WHERE id = ?",
+        params![status.as_str(), now.0, id.to_string()],
+    )
+    .context("store a release's status")?;
+    Ok(())
+}
+
+/// Remembers that the release took over, once.
+pub fn set_served(db: &Connection, id: ReleaseId, now: Timestamp) -> Result<()> {
+    db.execute(
+        "UPDATE releases SET served_at = ?1, serving_millis = (?1 - updated_at) / 1000
+         WHERE id = ?2 AND served_at IS NULL",
+        params![now.0, id.to_string()],
+    )
+    .context("store that a release serves")?;
+    Ok(())
+}
+
+pub fn releases_of(db: &Connection, app: AppId) -> Result<Vec<Release>> {
+    select_releases(db, "WHERE r.app_id = ? ORDER BY r.version", &[&app.to_string()])
+}
+
+pub fn pending_releases(db: &Connection) -> Result<Vec<Release>> {
+    select_releases(db, "WHERE r.status = 'pending' ORDER BY r.created_at", &[])
+}
+
+fn select_releases(
+    db: &Connection,
+    rest: &str,
+    values: &[&dyn rusqlite::ToSql],
+) -> Result<Vec<Release>> {
+    let mut query =
+        db.prepare_cached(&format!("{RELEASE} {rest}")).context("read releases")?;
+    let rows = query.query_map(values, release).context("read releases")?;
+    rows.collect::<rusqlite::Result<_>>().context("read releases")
+}
+
+/// The release that is current: the newest that succeeded.
+pub fn current_release(db: &Connection, app: AppId) -> Result<Option<Release>> {
+    db.query_row(
+        &format!(
+            "{RELEASE} WHERE r.app_id = ? AND r.status = 'succeeded'
+             ORDER BY r.version DESC LIMIT 1"
+        ),
+        [app.to_string()],
+        release,
+    )
+    .optional()
+    .context("read the current release")
+}
+
+/// The newest release of an app whatever became of it: its config vars are the app's, since a
+/// failed release phase doesn't undo a change of config (Heroku's rule).
+pub fn newest_release(db: &Connection, app: AppId) -> Result<Option<Release>> {
+    db.query_row(
+        &format!("{RELEASE} WHERE r.app_id = ? ORDER BY r.version DESC LIMIT 1"),
+        [app.to_string()],
+        release,
+    )
+    .optional()
+    .context("read the newest release")
+}
+
+/// The release that last took over, not newer than the current one.
+pub fn serving_release(db: &Connection, app: AppId) -> Result<Option<Release>> {
+    db.query_row(
+        &format!(
+            "{RELEASE} WHERE r.app_id = ? AND r.status = 'succeeded' AND r.served_at IS NOT NULL
+             ORDER BY r.version DESC LIMIT 1"
+        ),
+        [app.to_string()],
+        release,
+    )
+    .optional()
+    .context("read the serving release")
+}
+
+/// Finds a release by id or by its version, `12` or `v12`.
+pub fn find_release(db: &Connection, app: AppId, which: &str) -> Result<Option<Release>> {
+    let version: i64 =
+        which.strip_prefix('v').unwrap_or(which).parse().unwrap_or(-1);
+    db.query_row(
+        &format!("{RELEASE} WHERE r.app_id = ? AND (r.id = ? OR r.version = ?)"),
+        params![app.to_string(), which, version],
+        release,
+    )
+    .optional()
+    .context("read a release")
+}
+
+pub fn release_by_id(db: &Connection, id: ReleaseId) -> Result<Option<Release>> {
+    db.query_row(&format!("{RELEASE} WHERE r.id = ?"), [id.to_string()], release)
+        .optional()
+        .context("read a release")
+}
+
+/// The release's config vars, sealed.
+pub fn sealed_config(db: &Connection, id: ReleaseId) -> Result<Option<Vec<u8>>> {
+    db.query_row("SELECT config FROM releases WHERE id = ?", [id.to_string()], |row| row.get(0))
+        .optional()
+        .context("read a release's config")
+}

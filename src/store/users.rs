@@ -1,0 +1,135 @@
+//! Rows of `users` and `authorizations`.
+
+use super::row::{parsed, time, time_option};
+use crate::clock::Timestamp;
+use crate::error::{Context, Result};
+use crate::model::{User, UserId};
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use uuid::Uuid;
+
+const COLUMNS: &str = "id, email, admin, created_at, updated_at";
+
+/// A stored authorization, without its token.
+#[derive(Debug, Clone)]
+pub struct Authorization {
+    pub id: Uuid,
+    pub user: User,
+    pub description: String,
+    pub expires_at: Option<Timestamp>,
+    pub created_at: Timestamp,
+}
+
+fn user(row: &Row<'_>) -> rusqlite::Result<User> {
+    Ok(User {
+        id: parsed(row, "id")?,
+        email: row.get("email")?,
+        admin: row.get("admin")?,
+        created_at: time(row, "created_at")?,
+        updated_at: time(row, "updated_at")?,
+    })
+}
+
+pub fn insert(db: &Connection, user: &User, password_hash: &str) -> Result<()> {
+    db.execute(
+        "INSERT INTO users (id, email, password_hash, admin, created_at, updated_at)
+         VALUES (?, ?, ?, ?, ?, ?)",
+        params![
+            user.id.to_string(),
+            user.email,
+            password_hash,
+            user.admin,
+            user.created_at.0,
+            user.updated_at.0
+        ],
+    )
+    .context("store a user")?;
+    Ok(())
+}
+
+pub fn by_id(db: &Connection, id: UserId) -> Result<Option<User>> {
+    db.query_row(&format!("SELECT {COLUMNS} FROM users WHERE id = ?"), [id.to_string()], user)
+        .optional()
+        .context("read a user")
+}
+
+/// A user and the hash of the password.
+pub fn by_email(db: &Connection, email: &str) -> Result<Option<(User, String)>> {
+    db.query_row(
+        &format!("SELECT {COLUMNS}, password_hash FROM users WHERE email = ?"),
+        [email],
+        |row| Ok((user(row)?, row.get("password_hash")?)),
+    )
+    .optional()
+    .context("read a user")
+}
+
+pub fn insert_authorization(
+    db: &Connection,
+    authorization: &Authorization,
+    token_hash: &[u8],
+) -> Result<()> {
+    db.execute(
+        "INSERT INTO authorizations (id, user_id, token_hash, description, expires_at, created_at)
+         VALUES (:id, :user, :hash, :description, :expires, :created)",
+        named_params! {
+            ":id": authorization.id.to_string(),
+            ":user": authorization.user.id.to_string(),
+            ":hash": token_hash,
+            ":description": authorization.description,
+            ":expires": authorization.expires_at.map(|at| at.0),
+            ":created": authorization.created_at.0,
+        },
+    )
+    .context("store an authorization")?;
+    Ok(())
+}
+
+const AUTHORIZATION: &str = "SELECT a.id AS authorization_id, a.description, a.expires_at,
+    a.created_at AS authorized_at, u.id, u.email, u.admin, u.created_at, u.updated_at
+    FROM authorizations a JOIN users u ON u.id = a.user_id";
+
+fn authorization(row: &Row<'_>) -> rusqlite::Result<Authorization> {
+    Ok(Authorization {
+        id: parsed(row, "authorization_id")?,
+        user: user(row)?,
+        description: row.get("description")?,
+        expires_at: time_option(row, "expires_at")?,
+        created_at: time(row, "authorized_at")?,
+    })
+}
+
+/// The authorization that a token stands for, unless it has expired.
+pub fn by_token(
+    db: &Connection,
+    token_hash: &[u8],
+    now: Timestamp,
+) -> Result<Option<Authorization>> {
+    db.query_row(
+        &format!(
+            "{AUTHORIZATION} WHERE a.token_hash = ? AND (a.expires_at IS NULL OR a.expires_at > ?)"
+        ),
+        params![token_hash, now.0],
+        authorization,
+    )
+    .optional()
+    .context("read an authorization")
+}
+
+pub fn authorizations(db: &Connection, user: UserId) -> Result<Vec<Authorization>> {
+    let mut query = db
+        .prepare_cached(&format!("{AUTHORIZATION} WHERE a.user_id = ? ORDER BY a.id"))
+        .context("read authorizations")?;
+    let rows = query.query_map([user.to_string()], authorization).context("read authorizations")?;
+    rows.collect::<rusqlite::Result<_>>().context("read authorizations")
+}
+
+/// Removes one of the user's authorizations and says whether there was one.
+pub fn delete_authorization(db: &Connection, user: UserId, id: Uuid) -> Result<bool> {
+    let rows = db
+        .execute(
+            "DELETE FROM authorizations WHERE id = ? AND user_id = ?",
+            params![id.to_string(), user.to_string()],
+        )
+        .context("delete an authorization")?;
+    Ok(rows > 0)
+}
