@@ -101,6 +101,23 @@ pub const KEEP_RELEASE_DAYS: u32 = 30;
 
 // --- router ---------------------------------------------------------------------------------
 
+/// Bytes of one frame between server and router: a snapshot of 50,000 apps.
+pub const LINK_FRAME_BYTES: usize = 32 * 1024 * 1024;
+/// Listeners handed over at one time; the kernel's own bound is 253.
+pub const LINK_DESCRIPTORS: usize = 16;
+/// Batches of router log lines that may wait for the server's log store.
+pub const LINK_LOG_BATCHES: usize = 256;
+/// Targets whose drain notices the server remembers until it is told to forget them.
+pub const LINK_DRAINED_TARGETS: usize = 10_000;
+/// Connections that may wait to be accepted while the router is away or busy.
+pub const LISTEN_BACKLOG: i32 = 4096;
+/// The server tries to reach the router this often while one starts.
+pub const LINK_RETRY: Duration = Duration::from_millis(2);
+/// A router that was started has this long to answer before another one is started.
+pub const LINK_START_TIMEOUT: Duration = Duration::from_secs(5);
+/// Each step of the greeting takes at most this long.
+pub const LINK_HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+
 // --- logs -----------------------------------------------------------------------------------
 
 // --- command line ---------------------------------------------------------------------------

@@ -1,1 +1,3 @@
-//! Not written yet.
+//! Domains and live dynos become the snapshot that the router follows.
+
+pub mod link_client;
