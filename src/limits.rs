@@ -82,8 +82,10 @@ pub const BUILD_VOLUME_BYTES: u64 = 8 * 1024 * 1024 * 1024;
 pub const SLUG_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 /// Bytes of a build's output that are kept.
 pub const BUILD_OUTPUT_BYTES: u64 = 64 * 1024 * 1024;
-/// Bytes of output in flight between a build and whoever reads it.
+/// Pieces of output in flight between a container and the build's output file.
 pub const OUTPUT_QUEUE: usize = 256;
+/// Bytes that one reader of a build's output takes at a time.
+pub const OUTPUT_PIECE_BYTES: u64 = 64 * 1024;
 
 // --- git ------------------------------------------------------------------------------------
 

@@ -1,0 +1,117 @@
+//! Every message that a failing build shows, in Heroku's words where Heroku has some.
+
+use super::output::OutputSink;
+use crate::error::Error;
+
+/// Why a build made no slug. `Display` is one sentence for the log and the build's row; what the
+/// user reads in the push is [`BuildFailure::show`].
+#[derive(Debug, thiserror::Error)]
+pub enum BuildFailure {
+    #[error("no buildpack fits this app")]
+    NothingDetected,
+    #[error("the app is not compatible with buildpack {buildpack}")]
+    NotCompatible { buildpack: String },
+    #[error("there is no buildpack {buildpack}")]
+    UnknownBuildpack { buildpack: String },
+    #[error("bin/compile of {language} failed")]
+    Compile { language: String },
+    #[error("bin/release of {language} is not usable: {reason}")]
+    Release { language: String, reason: String },
+    #[error("the build took longer than {minutes} minutes")]
+    TimedOut { language: String, minutes: u64 },
+    #[error("the build ran out of memory")]
+    OutOfMemory { megabytes: i64 },
+    #[error("the build's disk is full")]
+    DiskFull { gigabytes: u64 },
+    #[error("the slug is too large: {bytes} bytes")]
+    SlugTooLarge { bytes: u64 },
+    #[error("{0}")]
+    Procfile(String),
+    #[error("the source can't be used: {0}")]
+    Source(String),
+    #[error("the build was cancelled")]
+    Cancelled,
+    /// Our fault or the engine's, not the app's: trying again makes sense.
+    #[error("the platform could not build: {0}")]
+    Platform(#[from] Error),
+}
+
+impl BuildFailure {
+    /// Writes what the user reads, down to ` !     Push failed`.
+    pub fn show(&self, out: &OutputSink) {
+        for line in self.lines() {
+            out.line(&line);
+        }
+        out.line("");
+        out.warning("Push failed");
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let warn = |text: &str| format!(" !     {text}");
+        let mega = |bytes: u64| format!("{:.1}M", bytes as f64 / (1024.0 * 1024.0));
+        match self {
+            Self::NothingDetected => vec![
+                warn("No default language could be detected for this app."),
+                "\t\t\tHINT: This occurs when Senryu cannot detect the buildpack to use for this \
+                 application automatically."
+                    .to_string(),
+                "\t\t\tIt looks for these files at the root of the repository: package.json \
+                 (Node.js)."
+                    .to_string(),
+            ],
+            Self::NotCompatible { buildpack } => vec![
+                format!("-----> App not compatible with buildpack: {buildpack}"),
+                "       Its bin/detect does not recognise the files at the root of the repository."
+                    .to_string(),
+            ],
+            Self::UnknownBuildpack { buildpack } => vec![
+                warn(&format!("There is no buildpack {buildpack} on this platform.")),
+                warn("Bundled: heroku/nodejs"),
+            ],
+            Self::Compile { language } => {
+                vec![warn(&format!("Push rejected, failed to compile {language} app."))]
+            }
+            Self::Release { language, reason } => vec![
+                warn(&format!("The {language} buildpack's bin/release failed: {reason}")),
+                warn(&format!("Push rejected, failed to compile {language} app.")),
+            ],
+            Self::TimedOut { language, minutes } => vec![
+                warn(&format!("Timed out compiling {language} app ({minutes} minutes)")),
+                warn("The server's setting --build-timeout is the limit."),
+            ],
+            Self::OutOfMemory { megabytes } => vec![
+                warn(&format!("The build needed more than its {megabytes} MB of memory.")),
+                warn("Make the build use less, for example with fewer parallel workers."),
+            ],
+            Self::DiskFull { gigabytes } => vec![
+                warn(&format!(
+                    "The build's disk is full: source, build and cache share \
+                     {gigabytes} GB."
+                )),
+                warn("Purge the build cache or make the app smaller, and push again."),
+            ],
+            Self::SlugTooLarge { bytes } => vec![warn(&format!(
+                "Compiled slug size: {} is too large (max is {}M).",
+                mega(*bytes),
+                crate::limits::SLUG_BYTES / (1024 * 1024)
+            ))],
+            Self::Procfile(reason) => vec![warn(reason)],
+            Self::Source(reason) => vec![warn(reason)],
+            Self::Cancelled => vec![warn("The build was cancelled.")],
+            Self::Platform(error) => platform(error),
+        }
+    }
+}
+
+fn platform(error: &Error) -> Vec<String> {
+    if crate::engine::docker::is_away(error) {
+        return vec![
+            " !     The container engine is away, so nothing can be built right now.".to_string(),
+            " !     Nothing has changed: push again in a moment.".to_string(),
+        ];
+    }
+    vec![
+        " !     The platform could not build this: the fault is not in the app.".to_string(),
+        " !     The server's log says more. Nothing has changed: push again.".to_string(),
+    ]
+}

@@ -1,0 +1,217 @@
+//! A build's output: one file that is the truth, and readers that follow it at their own pace.
+//! Because nobody is handed output through a queue, a slow or vanished reader costs the build
+//! nothing and loses nothing. Here too is the voice: `----->` headlines, indented details, ` !`.
+
+use crate::error::{Context, Result};
+use crate::limits;
+use bytes::Bytes;
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
+
+/// Where a build writes. Clones write to the same output.
+#[derive(Clone)]
+pub struct OutputSink {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    writing: Mutex<Writing>,
+    progress: watch::Sender<Progress>,
+    reader: Arc<File>,
+}
+
+struct Writing {
+    file: File,
+    written: u64,
+    /// Output of the buildpacks has been cut; what we say ourselves still goes in.
+    cut: bool,
+    middle_of_line: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Progress {
+    written: u64,
+    finished: bool,
+}
+
+impl OutputSink {
+    /// Starts an empty output in `path`, readable by us alone: builds may print secrets.
+    pub fn create(path: &Path) -> Result<Self> {
+        let open = || {
+            let mut options = File::options();
+            options.read(true).write(true).create(true).truncate(true).mode(0o600);
+            let file = options.open(path)?;
+            let reader = Arc::new(file.try_clone()?);
+            std::io::Result::Ok((file, reader))
+        };
+        let (file, reader) = open().context("make the file of a build's output")?;
+        let writing = Mutex::new(Writing { file, written: 0, cut: false, middle_of_line: false });
+        let progress = watch::Sender::new(Progress::default());
+        Ok(Self { shared: Arc::new(Shared { writing, progress, reader }) })
+    }
+
+    /// Output of a program, as it came. Past the limit it is dropped, and that is said once.
+    pub fn bytes(&self, bytes: &[u8]) {
+        let mut writing = self.lock();
+        let room = limits::BUILD_OUTPUT_BYTES.saturating_sub(writing.written);
+        let fits = usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len());
+        self.write(&mut writing, &bytes[..fits]);
+        if fits < bytes.len() && !writing.cut {
+            writing.cut = true;
+            let megabytes = limits::BUILD_OUTPUT_BYTES / (1024 * 1024);
+            let note = format!("\n !     Output is longer than {megabytes} MB: the rest is cut\n");
+            self.write(&mut writing, note.as_bytes());
+        }
+    }
+
+    /// A line of our own. These are few, so the limit does not touch them.
+    pub fn line(&self, text: &str) {
+        let mut writing = self.lock();
+        let line = format!("{text}\n");
+        // A program may have ended without ending its last line.
+        if writing.middle_of_line {
+            self.write(&mut writing, b"\n");
+        }
+        self.write(&mut writing, line.as_bytes());
+    }
+
+    /// `-----> Compressing...`
+    pub fn headline(&self, text: &str) {
+        self.line(&format!("-----> {text}"));
+    }
+
+    /// Seven spaces: belongs to the headline above.
+    pub fn detail(&self, text: &str) {
+        self.line(&format!("       {text}"));
+    }
+
+    /// ` !     Push failed`
+    pub fn warning(&self, text: &str) {
+        self.line(&format!(" !     {text}"));
+    }
+
+    /// No more will come: readers end when they have read everything.
+    pub fn finish(&self) {
+        self.shared.progress.send_modify(|progress| progress.finished = true);
+    }
+
+    /// A reader from the first byte.
+    pub fn follow(&self) -> OutputReader {
+        OutputReader {
+            file: Arc::clone(&self.shared.reader),
+            progress: self.shared.progress.subscribe(),
+            offset: 0,
+        }
+    }
+
+    fn write(&self, writing: &mut Writing, bytes: &[u8]) {
+        // A full disk must not fail the build: its output is the lesser loss.
+        if let Err(error) = writing.file.write_all(bytes) {
+            tracing::warn!(%error, "a build's output could not be written");
+            return;
+        }
+        writing.written += bytes.len() as u64;
+        if let Some(last) = bytes.last() {
+            writing.middle_of_line = *last != b'\n';
+        }
+        let written = writing.written;
+        self.shared.progress.send_modify(|progress| progress.written = written);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Writing> {
+        self.shared.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Follows an output from its start to its end.
+pub struct OutputReader {
+    file: Arc<File>,
+    progress: watch::Receiver<Progress>,
+    offset: u64,
+}
+
+impl OutputReader {
+    /// The next piece; `None` when the output is finished or its writers are gone. Nothing is
+    /// lost when the caller stops waiting.
+    pub async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            let progress = *self.progress.borrow_and_update();
+            if progress.written > self.offset {
+                return self.read(progress.written);
+            }
+            if progress.finished || self.progress.changed().await.is_err() {
+                let written = self.progress.borrow().written;
+                return if written > self.offset { self.read(written) } else { None };
+            }
+        }
+    }
+
+    fn read(&mut self, written: u64) -> Option<Bytes> {
+        let size = (written - self.offset).min(limits::OUTPUT_PIECE_BYTES);
+        let mut piece = vec![0; usize::try_from(size).ok()?];
+        // From the page cache: it was written a moment ago.
+        let read = self.file.read_at(&mut piece, self.offset).ok().filter(|read| *read > 0)?;
+        piece.truncate(read);
+        self.offset += read as u64;
+        Some(piece.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sink() -> (tempfile::TempDir, OutputSink) {
+        let dir = tempfile::tempdir().unwrap();
+        let sink = OutputSink::create(&dir.path().join("output")).unwrap();
+        (dir, sink)
+    }
+
+    async fn all(mut reader: OutputReader) -> Vec<u8> {
+        let mut all = Vec::new();
+        while let Some(piece) = reader.next().await {
+            all.extend_from_slice(&piece);
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_comes_late_gets_everything() {
+        let (_dir, sink) = sink();
+        sink.headline("Compressing...");
+        let early = crate::build::output::tests::all(sink.follow());
+        sink.detail("Done: 1.0M");
+        sink.finish();
+        let expected = b"-----> Compressing...\n       Done: 1.0M\n";
+        assert_eq!(early.await, expected);
+        assert_eq!(all(sink.follow()).await, expected);
+    }
+
+    #[tokio::test]
+    async fn a_reader_ends_when_the_writers_are_dropped() {
+        let (_dir, sink) = sink();
+        sink.warning("x");
+        let reader = sink.follow();
+        drop(sink);
+        assert_eq!(all(reader).await, b" !     x\n");
+    }
+
+    #[tokio::test]
+    async fn what_is_too_long_is_cut_but_our_last_words_are_kept() {
+        let (_dir, sink) = sink();
+        let megabyte = vec![b'x'; 1024 * 1024];
+        for _ in 0..70 {
+            sink.bytes(&megabyte);
+        }
+        sink.warning("Push failed");
+        sink.finish();
+        let all = all(sink.follow()).await;
+        assert!(all.len() as u64 <= limits::BUILD_OUTPUT_BYTES + 200);
+        let end = String::from_utf8_lossy(&all[all.len() - 120..]).into_owned();
+        assert!(end.contains("the rest is cut\n !     Push failed\n"), "{end}");
+    }
+}
