@@ -21,6 +21,11 @@ pub const PROCFILE_BYTES: usize = 64 * 1024;
 pub const PAGE_DEFAULT: usize = 200;
 pub const PAGE_MAX: usize = 1000;
 
+/// Passwords that are hashed at one time: each takes 19 MiB and a core.
+pub const PARALLEL_HASHES: usize = 2;
+/// Characters of an authorization's description.
+pub const DESCRIPTION_CHARS: usize = 255;
+
 // --- store ----------------------------------------------------------------------------------
 
 /// Writes that may wait for the writer thread before callers are held back.

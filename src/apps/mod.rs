@@ -1,1 +1,4 @@
-//! Not written yet.
+//! An app exists, and somebody may use it: what comes before the first push.
+
+pub mod access;
+pub mod lifecycle;

@@ -1,1 +1,8 @@
-//! Not written yet.
+//! Slug and config vars become a numbered release. A release is never changed once made, but for
+//! its status; making one is a single transaction with everything that it implies.
+
+mod config_vars;
+mod create;
+
+pub use config_vars::describe;
+pub use create::{NewRelease, Releases};

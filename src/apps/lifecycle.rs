@@ -1,0 +1,60 @@
+//! Create, rename and destroy an app. What lies outside the database (repository, volume, images,
+//! containers, logs) goes after the row has gone, and again at the next start if that was cut
+//! short.
+
+use crate::clock::Timestamp;
+use crate::error::Result;
+use crate::model::{App, AppId, AppName, Caller};
+use crate::store::{self, Store};
+
+/// A new app's row. v1 and v2 are made with it, as on Heroku: `release::initial`.
+pub fn new_app(caller: &Caller, name: AppName, stack: &str) -> App {
+    let now = Timestamp::now();
+    App {
+        id: AppId::random(),
+        name,
+        owner: caller.user.id,
+        owner_email: caller.user.email.clone(),
+        stack: stack.to_string(),
+        maintenance: false,
+        buildpack_provided_description: None,
+        repo_size: None,
+        slug_size: None,
+        created_at: now,
+        updated_at: now,
+        released_at: None,
+    }
+}
+
+/// A name like Heroku's own: `quiet-harbor-04711`.
+pub fn generated_name() -> String {
+    const ADJECTIVES: [&str; 24] = [
+        "quiet", "amber", "brisk", "calm", "clear", "cool", "dusty", "early", "fair", "gentle",
+        "hidden", "hollow", "late", "lucid", "misty", "pale", "plain", "proud", "silent", "snowy",
+        "still", "sunny", "warm", "young",
+    ];
+    const NOUNS: [&str; 24] = [
+        "harbor", "meadow", "river", "forest", "field", "summit", "valley", "island", "garden",
+        "bridge", "canyon", "cliff", "delta", "dune", "glade", "grove", "lagoon", "lake", "marsh",
+        "orchard", "pond", "ridge", "shore", "spring",
+    ];
+    let pick = |words: &[&'static str; 24]| words[rand::random_range(0..words.len())];
+    format!("{}-{}-{:05}", pick(&ADJECTIVES), pick(&NOUNS), rand::random_range(0..100_000))
+}
+
+pub async fn rename(store: &Store, app: AppId, name: AppName) -> Result<()> {
+    store.write(move |db| store::apps::rename(db, app, &name, Timestamp::now())).await
+}
+
+pub async fn set_maintenance(store: &Store, app: AppId, on: bool) -> Result<()> {
+    store.write(move |db| store::apps::set_maintenance(db, app, on, Timestamp::now())).await
+}
+
+/// Removes the rows. The caller then clears what lies outside, and `forgotten` ends it.
+pub async fn destroy(store: &Store, app: AppId) -> Result<()> {
+    store.write(move |db| store::apps::destroy(db, app, Timestamp::now())).await
+}
+
+pub async fn forgotten(store: &Store, app: AppId) -> Result<()> {
+    store.write(move |db| store::apps::forget_destroyed(db, app)).await
+}
