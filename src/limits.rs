@@ -128,3 +128,37 @@ pub const LINK_HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 // --- logs -----------------------------------------------------------------------------------
 
 // --- command line ---------------------------------------------------------------------------
+
+/// Columns that a terminal has when it does not say.
+pub const TERMINAL_COLUMNS: usize = 80;
+/// Between two positions of the mark that turns while a command waits.
+pub const SPINNER_PERIOD: Duration = Duration::from_millis(100);
+/// To connect to the server: it is near, or it is not there.
+pub const CLIENT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Without a byte for this long, a request has failed. Longer than the longest long poll.
+pub const CLIENT_READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// A log that is followed sends at least a comment in this time.
+pub const CLIENT_STREAM_TIMEOUT: Duration = Duration::from_secs(300);
+/// Bytes of one answer of the API; a page of 1,000 releases takes less than one of them.
+pub const CLIENT_ANSWER_BYTES: usize = 32 * 1024 * 1024;
+/// How often a read is repeated when the server is away for a moment …
+pub const CLIENT_RETRIES: u32 = 5;
+/// … and how long the command waits before each.
+pub const CLIENT_RETRY_PAUSE: Duration = Duration::from_millis(300);
+/// A waiting command bears this long a restart of the server.
+pub const CLIENT_PATIENCE: Duration = Duration::from_secs(30);
+/// Seconds of one long poll for a roll-out (the server allows no more).
+pub const ROLLOUT_POLL_SECONDS: u64 = 30;
+/// Seconds that `releases:wait` waits unless told otherwise: a release phase, a boot and a retry.
+pub const RELEASES_WAIT_SECONDS: u64 = 600;
+/// Bytes of a file of config vars: well over what an app may have, so that the API says no.
+pub const CONFIG_FILE_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes of one log event in the client's buffer; lines are at most 16 KB in parts.
+pub const LOG_EVENT_BYTES: usize = 4 * 1024 * 1024;
+/// Before a followed log that broke off is asked for again.
+pub const LOG_RECONNECT_PAUSE: Duration = Duration::from_secs(1);
+/// For each thing that `doctor` asks of a socket.
+pub const DOCTOR_TIMEOUT: Duration = Duration::from_secs(5);
+/// Free bytes on the data folder's disk below which `doctor` warns, and fails.
+pub const DOCTOR_DISK_WARN: u64 = 10 * 1024 * 1024 * 1024;
+pub const DOCTOR_DISK_FAIL: u64 = 1024 * 1024 * 1024;

@@ -1,1 +1,7 @@
-fn main(){}
+//! The one binary: the server, the router, git's hooks and the command line client.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    senryu::cli::main()
+}

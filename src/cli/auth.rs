@@ -1,0 +1,162 @@
+//! `login`, `logout`, `auth:whoami`, `auth:token`: who the command line is to the server.
+
+use super::Cx;
+use super::client::{Auth, text};
+use super::credentials::{Credentials, Saved};
+use super::failure::{Failure, Result};
+use super::{git, terminal};
+use clap::Args;
+use serde_json::{Value, json};
+
+/// Bytes that a token on standard input may have.
+const TOKEN_BYTES: u64 = 4096;
+
+#[derive(Debug, Args)]
+pub struct Login {
+    /// Read an API token from standard input instead of asking for e-mail and password
+    #[arg(long)]
+    token_stdin: bool,
+    /// Ask in the terminal (there is no other way; kept for Heroku's scripts)
+    #[arg(short, long, hide = true)]
+    interactive: bool,
+    /// Seconds that the token stays valid; without it until `senryu logout`
+    #[arg(short, long, value_name = "SECONDS")]
+    expires_in: Option<u64>,
+}
+
+pub async fn login(cx: &Cx, args: Login) -> Result {
+    if cx.env.var("SENRYU_API_KEY").is_some() {
+        return Err(Failure::with_hint(
+            "Cannot log in with SENRYU_API_KEY set: it would be used in place of the saved token.",
+            "Unset SENRYU_API_KEY and try again.",
+        ));
+    }
+    let saved = match args.token_stdin {
+        true => by_token(cx).await?,
+        false => by_password(cx, args.expires_in).await?,
+    };
+    let email = saved.email.clone();
+    keep(cx, saved)?;
+    cx.ui.line(format!("Logged in as {email}"))
+}
+
+/// Saves a token and lets git ask us for it.
+pub fn keep(cx: &Cx, saved: Saved) -> Result {
+    let mut credentials = Credentials::load(&cx.env)?;
+    credentials.set(&cx.client.base(), saved);
+    credentials.save(&cx.env)?;
+    if let Err(failure) = git::install_helper(&cx.env, &cx.client.base()) {
+        cx.ui.warn(&format!("git will ask for the token on a push: {failure}"));
+    }
+    Ok(())
+}
+
+async fn by_token(cx: &Cx) -> Result<Saved> {
+    let token = cx.ui.read_input(TOKEN_BYTES)?.trim().to_string();
+    if token.is_empty() || token.contains(char::is_whitespace) {
+        return Err(Failure::refused("Standard input holds no token: one word is wanted"));
+    }
+    let account = cx.client.with_auth(Auth::Token(token.clone())).get("/account").await?;
+    Ok(Saved { email: text(&account, "/email").to_string(), token, authorization: None })
+}
+
+async fn by_password(cx: &Cx, expires_in: Option<u64>) -> Result<Saved> {
+    if !cx.ui.asks {
+        return Err(Failure::with_hint(
+            "login asks for e-mail and password, and standard input is no terminal.",
+            "In a script: senryu login --token-stdin < FILE",
+        ));
+    }
+    cx.ui.say(&format!("Enter your login credentials for {}\n", cx.client.base()));
+    let email = cx.ui.answer("Email: ")?.unwrap_or_default().trim().to_string();
+    if email.is_empty() {
+        return Err(Failure::refused("No e-mail address given"));
+    }
+    let password = terminal::password("Password: ")?;
+    let host = nix::unistd::gethostname().unwrap_or_default();
+    let mut body = json!({
+        "description": format!("Senryu CLI login from {}", host.to_string_lossy()),
+        "scope": ["global"],
+    });
+    if let Some(seconds) = expires_in {
+        body["expires_in"] = json!(seconds);
+    }
+    let client = cx.client.with_auth(Auth::Password { email: email.clone(), password });
+    let authorization = client.post("/oauth/authorizations", &body).await?;
+    saved_from(&authorization, email)
+}
+
+fn saved_from(authorization: &Value, typed: String) -> Result<Saved> {
+    let token = text(authorization, "/access_token/token").to_string();
+    if token.is_empty() {
+        return Err(Failure::refused("The server answered without a token"));
+    }
+    let email = match text(authorization, "/user/email") {
+        "" => typed,
+        email => email.to_string(),
+    };
+    let id = text(authorization, "/id");
+    Ok(Saved { email, token, authorization: (!id.is_empty()).then(|| id.to_string()) })
+}
+
+pub async fn logout(cx: &Cx) -> Result {
+    let base = cx.client.base();
+    let mut credentials = Credentials::load(&cx.env)?;
+    let saved = credentials.remove(&base);
+    let work = async {
+        let revoked = match &saved {
+            Some(saved) => revoke(cx, saved).await,
+            None => Ok(()),
+        };
+        credentials.save(&cx.env)?;
+        git::remove_helper(&cx.env, &base);
+        Ok(revoked)
+    };
+    let revoked = cx.ui.action("Logging out", work, |_| "done".to_string()).await?;
+    if let Err(failure) = revoked {
+        cx.ui.warn(&format!("The server still knows the token: {failure}"));
+    }
+    if cx.env.var("SENRYU_API_KEY").is_some() {
+        cx.ui.warn("SENRYU_API_KEY is still set and goes on being used");
+    }
+    Ok(())
+}
+
+/// Ends the saved token on the server. One that it has forgotten already is as good.
+async fn revoke(cx: &Cx, saved: &Saved) -> Result {
+    let client = cx.client.with_auth(Auth::Token(saved.token.clone()));
+    let id = match &saved.authorization {
+        Some(id) => Ok(id.clone()),
+        None => client
+            .get("/oauth/authorizations/~")
+            .await
+            .map(|authorization| text(&authorization, "/id").to_string()),
+    };
+    let result = match id {
+        Ok(id) if !id.is_empty() => {
+            client.delete(&format!("/oauth/authorizations/{}", super::client::segment(&id))).await
+        }
+        _ => client.delete("/oauth/sessions/~").await,
+    };
+    match result {
+        // The token was refused, so there is nothing left to revoke.
+        Err(Failure::Refused { .. }) => Ok(()),
+        Err(failure) if failure.is_api(404) => Ok(()),
+        other => other.map(|_| ()),
+    }
+}
+
+pub async fn whoami(cx: &Cx) -> Result {
+    if cx.env.var("SENRYU_API_KEY").is_some() {
+        cx.ui.warn("SENRYU_API_KEY is set");
+    }
+    let account = cx.client.get("/account").await?;
+    cx.ui.line(text(&account, "/email"))
+}
+
+pub fn token(cx: &Cx) -> Result {
+    match cx.client.token() {
+        Some(token) => cx.ui.line(token),
+        None => Err(Failure::with_hint("not logged in", "Log in first: senryu login")),
+    }
+}

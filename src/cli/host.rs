@@ -1,0 +1,103 @@
+//! The commands of the machine itself: `server`, `router` and git's hooks. They run in place of
+//! the client and bring their own runtime.
+
+use super::failure::{FAILED, Failure, USAGE};
+use crate::config::{self, RouterSettings, ServerSettings};
+use clap::{Args, Command};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Where the settings file is unless `SENRYU_CONFIG` says otherwise.
+const SETTINGS_FILE: &str = "/etc/senryu/senryu.toml";
+
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_SERVER, args_override_self = true)]
+pub struct Server {
+    #[command(flatten)]
+    pub settings: ServerSettings,
+}
+
+#[derive(Debug, Args)]
+#[command(args_override_self = true)]
+pub struct Router {
+    #[command(flatten)]
+    pub settings: RouterSettings,
+}
+
+#[derive(Debug, Args)]
+pub struct GitHook {
+    /// `pre-receive` or `post-receive`
+    phase: String,
+}
+
+const AFTER_SERVER: &str = "\
+Every setting may also stand in /etc/senryu/senryu.toml (another file: SENRYU_CONFIG), written \
+data_dir = \"/srv/senryu\". Flags beat variables, variables beat the file.
+
+The master key file is made on the first start. Whoever has it and the database can read all \
+config vars; without it nobody can, so keep a copy of it away from this machine.
+
+Exit status: 2 a wrong setting, 3 another server uses the data directory.";
+
+pub fn server(args: Server) -> ExitCode {
+    match args.settings.check() {
+        Ok(()) => missing("crate::server::run"),
+        Err(message) => refused(&message),
+    }
+}
+
+pub fn router(args: Router) -> ExitCode {
+    let _settings = args.settings;
+    missing("crate::router::process::run")
+}
+
+pub fn git_hook(args: GitHook) -> ExitCode {
+    let _phase = args.phase;
+    missing("crate::git::hook::run")
+}
+
+/// A wrong setting, by its name.
+pub fn refused(message: &str) -> ExitCode {
+    let page = Failure::Refused { message: message.to_string(), hint: None }.page();
+    eprint!("{}", page.unwrap_or_default());
+    ExitCode::from(USAGE)
+}
+
+/// Puts what the settings file says before the flags that were typed, which so override it.
+/// Server and router share the file: each takes what it knows.
+pub fn with_settings_file(args: Vec<String>, tree: &Command) -> Result<Vec<String>, String> {
+    let Some(name) = args.first().filter(|name| ["server", "router"].contains(&name.as_str()))
+    else {
+        return Ok(args);
+    };
+    let flags_of = |name: &str| -> Vec<String> {
+        let arguments = tree.find_subcommand(name).map(|found| found.get_arguments());
+        arguments
+            .into_iter()
+            .flatten()
+            .filter_map(|argument| argument.get_long().map(str::to_string))
+            .filter(|flag| flag != "help")
+            .collect()
+    };
+    let mine = flags_of(name);
+    let mut known = flags_of("server");
+    known.extend(flags_of("router"));
+    let path = std::env::var_os("SENRYU_CONFIG")
+        .filter(|path| !path.is_empty())
+        .map_or_else(|| PathBuf::from(SETTINGS_FILE), PathBuf::from);
+    let set = |name: &str| std::env::var_os(name).is_some();
+    let mut flags = config::file_flags(&path, &known, set)?;
+    flags.retain(|flag| {
+        let bare = flag.trim_start_matches('-');
+        mine.iter().any(|own| own == bare.split('=').next().unwrap_or(bare))
+    });
+    let mut all = args;
+    all.splice(1..1, flags);
+    Ok(all)
+}
+
+/// Stands where a part of the program will be called that is being written.
+fn missing(what: &str) -> ExitCode {
+    eprintln!("{what} is not written yet");
+    ExitCode::from(FAILED)
+}

@@ -1,0 +1,39 @@
+//! The terminal when it is asked for a password: without echo, and as it was before whatever
+//! happens, Ctrl-C included.
+
+use super::failure::{Failure, INTERRUPTED, Result};
+use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
+use std::fs::File;
+use std::sync::{Mutex, PoisonError};
+
+/// How the terminal was before it stopped to echo.
+static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+
+pub fn password(question: &str) -> Result<String> {
+    let no_terminal = |error: std::io::Error| {
+        Failure::with_hint(
+            format!("Can't ask for the password: {error}"),
+            "Without a terminal: senryu login --token-stdin < FILE",
+        )
+    };
+    let tty = File::options().read(true).write(true).open("/dev/tty").map_err(no_terminal)?;
+    *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = tcgetattr(&tty).ok();
+    let password = rpassword::prompt_password(question).map_err(no_terminal);
+    *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    password
+}
+
+/// Ends the process on Ctrl-C with the status that a shell expects. It is a task of its own, since
+/// the command itself may be waiting for an answer.
+pub async fn end_on_interrupt() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        return;
+    }
+    if let Some(before) = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take()
+        && let Ok(tty) = File::options().read(true).write(true).open("/dev/tty")
+    {
+        let _ = tcsetattr(&tty, SetArg::TCSANOW, &before);
+    }
+    eprintln!();
+    std::process::exit(i32::from(INTERRUPTED));
+}
