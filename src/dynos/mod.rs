@@ -1,1 +1,3 @@
-//! Not written yet.
+//! The desired formation becomes running dynos.
+
+pub mod plan;
