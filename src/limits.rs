@@ -127,6 +127,44 @@ pub const LINK_HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
 // --- logs -----------------------------------------------------------------------------------
 
+/// Bytes of one message; longer lines become several (Heroku's limit).
+pub const LOG_LINE_BYTES: usize = 10_000;
+/// Lines of history that one request may ask for (Heroku's limit), and what it gets unasked.
+pub const LOG_HISTORY_LINES: usize = 1500;
+pub const LOG_HISTORY_DEFAULT: usize = 100;
+/// A log session waits this long for its GET (Heroku's).
+pub const LOG_SESSION_VALID: Duration = Duration::from_secs(5 * 60);
+/// Log sessions that wait for their GET: each is a few hundred bytes.
+pub const LOG_SESSIONS: usize = 10_000;
+/// Bytes of one segment file at most: what a start scans of each app.
+pub const LOG_SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
+/// Segments that an app's share of disk is cut into at least, so that the oldest lines go in
+/// small steps.
+pub const LOG_SEGMENTS_MIN: u64 = 8;
+/// Bytes of lines in one frame. A frame is written and recovered whole.
+pub const LOG_FRAME_BYTES: usize = 512 * 1024;
+/// Segment files kept open for writing; the file-handle limit is shared with sockets.
+pub const LOG_OPEN_SEGMENTS: usize = 128;
+/// Writes that may wait for the log thread before callers are held back.
+pub const LOG_QUEUE: usize = 256;
+/// Lines and bytes that wait for one tail's reader; beyond either it loses its oldest (L11).
+pub const LOG_TAIL_LINES: usize = 4096;
+pub const LOG_TAIL_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes read of one dyno's log at a time, before the others and the platform's lines have their
+/// turn. Docker's largest record is below 100 KB (16 KB of text, all of it escaped).
+pub const LOG_READ_BYTES: usize = 256 * 1024;
+/// Between two looks at a dyno's log while it writes …
+pub const LOG_POLL_ACTIVE: Duration = Duration::from_millis(50);
+/// … and when it has been quiet: a look is one `stat`, so 100 quiet dynos cost 500 a second.
+pub const LOG_POLL_QUIET: Duration = Duration::from_millis(200);
+/// A dyno is quiet when it wrote nothing for this long.
+pub const LOG_QUIET_AFTER: Duration = Duration::from_secs(2);
+/// Files of one dyno held open while its reader is behind: Docker keeps two, a rotation or two
+/// more are survived at 64 MB of disk each.
+pub const LOG_ROTATED_FILES: usize = 4;
+/// Destroyed apps whose late lines are recognised and dropped.
+pub const LOG_FORGOTTEN_APPS: usize = 10_000;
+
 // --- command line ---------------------------------------------------------------------------
 
 /// Columns that a terminal has when it does not say.
