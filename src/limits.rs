@@ -98,6 +98,31 @@ pub const OUTPUT_PIECE_BYTES: u64 = 64 * 1024;
 pub const PUSH_COMMANDS_BYTES: usize = 1024 * 1024;
 /// Pushes to one app that may wait for their turn; more are told to try again.
 pub const PUSH_QUEUE: usize = 10;
+/// Bytes of one pack: what a mistaken push can take of the disk before git refuses it.
+pub const PUSH_PACK_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+/// Bytes from which git streams a file and neither loads nor deltifies it: bounds its memory.
+pub const GIT_BIG_FILE_BYTES: u64 = 8 * 1024 * 1024;
+/// Fetches that are served at one time; each is a git process or two. More of them wait.
+pub const GIT_FETCHES: usize = 16;
+/// Bytes read from or written to a git process at one time: the pipe's own size.
+pub const GIT_CHUNK_BYTES: usize = 64 * 1024;
+/// Chunks on their way to the client before its git process is held back.
+pub const GIT_CLIENT_CHUNKS: usize = 8;
+/// A client that sends nothing for so long in the middle of its request is given up.
+pub const GIT_BODY_IDLE: Duration = Duration::from_secs(120);
+/// A client that reads nothing for so long is treated as one that left.
+pub const GIT_CLIENT_STALL: Duration = Duration::from_secs(60);
+/// Silence before an empty packet keeps proxies from closing the connection (as git's own).
+pub const GIT_KEEPALIVE: Duration = Duration::from_secs(5);
+/// Receive-packs that outlived the server before this one get this long to end by themselves.
+pub const GIT_OUTLIVED_WAIT: Duration = Duration::from_secs(2);
+/// Bytes of a git process's standard error that are kept for the log.
+pub const GIT_STDERR_BYTES: usize = 8 * 1024;
+/// Wait after a hook could not be accepted: what is missing needs time to come back.
+pub const GIT_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// After a push is answered, the rest of its body is read for this long, so that the client can
+/// read the answer before its connection is closed.
+pub const GIT_BODY_DRAIN: Duration = Duration::from_secs(30);
 
 // --- clean-up -------------------------------------------------------------------------------
 

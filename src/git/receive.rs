@@ -1,0 +1,390 @@
+//! A push, from its commands to the client's last line. It is a task of the server: when the
+//! client goes away, git is read on and the deploy ends as it would have.
+
+use super::client::Client;
+use super::commands::{Commands, Update, ZERO};
+use super::incoming::Incoming;
+use super::relay::relay;
+use super::turn::Place;
+use super::{Credentials, GitHost, Progress, Push, process};
+use crate::model::{App, User};
+use crate::{limits, tasks};
+use bytes::Bytes;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::ChildStdin;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+/// A push whose commands have been read; the pack is still to come.
+pub(super) struct Request {
+    pub user: User,
+    pub app: App,
+    pub credentials: Credentials,
+    pub git_dir: PathBuf,
+    pub commands: Commands,
+    pub body: Incoming,
+    pub started: Instant,
+}
+
+/// What the deploy said of a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The hook has not called, or the deploy is at work.
+    Open,
+    /// The slug is there.
+    Built,
+    /// Accepted; the ref is there already.
+    Nothing,
+    /// The ref moved to where this push does not lead.
+    FetchFirst,
+    /// The build failed.
+    Declined,
+}
+
+/// A push to `main` or `master` that has its turn.
+pub(super) struct Running {
+    pub push: Push,
+    /// The client did not know where the ref is now: only a descendant may go on.
+    pub must_descend: bool,
+    /// The other one of `main` and `master`, when both are pushed.
+    pub also: Option<String>,
+    pub verdict: Mutex<Verdict>,
+    pub tasks: TaskTracker,
+}
+
+impl Running {
+    fn verdict(&self) -> Verdict {
+        *self.verdict.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl GitHost {
+    /// Serves one push to its end.
+    pub(super) async fn receive(self: Arc<Self>, mut request: Request, mut client: Client) {
+        let deleted = request.commands.updates.iter().find(|u| u.deploys() && u.is_delete());
+        let rest = if let Some(branch) = deleted.and_then(Update::branch) {
+            let text = format!(" !     Push rejected, cannot delete {branch} branch");
+            client.line(&text).await;
+            client.refuse(&request.commands.updates, "pre-receive hook declined").await;
+            drain(request.body)
+        } else if let Some(update) = request.commands.deploying().cloned() {
+            self.deploy(request, update, &mut client).await
+        } else {
+            let branch = request.commands.updates.iter().any(|u| u.branch().is_some());
+            let other = branch && !request.commands.updates.iter().all(Update::is_delete);
+            let commands = std::mem::take(&mut request.commands);
+            let rest =
+                self.receive_pack(&request.git_dir, commands, request.body, None, &mut client);
+            let rest = rest.await;
+            if other {
+                client.line("Pushed to branch other than [main, master], skipping build.").await;
+            }
+            rest
+        };
+        client.end().await;
+        // The client may still be sending; it reads the answer before it minds that nobody listens.
+        let _ = timeout(limits::GIT_BODY_DRAIN, rest).await;
+    }
+
+    /// Waits for the turn, lets git receive, and sees the deploy through.
+    async fn deploy(
+        self: &Arc<Self>,
+        mut request: Request,
+        update: Update,
+        client: &mut Client,
+    ) -> JoinHandle<()> {
+        let Some(mut place) = self.turns.join(request.app.id) else {
+            client.line(" !     Too many pushes to this app wait for their turn; try later.").await;
+            client.refuse(&request.commands.updates, "too many pushes wait").await;
+            return drain(request.body);
+        };
+        if let Err(refusal) = self.wait(&mut place, &mut request, client).await {
+            client.line(&format!(" !     {}", refusal.sentence)).await;
+            client.refuse(&request.commands.updates, refusal.reason).await;
+            return drain(request.body);
+        }
+        let current = match self.repositories.head(request.app.id, &update.git_ref).await {
+            Ok(current) => current.unwrap_or_else(|| ZERO.to_string()),
+            Err(error) => {
+                tracing::error!(app = %request.app.name, error = error.chain(), "ref unreadable");
+                client.refuse(&request.commands.updates, "the server cannot read the ref").await;
+                return drain(request.body);
+            }
+        };
+        let running = Arc::new(begin(&mut request, &update, current));
+        self.expect_hook(&running);
+        let commands = std::mem::take(&mut request.commands);
+        let rest = self
+            .receive_pack(&request.git_dir, commands, request.body, Some(&running), client)
+            .await;
+        self.take_expected(running.push.id);
+        running.tasks.close();
+        running.tasks.wait().await;
+        self.finish(&running, client).await;
+        drop(place);
+        let host = self.clone();
+        tasks::spawn("git gc", async move { host.collect_garbage(&request.git_dir).await });
+        rest
+    }
+
+    /// Stands in line, and tells the client so.
+    async fn wait(
+        &self,
+        place: &mut Place,
+        request: &mut Request,
+        client: &mut Client,
+    ) -> Result<(), Refusal> {
+        if place.has_turn() {
+            return Ok(());
+        }
+        let name = request.app.name.clone();
+        let ahead = match place.ahead() {
+            1 => "another push".to_string(),
+            n => format!("{n} other pushes"),
+        };
+        client.line(&format!("Waiting for {ahead} to {name} to finish...")).await;
+        tracing::info!(app = %name, ahead = place.ahead(), "push waits");
+        while !place.has_turn() {
+            tokio::select! {
+                () = place.turn() => {}
+                () = self.stopping.cancelled() => return Err(Refusal {
+                    sentence: "The server is stopping; push again.",
+                    reason: "server is stopping",
+                }),
+                () = client.left() => return Err(Refusal {
+                    sentence: "",
+                    reason: "client left",
+                }),
+                () = tokio::time::sleep(limits::GIT_KEEPALIVE) => client.keep_alive().await,
+            }
+        }
+        // Meanwhile the app may be gone, or the user no longer allowed.
+        match self.access.authorize(name.as_str(), &request.credentials, true).await {
+            Ok((user, app)) if app.id == request.app.id => {
+                (request.user, request.app) = (user, app);
+                client.line(&format!("It is this push's turn now.\n")).await;
+                Ok(())
+            }
+            _ => Err(Refusal {
+                sentence: "This app is no longer open to you.",
+                reason: "no access any more",
+            }),
+        }
+    }
+
+    /// Runs git on what the client sends. What it returns ends when the client's body does.
+    async fn receive_pack(
+        &self,
+        git_dir: &std::path::Path,
+        commands: Commands,
+        body: Incoming,
+        running: Option<&Arc<Running>>,
+        client: &mut Client,
+    ) -> JoinHandle<()> {
+        let mut git = self.git(running.is_some());
+        git.args(["receive-pack", "--stateless-rpc"]).arg(git_dir);
+        if let Some(running) = running {
+            git.env(process::PUSH_ID, running.push.id.to_string());
+        }
+        let spawned = git.spawn().and_then(|mut child| {
+            let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+            let (Some(input), Some(output), Some(errors)) = streams else {
+                return Err(std::io::Error::other("a stream of git's is missing"));
+            };
+            Ok((child, input, output, errors))
+        });
+        let (mut child, input, output, errors) = match spawned {
+            Ok(parts) => parts,
+            Err(error) => {
+                tracing::error!(%error, "git cannot be run");
+                client.refuse(&commands.updates, "the server cannot run git").await;
+                return drain(body);
+            }
+        };
+        let rest = tasks::spawn("push body", feed(commands.encode(), body, input));
+        let reason = |git_ref: &str| {
+            let running = running?;
+            let first = running.verdict() == Verdict::FetchFirst && git_ref == running.push.git_ref;
+            first.then_some("fetch first")
+        };
+        let (relayed, errors, status) =
+            tokio::join!(relay(output, client, reason), last_words(errors), child.wait());
+        let reported = relayed.as_ref().is_ok_and(|relayed| relayed.reported);
+        if !reported || !errors.is_empty() {
+            tracing::info!(?status, ?relayed, errors, "git receive-pack");
+        }
+        if !reported && commands.report {
+            client.remote(errors.as_bytes()).await;
+            client.refuse(&commands.updates, "git receive-pack failed").await;
+        }
+        rest
+    }
+
+    /// What the hook asks: may the ref move? Builds the slug.
+    pub(super) async fn pre_receive(
+        &self,
+        running: &Running,
+        object_env: Vec<(OsString, OsString)>,
+        updates: &[u8],
+        out: &Progress,
+    ) -> Verdict {
+        let push = Push { object_env, ..running.push.clone() };
+        tracing::info!(push = %push.id, app = %push.app.name, phase = "received");
+        let verdict = self.decide(running, &push, updates, out).await;
+        *running.verdict.lock().unwrap_or_else(PoisonError::into_inner) = verdict;
+        verdict
+    }
+
+    async fn decide(
+        &self,
+        running: &Running,
+        push: &Push,
+        updates: &[u8],
+        out: &Progress,
+    ) -> Verdict {
+        let branch = push.git_ref.trim_start_matches("refs/heads/");
+        if !String::from_utf8_lossy(updates).lines().any(|line| line.ends_with(&push.git_ref)) {
+            // Git found this ref's new commit incomplete and will say so; others may move.
+            return Verdict::Nothing;
+        }
+        if push.old == push.new {
+            out.line(format!("{branch} is at this commit already; nothing to build.")).await;
+            return Verdict::Nothing;
+        }
+        if running.must_descend && push.old != ZERO {
+            let objects = push.quarantine();
+            let repositories = &self.repositories;
+            match repositories.descends(push.app.id, &push.new, &push.old, objects).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    let old = push.old.get(..7).unwrap_or_default();
+                    out.line(format!(" !     Push rejected: {branch} has moved to {old},")).await;
+                    out.line(" !     which you do not have. Fetch first, then push again.").await;
+                    return Verdict::FetchFirst;
+                }
+                Err(error) => {
+                    tracing::error!(push = %push.id, error = error.chain(), "no comparison");
+                    out.line(format!(" !     {}", error.public_message())).await;
+                    return Verdict::Declined;
+                }
+            }
+        }
+        if let Some(also) = &running.also {
+            let also = also.trim_start_matches("refs/heads/");
+            out.line(format!("Both {branch} and {also} are pushed: only {branch} is built.")).await;
+        }
+        match self.deployer.pre_receive(push, out).await {
+            Ok(()) => Verdict::Built,
+            Err(()) => Verdict::Declined,
+        }
+    }
+
+    /// Git is done: what was built is released if the ref moved.
+    async fn finish(self: &Arc<Self>, running: &Arc<Running>, client: &mut Client) {
+        if running.verdict() != Verdict::Built {
+            return;
+        }
+        let push = &running.push;
+        match self.repositories.head(push.app.id, &push.git_ref).await {
+            Ok(Some(head)) if head == push.new => {}
+            Ok(head) => {
+                tracing::warn!(push = %push.id, ?head, "built, but the ref did not move");
+                return self.deployer.abandoned(push).await;
+            }
+            Err(error) => {
+                tracing::error!(push = %push.id, error = error.chain(), "ref unreadable");
+                return;
+            }
+        }
+        tracing::info!(push = %push.id, app = %push.app.name, phase = "ref moved");
+        if let Err(error) = self.repositories.point_head_at(push.app.id, &push.git_ref).await {
+            tracing::warn!(error = error.chain(), "HEAD stays");
+        }
+        let (progress, mut chunks) = Progress::channel();
+        let (host, deployed) = (self.clone(), running.clone());
+        let deploy = tasks::spawn("post-receive", async move {
+            host.deployer.post_receive(&deployed.push, &progress).await;
+        });
+        loop {
+            match timeout(limits::GIT_KEEPALIVE, chunks.recv()).await {
+                Ok(Some(chunk)) => client.remote(&chunk).await,
+                Ok(None) => break,
+                Err(_) => client.keep_alive().await,
+            }
+        }
+        let _ = deploy.await;
+    }
+}
+
+/// Why a push ends before git sees it: for the client's eyes, and for its list of refs.
+struct Refusal {
+    sentence: &'static str,
+    reason: &'static str,
+}
+
+/// Fixes from where the ref moves.
+fn begin(request: &mut Request, update: &Update, current: String) -> Running {
+    let must_descend = update.old != current;
+    request.commands.start_from(&update.git_ref, &current);
+    let also = request
+        .commands
+        .updates
+        .iter()
+        .find(|other| other.deploys() && !other.is_delete() && other.git_ref != update.git_ref);
+    Running {
+        must_descend,
+        also: also.map(|other| other.git_ref.clone()),
+        push: Push {
+            id: Uuid::new_v4(),
+            app: request.app.clone(),
+            user: request.user.clone(),
+            git_dir: request.git_dir.clone(),
+            object_env: Vec::new(),
+            git_ref: update.git_ref.clone(),
+            old: current,
+            new: update.new.clone(),
+            started: request.started,
+        },
+        verdict: Mutex::new(Verdict::Open),
+        tasks: TaskTracker::new(),
+    }
+}
+
+/// Gives git what the client sends, and reads on when git wants no more.
+pub(super) async fn feed(head: Vec<u8>, mut body: Incoming, mut git: ChildStdin) {
+    let mut chunk = Bytes::from(head);
+    loop {
+        if git.write_all(&chunk).await.is_err() {
+            break;
+        }
+        match body.chunk().await {
+            Ok(Some(next)) => chunk = next,
+            Ok(None) => return,
+            Err(error) => return tracing::info!(%error, "a request broke off"),
+        }
+    }
+    drop(git);
+    while let Ok(Some(_)) = body.chunk().await {}
+}
+
+/// Reads what nobody wants, so that the client gets to the answer.
+fn drain(mut body: Incoming) -> JoinHandle<()> {
+    tasks::spawn("push body", async move { while let Ok(Some(_)) = body.chunk().await {} })
+}
+
+/// The end of what git says on standard error, for the log.
+pub(super) async fn last_words(mut errors: impl AsyncRead + Unpin) -> String {
+    let mut kept = Vec::new();
+    let mut chunk = [0; 1024];
+    while let Ok(read @ 1..) = errors.read(&mut chunk).await {
+        kept.extend_from_slice(&chunk[..read]);
+        let surplus = kept.len().saturating_sub(limits::GIT_STDERR_BYTES);
+        kept.drain(..surplus);
+    }
+    String::from_utf8_lossy(&kept).into_owned()
+}

@@ -1,0 +1,1 @@
+//! The git host as git itself sees it.
