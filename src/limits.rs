@@ -47,6 +47,8 @@ pub const ENGINE_PATIENT_TIMEOUT: Duration = Duration::from_secs(600);
 pub const ENGINE_LOG_SIZE: &str = "64m";
 /// … and how many it keeps: what a dyno writes while the server is away survives in them.
 pub const ENGINE_LOG_FILES: u32 = 2;
+/// Pause before an engine that went away is asked again.
+pub const ENGINE_RETRY: Duration = Duration::from_millis(500);
 /// Open files of a dyno: enough for ten thousand sockets.
 pub const OPEN_FILES: i64 = 16_384;
 
@@ -66,6 +68,18 @@ pub const CRASH_FORGIVEN_AFTER: Duration = Duration::from_secs(600);
 pub const RECONCILE_PERIOD: Duration = Duration::from_secs(10);
 /// Between two looks at a starting dyno's listen table: the share of readiness that we add.
 pub const LISTEN_PROBE_PERIOD: Duration = Duration::from_millis(10);
+/// A starting dyno is watched this much longer than its boot time-out, which somebody else keeps.
+pub const BOOT_MARGIN: Duration = Duration::from_secs(5);
+/// `$PORT` is picked from these; every dyno has its own network, so they never collide.
+pub const DYNO_PORTS: std::ops::Range<u16> = 10_000..60_000;
+/// Numbers of one-off dynos, as in `run.4242` (Heroku's range).
+pub const ONE_OFF_NUMBERS: std::ops::RangeInclusive<u32> = 1000..=9999;
+/// Bytes of a one-off's output without a newline that are held before they become a line.
+pub const ONE_OFF_LINE_BYTES: usize = 64 * 1024;
+/// Events that may wait for the reconciler; those who send more are held back.
+pub const DYNO_EVENTS: usize = 1024;
+/// How long a command waits for the router to take a new table over, even at its deadline.
+pub const TABLE_MARGIN: Duration = Duration::from_secs(2);
 /// Dynos that start at one time; more only makes each of them slower on the engine.
 pub const PARALLEL_STARTS: usize = 8;
 /// The longest release phase (Heroku's limit).

@@ -3,6 +3,7 @@
 //! one commit, each in a savepoint of its own, so that one that fails takes no other with it.
 
 pub mod apps;
+pub mod desired;
 pub mod formations;
 pub mod releases;
 mod row;

@@ -1,0 +1,56 @@
+//! Everything that can make the reconciler look again, in one list.
+
+use crate::engine::{Container, Engine};
+use crate::{limits, tasks};
+use futures_util::StreamExt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+#[derive(Debug)]
+pub enum Event {
+    /// The engine may have changed in ways that nobody told us: list everything.
+    Relist,
+    /// The engine started, stopped or lost this container.
+    Changed(String),
+    /// A container was made and started.
+    Started { dyno: Uuid, container: Box<Container>, address: Option<SocketAddr> },
+    /// It could not be started: the reason, for the user.
+    StartFailed { dyno: Uuid, reason: String },
+    /// A web dyno accepts connections.
+    Listens { dyno: Uuid },
+    /// A web dyno listens where the router can't reach it.
+    LoopbackOnly { dyno: Uuid },
+    /// No request is under way on a dyno that left the table, or it had its time.
+    Drained { dyno: Uuid },
+    /// Its container has ended.
+    Exited { dyno: Uuid, code: i64, out_of_memory: bool },
+}
+
+/// Passes the engine's events on; when the stream ends, the engine was away: everything is listed
+/// again once it is back.
+pub async fn watch_engine(engine: Arc<dyn Engine>, events: mpsc::Sender<Event>) {
+    loop {
+        match engine.events().await {
+            Ok(mut stream) => {
+                // What happened before the stream began is seen by listing.
+                if events.send(Event::Relist).await.is_err() {
+                    return;
+                }
+                while let Some(event) = stream.next().await {
+                    if events.send(Event::Changed(event.container)).await.is_err() {
+                        return;
+                    }
+                }
+                tracing::warn!("the engine's event stream ended");
+            }
+            Err(error) => tracing::warn!(error = error.chain(), "the engine is away"),
+        }
+        tokio::time::sleep(limits::ENGINE_RETRY).await;
+    }
+}
+
+pub fn spawn_watch(engine: Arc<dyn Engine>, events: mpsc::Sender<Event>) {
+    tasks::spawn("engine events", watch_engine(engine, events));
+}

@@ -1,0 +1,191 @@
+//! A dyno's container: the one specification that formation, release phase and one-offs share,
+//! and the directory on a tmpfs that gives it its config vars, its start script and its quota.
+
+use super::plan::{Generation, Target};
+use crate::engine::{ContainerSpec, LABEL_APP, LABEL_DYNO, LABEL_KIND, LABEL_RELEASE, Labels, Mount};
+use crate::error::{Context, Result};
+use crate::limits;
+use crate::model::{AppId, ConfigVars, DynoName, Size};
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+
+pub const LABEL_DYNO_ID: &str = "senryu.dyno-id";
+pub const LABEL_VERSION: &str = "senryu.version";
+pub const LABEL_EPOCH: &str = "senryu.epoch";
+pub const LABEL_SIZE: &str = "senryu.size";
+pub const LABEL_PORT: &str = "senryu.port";
+
+/// The user of every dyno and build: `heroku` in the stack.
+pub const USER_ID: u32 = 1000;
+/// Where the dyno finds what we give it.
+const INSIDE: &str = "/run/senryu";
+const CGROUP_V1_MEMORY: &str = "/sys/fs/cgroup/memory/memory.limit_in_bytes";
+
+/// One dyno that is about to be made.
+pub struct DynoSpec<'a> {
+    pub id: Uuid,
+    pub app: AppId,
+    pub app_name: &'a str,
+    pub app_host: &'a str,
+    pub name: &'a DynoName,
+    pub target: &'a Target,
+    pub generation: &'a Generation,
+    pub command: &'a str,
+    pub port: u16,
+}
+
+impl DynoSpec<'_> {
+    pub fn directory(&self, run_dir: &Path) -> PathBuf {
+        directory(run_dir, self.id)
+    }
+
+    pub fn container(&self, run_dir: &Path, keep_log: bool) -> ContainerSpec {
+        let size = Size::stored(&self.generation.size);
+        let short = self.id.simple().to_string();
+        let directory = self.directory(run_dir);
+        let mut mounts =
+            vec![Mount { source: directory.clone(), target: INSIDE.to_string(), read_only: true }];
+        if Path::new(CGROUP_V1_MEMORY).exists() {
+            // Buildpacks compute WEB_CONCURRENCY from this file: it shows the quota, not the
+            // limit above it at which the kernel kills.
+            mounts.push(Mount {
+                source: directory.join("quota"),
+                target: CGROUP_V1_MEMORY.to_string(),
+                read_only: true,
+            });
+        }
+        ContainerSpec {
+            name: format!("senryu-{}-{}-{}", self.app_name, self.name, &short[..12]),
+            image: self.target.image.clone(),
+            command: vec!["/bin/bash".to_string(), format!("{INSIDE}/launch")],
+            user: format!("{USER_ID}:{USER_ID}"),
+            working_dir: "/app".to_string(),
+            env: Vec::new(),
+            labels: self.labels(),
+            mounts,
+            memory_bytes: size.memory_limit_bytes,
+            cpu_shares: size.cpu_shares,
+            pids: size.pids,
+            open_files: limits::OPEN_FILES,
+            read_only_root: false,
+            keep_log,
+        }
+    }
+
+    fn labels(&self) -> Labels {
+        let mut labels = Labels::new();
+        for (key, value) in [
+            (LABEL_KIND, "dyno".to_string()),
+            (LABEL_APP, self.app.to_string()),
+            (LABEL_DYNO, self.name.to_string()),
+            (LABEL_RELEASE, self.generation.release.to_string()),
+            (LABEL_DYNO_ID, self.id.to_string()),
+            (LABEL_VERSION, self.target.version.to_string()),
+            (LABEL_EPOCH, self.generation.epoch.to_string()),
+            (LABEL_SIZE, self.generation.size.clone()),
+            (LABEL_PORT, self.port.to_string()),
+        ] {
+            labels.insert(key.to_string(), value);
+        }
+        labels
+    }
+
+    /// Writes the start script, which holds the config vars, readable by the dyno's user only.
+    pub fn write_directory(&self, run_dir: &Path, config: &ConfigVars) -> Result<()> {
+        let directory = self.directory(run_dir);
+        let what = || format!("write {}", directory.display());
+        std::fs::DirBuilder::new()
+            .mode(0o500)
+            .recursive(true)
+            .create(&directory)
+            .context(what())?;
+        let quota = Size::stored(&self.generation.size).memory_bytes;
+        write_private(&directory.join("launch"), &self.launch(config, quota)).context(what())?;
+        write_private(&directory.join("quota"), &format!("{quota}\n")).context(what())?;
+        std::os::unix::fs::chown(&directory, Some(USER_ID), Some(USER_ID)).context(what())
+    }
+
+    /// The start procedure of Heroku's dynos: config vars, then `/etc/profile.d`, `.profile.d` and
+    /// `.profile`, then the command through bash.
+    fn launch(&self, config: &ConfigVars, quota: i64) -> String {
+        let mut script = String::new();
+        let export = |script: &mut String, key: &str, value: &str| {
+            let _ = writeln!(script, "export {key}={}", quoted(value));
+        };
+        export(&mut script, "PATH", "/usr/local/bin:/usr/bin:/bin");
+        export(&mut script, "HOME", "/app");
+        for (key, value) in self.metadata() {
+            export(&mut script, key, &value);
+        }
+        if !Path::new(CGROUP_V1_MEMORY).exists() {
+            export(&mut script, "MEMORY_AVAILABLE", &(quota / (1024 * 1024)).to_string());
+        }
+        for (key, value) in config.iter() {
+            export(&mut script, key, value);
+        }
+        export(&mut script, "PORT", &self.port.to_string());
+        export(&mut script, "DYNO", &self.name.to_string());
+        script.push_str("unset TINI_KILL_PROCESS_GROUP\ncd /app || exit 1\n");
+        script.push_str(
+            "for file in /etc/profile.d/*.sh /app/.profile.d/*.sh /app/.profile; do\n  \
+             if [ -r \"$file\" ]; then . \"$file\"; fi\ndone\nunset file\n",
+        );
+        let _ = writeln!(script, "exec /bin/bash -c {}", quoted(self.command));
+        script
+    }
+
+    fn metadata(&self) -> Vec<(&'static str, String)> {
+        let mut metadata = vec![
+            ("HEROKU_APP_ID", self.app.to_string()),
+            ("HEROKU_APP_NAME", self.app_name.to_string()),
+            ("HEROKU_APP_DEFAULT_DOMAIN_NAME", self.app_host.to_string()),
+            ("HEROKU_DYNO_ID", self.id.to_string()),
+            ("HEROKU_RELEASE_CREATED_AT", self.target.created_at.api()),
+            ("HEROKU_RELEASE_VERSION", format!("v{}", self.target.version)),
+            ("HEROKU_SLUG_DESCRIPTION", self.target.description.clone()),
+        ];
+        if let Some(commit) = &self.target.commit {
+            metadata.push(("HEROKU_SLUG_COMMIT", commit.clone()));
+        }
+        metadata
+    }
+}
+
+pub fn directory(run_dir: &Path, dyno: Uuid) -> PathBuf {
+    run_dir.join("dynos").join(dyno.to_string())
+}
+
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o400)
+        .open(path)?;
+    file.write_all(text.as_bytes())?;
+    std::os::unix::fs::chown(path, Some(USER_ID), Some(USER_ID))
+}
+
+/// A word for bash: in single quotes nothing is expanded, and a single quote itself is closed,
+/// escaped and opened again.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bash_reads_back_what_was_quoted() {
+        for value in ["plain", "a'b", "$HOME `id` \\ \"x\"", "two\nlines\n", "", "'", "é ☃"] {
+            let script = format!("printf %s {}", quoted(value));
+            let output =
+                std::process::Command::new("bash").arg("-c").arg(&script).output().unwrap();
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), value);
+        }
+    }
+}
