@@ -97,6 +97,43 @@ pub const BUILD_PIDS: i64 = 4096;
 pub const PARALLEL_BUILDS: usize = 2;
 /// Bytes of the volume that holds an app's source, build and cache.
 pub const BUILD_VOLUME_BYTES: u64 = 8 * 1024 * 1024 * 1024;
+/// A volume with fewer free bytes than this counts as full: a failed build was short of room.
+pub const BUILD_VOLUME_FULL_BYTES: u64 = 1024 * 1024;
+/// Bytes that a volume has freed but still holds on the host's disk before they are given back;
+/// trimming costs a tenth of a second of disk work.
+pub const BUILD_VOLUME_TRIM_BYTES: u64 = 256 * 1024 * 1024;
+/// Volumes that stay mounted between builds: mounting costs 10 ms, an idle mount some kilobytes.
+pub const BUILD_VOLUMES_MOUNTED: usize = 64;
+/// Relative CPU weight of a build: as much as one Standard-1X dyno when the processor is short.
+pub const BUILD_CPU_SHARES: i64 = 1024;
+/// Open files of a build; package managers unpack in parallel.
+pub const BUILD_OPEN_FILES: i64 = 65_536;
+/// Between two tries to end the container of a cancelled build, which may not be there yet.
+pub const BUILD_CANCEL_RETRY: Duration = Duration::from_millis(200);
+/// Bytes of what `bin/detect` and `bin/release` may print, and of our own notes on a volume.
+pub const BUILD_RESULT_BYTES: u64 = 256 * 1024;
+/// Bytes of a source, uncompressed (Heroku's limit for a checkout).
+pub const SOURCE_BYTES: u64 = 1024 * 1024 * 1024;
+/// Files and directories of a source.
+pub const SOURCE_ENTRIES: u64 = 500_000;
+/// Directories inside directories: each is a level of recursion, and paths end at 4,096 bytes.
+pub const SOURCE_DEPTH: usize = 200;
+/// Bytes of a file that passes through memory; larger ones go from git to the disk directly.
+pub const SOURCE_BLOB_IN_MEMORY: u64 = 8 * 1024 * 1024;
+/// Bytes of a `.slugignore`: every pattern is held against every path.
+pub const SLUGIGNORE_BYTES: usize = 16 * 1024;
+/// Bytes of a symbolic link's target (the kernel's limit).
+pub const LINK_BYTES: usize = 4096;
+/// Seconds since 1970 that ext4 and tar can hold (year 2446).
+pub const TIME_MAX_SECONDS: u64 = 15_000_000_000;
+/// Directories that a buildpack may have kept for the next build.
+pub const KEPT_DIRECTORIES: usize = 100;
+/// Files and directories of a slug.
+pub const SLUG_ENTRIES: usize = 500_000;
+/// Images of an app whose layers are remembered, so that removing one loses no layer.
+pub const SLUG_IMAGES_REMEMBERED: usize = 4;
+/// Bytes of a layer that are read and sent at a time.
+pub const LAYER_PIECE_BYTES: usize = 256 * 1024;
 /// Bytes of a slug before compression; Heroku allows 500 MB compressed.
 pub const SLUG_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 /// Bytes of a build's output that are kept.

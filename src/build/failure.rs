@@ -46,9 +46,23 @@ impl BuildFailure {
         out.warning("Push failed");
     }
 
+    /// Whether no buildpack has touched anything yet.
+    pub(super) fn before_compile(&self) -> bool {
+        matches!(self, Self::NothingDetected | Self::NotCompatible { .. })
+    }
+
+    /// A full disk hides behind many other failures of ours.
+    pub(super) fn or_disk_full(self) -> Self {
+        match self {
+            Self::Platform(_) => {
+                Self::DiskFull { gigabytes: crate::limits::BUILD_VOLUME_BYTES >> 30 }
+            }
+            other => other,
+        }
+    }
+
     fn lines(&self) -> Vec<String> {
         let warn = |text: &str| format!(" !     {text}");
-        let mega = |bytes: u64| format!("{:.1}M", bytes as f64 / (1024.0 * 1024.0));
         match self {
             Self::NothingDetected => vec![
                 warn("No default language could be detected for this app."),
@@ -92,7 +106,7 @@ impl BuildFailure {
             ],
             Self::SlugTooLarge { bytes } => vec![warn(&format!(
                 "Compiled slug size: {} is too large (max is {}M).",
-                mega(*bytes),
+                super::output::megabytes(*bytes),
                 crate::limits::SLUG_BYTES / (1024 * 1024)
             ))],
             Self::Procfile(reason) => vec![warn(reason)],

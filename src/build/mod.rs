@@ -4,17 +4,33 @@
 pub mod failure;
 pub mod output;
 
+mod buildpacks;
+mod cache;
+mod compile;
+mod detect;
+mod image;
+mod layers;
+mod process_types;
+mod release_yaml;
+mod slugignore;
+mod source;
+mod volume;
+
 pub use failure::BuildFailure;
 pub use output::{OutputReader, OutputSink};
 
 use crate::config::ServerSettings;
-use crate::engine::Engine;
+use crate::engine::{Engine, LABEL_KIND};
 use crate::error::{Error, Result};
 use crate::model::{AppId, BuildId, ConfigVars, Procfile, SlugId};
+use crate::tasks;
+use buildpacks::Buildpacks;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use volume::{Volume, Volumes};
 
 /// Makes slugs. One for the server; builds of different apps run side by side, those of one app
 /// one after the other.
@@ -22,6 +38,9 @@ pub struct Builder {
     engine: Arc<dyn Engine>,
     settings: Arc<ServerSettings>,
     installation: String,
+    volumes: Volumes,
+    /// Unpacked by [`Builder::recover`].
+    buildpacks: OnceLock<Buildpacks>,
 }
 
 /// What is built.
@@ -74,41 +93,184 @@ impl Builder {
         settings: Arc<ServerSettings>,
         installation: String,
     ) -> Self {
-        Self { engine, settings, installation }
+        let volumes = Volumes::new(&settings.data_dir);
+        Self { engine, settings, installation, volumes, buildpacks: OnceLock::new() }
     }
 
-    /// At start, before anything is built: ends builds that outlived the last server and drops
-    /// volumes of apps that are gone.
-    pub async fn recover(&self, _apps: &[AppId]) -> Result<()> {
-        Ok(())
+    /// At start, before anything is built: ends builds that outlived the last server, unpacks the
+    /// buildpacks and drops volumes of apps that are gone.
+    pub async fn recover(&self, apps: &[AppId]) -> Result<()> {
+        let data_dir = self.settings.data_dir.clone();
+        let unpack = move || Buildpacks::unpack(&data_dir);
+        let buildpacks = tasks::blocking("unpack the buildpacks", unpack).await?;
+        self.buildpacks.get_or_init(|| buildpacks);
+        for container in self.engine.list().await? {
+            if container.labels.get(LABEL_KIND).is_some_and(|kind| kind == "build") {
+                self.engine.remove(&container.id).await?;
+            }
+        }
+        compile::prepare_env_home(self.env_home()).await?;
+        self.volumes.recover(apps).await
     }
 
     /// Mounts the app's volume and clears it, while the push is still being received.
-    pub async fn prepare(&self, _app: AppId) -> Result<()> {
-        Ok(())
+    pub async fn prepare(&self, app: AppId) -> Result<()> {
+        self.volumes.acquire(app).await.map(drop)
     }
 
     /// Builds, writing the transcript from `-----> Building on the … stack` to `Done: 42.2M`, or
     /// to ` !     Push failed`. When cancelled, the container is gone before this returns.
     pub async fn build(
         &self,
-        _input: BuildInput,
+        input: BuildInput,
         out: &OutputSink,
-        _cancel: CancellationToken,
+        cancel: CancellationToken,
     ) -> Result<Built, BuildFailure> {
-        let _ = (&self.engine, &self.settings, &self.installation);
-        let failure = BuildFailure::Platform(Error::unavailable("Builds are not written yet"));
-        failure.show(out);
-        Err(failure)
+        let built = self.on_volume(&input, out, &cancel).await;
+        if let Err(failure) = &built {
+            if let BuildFailure::Platform(error) = failure {
+                tracing::error!(build = %input.build, error = error.chain(), "could not build");
+            }
+            failure.show(out);
+        }
+        built
     }
 
-    /// Empties the build cache (`builds:cache:purge`).
-    pub async fn purge_cache(&self, _app: AppId) -> Result<()> {
-        Ok(())
+    async fn on_volume(
+        &self,
+        input: &BuildInput,
+        out: &OutputSink,
+        cancel: &CancellationToken,
+    ) -> Result<Built, BuildFailure> {
+        out.headline(&format!("Building on the {} stack", stack_title(&input.stack)));
+        let mut volume = self.volumes.acquire(input.app).await?;
+        volume.begin();
+        let volume = Arc::new(volume);
+        let mut built = self.make_slug(input, &volume, out, cancel).await;
+        if built.as_ref().is_err_and(|_| volume.is_full()) {
+            built = built.map_err(BuildFailure::or_disk_full);
+        }
+        if let Some(volume) = Arc::into_inner(volume) {
+            volume.release();
+        }
+        built
     }
 
-    /// The app is gone: its volume goes too.
-    pub async fn forget(&self, _app: AppId) -> Result<()> {
-        Ok(())
+    async fn make_slug(
+        &self,
+        input: &BuildInput,
+        volume: &Arc<Volume>,
+        out: &OutputSink,
+        cancel: &CancellationToken,
+    ) -> Result<Built, BuildFailure> {
+        let mut phase = Phase::start(input.build);
+        let choice = detect::choose(self.buildpacks()?, input.buildpack.as_deref(), out)?;
+        unpack_source(input, volume, out).await?;
+        phase.done("source unpacked");
+
+        let compiled = self.compile(input, volume, &choice, out, cancel).await;
+        if compiled.as_ref().is_err_and(BuildFailure::before_compile) {
+            with(volume, "keep what was not used", |volume| cache::keep_again(&volume)).await?;
+        }
+        let compiled = compiled?;
+        phase.done("compiled");
+        let process_types = process_types::discover(&compiled, out);
+
+        out.line("");
+        out.headline("Compressing...");
+        let scanned = scan(volume, out).await?;
+        let size = scanned.bytes;
+        phase.done("scanned");
+        let loaded = self.load(input, volume, scanned).await?;
+        out.detail(&format!("Done: {}", output::megabytes(size)));
+        phase.done("image loaded");
+        if cancel.is_cancelled() {
+            self.engine.remove_image(&loaded.image).await?;
+            return Err(BuildFailure::Cancelled);
+        }
+        if let Err(error) = with(volume, "keep directories", |volume| cache::keep(&volume)).await {
+            // Only the next build's speed is lost.
+            tracing::warn!(build = %input.build, error = error.chain(), "nothing is kept");
+        }
+        phase.done("kept");
+        Ok(Built {
+            image: loaded.image,
+            process_types,
+            buildpack: format!("heroku/{}", compiled.buildpack),
+            buildpack_description: compiled.language,
+            size: size.cast_signed(),
+            new_bytes: loaded.new_bytes.cast_signed(),
+            buildpack_millis: compiled.buildpack_millis,
+        })
+    }
+
+    /// Empties the build cache (`builds:cache:purge`). Waits for a build that runs.
+    pub async fn purge_cache(&self, app: AppId) -> Result<()> {
+        let volume = Arc::new(self.volumes.acquire(app).await?);
+        with(&volume, "purge the build cache", |volume| cache::purge(&volume)).await
+    }
+
+    /// The app is gone: its volume goes too. Waits for a build that runs.
+    pub async fn forget(&self, app: AppId) -> Result<()> {
+        self.volumes.forget(app).await
+    }
+
+    fn buildpacks(&self) -> Result<&Buildpacks> {
+        self.buildpacks.get().ok_or_else(|| Error::unavailable("The server is still starting"))
+    }
+}
+
+async fn unpack_source(
+    input: &BuildInput,
+    volume: &Arc<Volume>,
+    out: &OutputSink,
+) -> Result<(), BuildFailure> {
+    let (source, out) = (input.source.clone(), out.clone());
+    let unpacked = with(volume, "unpack the source", move |volume| {
+        let unpacked = source::unpack(&source, &volume.build(), &out);
+        if unpacked.is_ok() {
+            cache::restore(&volume)?;
+        }
+        Ok(unpacked)
+    });
+    unpacked.await?
+}
+
+async fn scan(volume: &Arc<Volume>, out: &OutputSink) -> Result<layers::Scan, BuildFailure> {
+    let out = out.clone();
+    with(volume, "look at the slug", move |volume| Ok(layers::scan(&volume.build(), &out))).await?
+}
+
+/// Blocking work on a volume.
+async fn with<T: Send + 'static>(
+    volume: &Arc<Volume>,
+    what: &'static str,
+    work: impl FnOnce(Arc<Volume>) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let volume = Arc::clone(volume);
+    tasks::blocking(what, move || work(volume)).await
+}
+
+/// `heroku-24` as Heroku writes it in a transcript: `Heroku-24`.
+fn stack_title(stack: &str) -> String {
+    let mut chars = stack.chars();
+    chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// Logs each phase boundary with its time, by which an operator can follow a build.
+struct Phase {
+    build: BuildId,
+    since: Instant,
+}
+
+impl Phase {
+    fn start(build: BuildId) -> Self {
+        Self { build, since: Instant::now() }
+    }
+
+    fn done(&mut self, phase: &'static str) {
+        let millis = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(build = %self.build, phase, millis, "build phase");
+        self.since = Instant::now();
     }
 }

@@ -161,6 +161,13 @@ impl OutputReader {
     }
 }
 
+/// `42.2M`, as Heroku writes sizes.
+pub fn megabytes(bytes: u64) -> String {
+    // In tenths, rounded up, so that nothing has no size.
+    let tenths = (bytes * 10).div_ceil(1024 * 1024);
+    format!("{}.{}M", tenths / 10, tenths % 10)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

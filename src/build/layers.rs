@@ -1,0 +1,273 @@
+//! The build directory as up to three layers: the runtime, the dependencies, the rest, in the
+//! order in which they seldom change. The same files give the same bytes, and a layer whose files
+//! are the same inodes as last time is known without reading them.
+
+use super::output::OutputSink;
+use super::{BuildFailure, volume::USER};
+use crate::error::{Context, Error, Result};
+use crate::limits;
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::{self, File, Metadata};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// What a layer holds; also its file's name while it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// `.heroku`: language runtimes.
+    Runtime,
+    /// Installed dependencies.
+    Dependencies,
+    Rest,
+}
+
+impl Part {
+    pub const ALL: [Part; 3] = [Part::Runtime, Part::Dependencies, Part::Rest];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Part::Runtime => "runtime",
+            Part::Dependencies => "dependencies",
+            Part::Rest => "rest",
+        }
+    }
+
+    /// Where a path belongs. `node_modules` may be anywhere: workspaces have several.
+    fn of(path: &Path) -> Self {
+        let mut parts = path.iter();
+        let first = parts.next().unwrap_or_default();
+        if first == ".heroku" {
+            return Part::Runtime;
+        }
+        let dependencies = first == "vendor"
+            || first == "node_modules"
+            || parts.any(|part| part == "node_modules");
+        if dependencies { Part::Dependencies } else { Part::Rest }
+    }
+}
+
+/// One layer's files, not yet read.
+pub struct Layer {
+    pub part: Part,
+    entries: Vec<Entry>,
+    /// Changes with anything that could change the layer's bytes.
+    pub fingerprint: String,
+}
+
+struct Entry {
+    path: PathBuf,
+    meta: Metadata,
+}
+
+/// All of the build directory.
+pub struct Scan {
+    /// Without empty ones; `Rest` is always there.
+    pub layers: Vec<Layer>,
+    /// Bytes of all files.
+    pub bytes: u64,
+}
+
+/// A layer as a file.
+pub struct Packed {
+    /// `sha256:…` of the tar.
+    pub diff_id: String,
+    pub bytes: u64,
+}
+
+/// Looks at every entry once. Blocking.
+pub fn scan(root: &Path, out: &OutputSink) -> Result<Scan, BuildFailure> {
+    let mut entries: [Vec<Entry>; 3] = Default::default();
+    let (mut bytes, mut count) = (0, 0);
+    let mut pending = vec![PathBuf::new()];
+    while let Some(directory) = pending.pop() {
+        for name in names(&root.join(&directory)).context("list the build directory")? {
+            let path = directory.join(&name);
+            let meta = fs::symlink_metadata(root.join(&path)).context("look at a built file")?;
+            let kind = meta.file_type();
+            if let Some(reason) = skipped(&name, kind) {
+                out.warning(&format!("{} is not in the slug: {reason}", path.display()));
+                continue;
+            }
+            count += 1;
+            if count > limits::SLUG_ENTRIES {
+                return Err(BuildFailure::Source(format!(
+                    "The slug would have more than {} files and directories.",
+                    limits::SLUG_ENTRIES
+                )));
+            }
+            if kind.is_file() {
+                bytes += meta.len();
+            }
+            if kind.is_dir() {
+                pending.push(path.clone());
+            }
+            entries[Part::of(&path) as usize].push(Entry { path, meta });
+        }
+        if bytes > limits::SLUG_BYTES {
+            return Err(BuildFailure::SlugTooLarge { bytes });
+        }
+    }
+    let mut layers = Vec::new();
+    for (part, mut entries) in Part::ALL.into_iter().zip(entries) {
+        if entries.is_empty() && part != Part::Rest {
+            continue;
+        }
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        let fingerprint = fingerprint(&entries);
+        layers.push(Layer { part, entries, fingerprint });
+    }
+    Ok(Scan { layers, bytes })
+}
+
+fn names(directory: &Path) -> io::Result<Vec<std::ffi::OsString>> {
+    fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name())).collect()
+}
+
+/// What no layer can hold. Names with `.wh.` mean "deleted" in every layer format.
+fn skipped(name: &OsStr, kind: fs::FileType) -> Option<&'static str> {
+    if name.as_bytes().starts_with(b".wh.") {
+        return Some("names that begin with .wh. mean deleted files in an image");
+    }
+    let special = kind.is_socket() || kind.is_fifo() || kind.is_block_device();
+    (special || kind.is_char_device()).then_some("it is neither a file, a directory nor a link")
+}
+
+fn fingerprint(entries: &[Entry]) -> String {
+    let mut hash = Sha256::new();
+    for Entry { path, meta } in entries {
+        hash.update(path.as_os_str().as_bytes());
+        hash.update(b"\0");
+        let mut number = |value: i64| hash.update(value.to_le_bytes());
+        number(i64::from(meta.mode()));
+        number(meta.mtime());
+        number(meta.mtime_nsec());
+        // A directory's other numbers change when it is moved, which changes nothing in it.
+        if !meta.is_dir() {
+            number(meta.ino().cast_signed());
+            number(meta.len().cast_signed());
+            number(meta.ctime());
+            number(meta.ctime_nsec());
+        }
+    }
+    hex(&hash.finalize())
+}
+
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Layer {
+    /// Writes the layer as a tar to `file`. Blocking.
+    pub fn pack(&self, root: &Path, file: &Path) -> Result<Packed> {
+        let what = || format!("write the {} layer", self.part.as_str());
+        let target = File::create(file).context(what())?;
+        let hashing = Hashing {
+            inner: BufWriter::with_capacity(1 << 18, target),
+            hash: Sha256::new(),
+            bytes: 0,
+        };
+        let mut tar = tar::Builder::new(hashing);
+        tar.mode(tar::HeaderMode::Complete);
+        append_root(&mut tar).context(what())?;
+        let mut links: HashMap<u64, &Path> = HashMap::new();
+        for entry in &self.entries {
+            append(&mut tar, root, entry, &mut links)
+                .map_err(|error| Error::internal(what(), error))?;
+        }
+        let mut hashing = tar.into_inner().context(what())?;
+        hashing.flush().context(what())?;
+        let diff_id = format!("sha256:{}", hex(&hashing.hash.finalize()));
+        Ok(Packed { diff_id, bytes: hashing.bytes })
+    }
+}
+
+fn append_root<W: Write>(tar: &mut tar::Builder<W>) -> io::Result<()> {
+    let mut header = header(tar::EntryType::Directory, 0o755, 0, 0);
+    tar.append_data(&mut header, "app", io::empty())
+}
+
+fn append<'a, W: Write>(
+    tar: &mut tar::Builder<W>,
+    root: &Path,
+    entry: &'a Entry,
+    links: &mut HashMap<u64, &'a Path>,
+) -> io::Result<()> {
+    let Entry { path, meta } = entry;
+    let name = Path::new("app").join(path);
+    let (mode, mtime) = (meta.mode() & 0o1777, meta.mtime());
+    let kind = meta.file_type();
+    if kind.is_dir() {
+        let mut header = header(tar::EntryType::Directory, mode, mtime, 0);
+        return tar.append_data(&mut header, &name, io::empty());
+    }
+    if kind.is_symlink() {
+        let mut header = header(tar::EntryType::Symlink, 0o777, mtime, 0);
+        let target = fs::read_link(root.join(path))?;
+        return tar.append_link(&mut header, &name, target);
+    }
+    if meta.nlink() > 1 {
+        if let Some(first) = links.get(&meta.ino()) {
+            let mut header = header(tar::EntryType::Link, mode, mtime, 0);
+            return tar.append_link(&mut header, &name, Path::new("app").join(first));
+        }
+        links.insert(meta.ino(), path);
+    }
+    let mut header = header(tar::EntryType::Regular, mode, mtime, meta.len());
+    let file = File::open(root.join(path))?;
+    tar.append_data(&mut header, &name, Exactly { inner: BufReader::new(file), left: meta.len() })
+}
+
+fn header(kind: tar::EntryType, mode: u32, mtime: i64, size: u64) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_uid(u64::from(USER));
+    header.set_gid(u64::from(USER));
+    header.set_mtime(u64::try_from(mtime).unwrap_or(0));
+    header.set_size(size);
+    header
+}
+
+/// A file's promised size, no more and no less: a wrong one would spoil all that follows.
+struct Exactly<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Exactly<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let room = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        if room == 0 {
+            return Ok(0);
+        }
+        let read = self.inner.read(&mut buffer[..room])?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.left -= read as u64;
+        Ok(read)
+    }
+}
+
+struct Hashing<W> {
+    inner: W,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(buffer)?;
+        self.hash.update(&buffer[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}

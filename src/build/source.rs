@@ -1,0 +1,281 @@
+//! A commit's tree becomes files in the build directory. Names and links come from strangers:
+//! every file is made anew by its checked name, and no symbolic link is ever followed.
+
+use super::output::OutputSink;
+use super::slugignore::SlugIgnore;
+use super::volume::USER;
+use super::{BuildFailure, Source};
+use crate::error::{Context, Error, Result};
+use crate::limits;
+use git2::{ObjectType, Odb, Oid, Repository};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, FileTimes};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, fchown, lchown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+const MODE_TYPE: i32 = 0o170_000;
+const MODE_TREE: i32 = 0o040_000;
+const MODE_FILE: i32 = 0o100_000;
+const MODE_LINK: i32 = 0o120_000;
+const MODE_MODULE: i32 = 0o160_000;
+
+/// Writes the source into `root`, which is there and empty. Blocking.
+pub fn unpack(source: &Source, root: &Path, out: &OutputSink) -> Result<(), BuildFailure> {
+    let Source::GitTree { git_dir, git_env, commit } = source;
+    let repository = open(git_dir, git_env)?;
+    let found = Oid::from_str(commit).and_then(|id| repository.find_commit(id));
+    let commit = found.context("read the commit")?;
+    let tree = commit.tree().context("read the commit's tree")?;
+    let ignore = match tree.get_name(".slugignore").filter(|entry| is_file(entry.filemode())) {
+        Some(entry) => {
+            let blob = small_blob(&repository, entry.id(), limits::SLUGIGNORE_BYTES)?;
+            SlugIgnore::parse(&blob)
+        }
+        None => SlugIgnore::default(),
+    };
+    // The commit's time, as in an archive made by git: the same commit gives the same slug.
+    let seconds = u64::try_from(commit.time().seconds()).unwrap_or(0);
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.min(limits::TIME_MAX_SECONDS));
+    let mut unpacking = Unpacking {
+        odb: repository.odb().context("open the objects")?,
+        repository: &repository,
+        git_env,
+        ignore,
+        out,
+        time,
+        bytes: 0,
+        entries: 0,
+    };
+    let result = unpacking.directory(tree.id(), root, &mut Vec::new(), 0);
+    set_time(root, time).context("date the source")?;
+    result
+}
+
+/// The repository with the objects that git still holds in quarantine.
+fn open(git_dir: &Path, git_env: &[(OsString, OsString)]) -> Result<Repository> {
+    let repository = Repository::open_bare(git_dir).context("open the repository")?;
+    let odb = repository.odb().context("open the objects")?;
+    for (key, value) in git_env {
+        if key == "GIT_OBJECT_DIRECTORY" {
+            let path = git_dir.join(value);
+            let path = path.to_str().ok_or_else(|| {
+                Error::internal("open the pushed objects", "their path is not UTF-8")
+            })?;
+            odb.add_disk_alternate(path).context("open the pushed objects")?;
+        }
+    }
+    drop(odb);
+    Ok(repository)
+}
+
+struct Unpacking<'a> {
+    repository: &'a Repository,
+    git_env: &'a [(OsString, OsString)],
+    odb: Odb<'a>,
+    ignore: SlugIgnore,
+    out: &'a OutputSink,
+    time: SystemTime,
+    bytes: u64,
+    entries: u64,
+}
+
+impl Unpacking<'_> {
+    fn directory(
+        &mut self,
+        tree: Oid,
+        at: &Path,
+        path: &mut Vec<u8>,
+        depth: usize,
+    ) -> Result<(), BuildFailure> {
+        if depth > limits::SOURCE_DEPTH {
+            return Err(refused(format!(
+                "The source has directories more than {} deep.",
+                limits::SOURCE_DEPTH
+            )));
+        }
+        let tree = self.repository.find_tree(tree).context("read a tree")?;
+        for entry in &tree {
+            let name = entry.name_bytes();
+            check_name(name)?;
+            let parent = path.len();
+            if parent > 0 {
+                path.push(b'/');
+            }
+            path.extend_from_slice(name);
+            let mode = entry.filemode();
+            if !self.ignore.matches(path, mode & MODE_TYPE == MODE_TREE) {
+                self.entries += 1;
+                if self.entries > limits::SOURCE_ENTRIES {
+                    return Err(refused(format!(
+                        "The source has more than {} files and directories.",
+                        limits::SOURCE_ENTRIES
+                    )));
+                }
+                self.entry(entry.id(), mode, &at.join(OsStr::from_bytes(name)), path, depth)?;
+            }
+            path.truncate(parent);
+        }
+        Ok(())
+    }
+
+    fn entry(
+        &mut self,
+        id: Oid,
+        mode: i32,
+        at: &Path,
+        path: &mut Vec<u8>,
+        depth: usize,
+    ) -> Result<(), BuildFailure> {
+        match mode & MODE_TYPE {
+            MODE_TREE => {
+                fs::DirBuilder::new()
+                    .mode(0o755)
+                    .create(at)
+                    .and_then(|()| lchown(at, Some(USER), Some(USER)))
+                    .map_err(|error| failed(path, error))?;
+                self.directory(id, at, path, depth + 1)?;
+                set_time(at, self.time).map_err(|error| failed(path, error))
+            }
+            MODE_FILE => self.file(id, mode, at, path),
+            MODE_LINK => {
+                let target = small_blob(self.repository, id, limits::LINK_BYTES)?;
+                symlink(OsStr::from_bytes(&target), at)
+                    .and_then(|()| lchown(at, Some(USER), Some(USER)))
+                    .map_err(|error| failed(path, error))
+            }
+            MODE_MODULE => {
+                let shown = String::from_utf8_lossy(path);
+                self.out.warning(&format!("Git submodule {shown} is not installed: skipped"));
+                Ok(())
+            }
+            _ => Err(refused(format!(
+                "{} is neither a file, a directory nor a link.",
+                String::from_utf8_lossy(path)
+            ))),
+        }
+    }
+
+    fn file(&mut self, id: Oid, mode: i32, at: &Path, path: &[u8]) -> Result<(), BuildFailure> {
+        let (size, kind) = self.odb.read_header(id).context("read a file's size")?;
+        if kind != ObjectType::Blob {
+            return Err(refused(format!("{} is no file.", String::from_utf8_lossy(path))));
+        }
+        self.bytes += size as u64;
+        if self.bytes > limits::SOURCE_BYTES {
+            return Err(refused(format!(
+                "The source is larger than {} MB.",
+                limits::SOURCE_BYTES / (1024 * 1024)
+            )));
+        }
+        let mode = if mode & 0o111 == 0 { 0o644 } else { 0o755 };
+        let mut file = File::options()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(at)
+            .map_err(|error| failed(path, error))?;
+        if size as u64 > limits::SOURCE_BLOB_IN_MEMORY {
+            self.stream(id, &file)?;
+        } else {
+            let blob = self.odb.read(id).context("read a file")?;
+            file.write_all(blob.data()).map_err(|error| failed(path, error))?;
+        }
+        fchown(&file, Some(USER), Some(USER))
+            .and_then(|()| file.set_times(FileTimes::new().set_modified(self.time)))
+            .map_err(|error| failed(path, error))
+    }
+
+    /// A large file goes from git to the disk without passing through this process.
+    fn stream(&self, id: Oid, file: &File) -> Result<()> {
+        let to = file.try_clone().context("write a large file")?;
+        let status = Command::new("git")
+            .arg("--git-dir")
+            .arg(self.repository.path())
+            .args(["cat-file", "blob", &id.to_string()])
+            .envs(self.git_env.iter().map(|(key, value)| (key, value)))
+            .current_dir(self.repository.path())
+            .stdin(Stdio::null())
+            .stdout(to)
+            .stderr(Stdio::null())
+            .status()
+            .context("run git cat-file")?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(Error::internal("read a large file", format!("git cat-file {id}: {status}")))
+    }
+}
+
+fn small_blob(repository: &Repository, id: Oid, limit: usize) -> Result<Vec<u8>, BuildFailure> {
+    let odb = repository.odb().context("open the objects")?;
+    let (size, _) = odb.read_header(id).context("read a file's size")?;
+    if size > limit {
+        return Err(refused(format!(
+            "The source has a symbolic link or .slugignore of {size} bytes; the limit is {limit}."
+        )));
+    }
+    let blob = repository.find_blob(id).context("read a small file")?;
+    Ok(blob.content().to_vec())
+}
+
+fn is_file(mode: i32) -> bool {
+    mode & MODE_TYPE == MODE_FILE
+}
+
+/// Git itself refuses such names when it checks out, but not when it receives.
+fn check_name(name: &[u8]) -> Result<(), BuildFailure> {
+    let odd = name.is_empty()
+        || name == b"."
+        || name == b".."
+        || name.eq_ignore_ascii_case(b".git")
+        || name.contains(&b'/')
+        || name.contains(&0)
+        || name.len() > 255;
+    if odd {
+        let shown = name.escape_ascii().to_string();
+        return Err(refused(format!("The source has an entry with the name \"{shown}\".")));
+    }
+    Ok(())
+}
+
+fn refused(reason: String) -> BuildFailure {
+    BuildFailure::Source(reason)
+}
+
+fn failed(path: &[u8], error: io::Error) -> BuildFailure {
+    let shown = String::from_utf8_lossy(path);
+    match error.kind() {
+        io::ErrorKind::StorageFull => {
+            BuildFailure::DiskFull { gigabytes: limits::BUILD_VOLUME_BYTES >> 30 }
+        }
+        io::ErrorKind::AlreadyExists => {
+            refused(format!("The source has two entries with the name {shown}."))
+        }
+        io::ErrorKind::InvalidFilename => refused(format!("The name {shown} is too long.")),
+        io::ErrorKind::NotFound | io::ErrorKind::InvalidInput => {
+            refused(format!("{shown} is a link that leads nowhere."))
+        }
+        _ => BuildFailure::Platform(Error::internal(format!("write {shown}"), error)),
+    }
+}
+
+/// Dates a directory that has just been filled.
+fn set_time(path: &Path, time: SystemTime) -> io::Result<()> {
+    File::open(path)?.set_times(FileTimes::new().set_modified(time))
+}
+
+/// Where a commit's objects are, for callers that hold no quarantine.
+impl Source {
+    pub fn commit(&self) -> &str {
+        let Source::GitTree { commit, .. } = self;
+        commit
+    }
+
+    pub fn stored(git_dir: PathBuf, commit: String) -> Self {
+        Self::GitTree { git_dir, git_env: Vec::new(), commit }
+    }
+}

@@ -1,0 +1,376 @@
+//! Each app's build volume: a sparse file of fixed size with ext4 in it, mounted through a loop
+//! device, so that no build can fill the host's disk. It holds what a build sees (`build`,
+//! `cache`, `app`, `tmp`, `result`) and, out of its sight, our own notes.
+//!
+//! The file system has no journal: making, filling and emptying it is quicker (8,000 files are
+//! removed in 0.16 s instead of 0.23 s), and all that it holds can be made again. One that was
+//! not unmounted cleanly (a power cut) is therefore thrown away, never repaired. It is mounted
+//! without `discard`, which makes removing ten times slower; a volume that has freed much is
+//! trimmed in the background instead.
+
+use crate::error::{Context, Error, Result};
+use crate::model::AppId;
+use crate::{limits, tasks};
+use nix::mount::{MntFlags, umount2};
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::OwnedMutexGuard;
+
+/// User and group inside build containers and dynos.
+pub const USER: u32 = 1000;
+/// Emptied for every build.
+const PER_BUILD: [&str; 4] = ["build", "app", "tmp", "result"];
+const TRASH: &str = "trash";
+
+/// All apps' volumes.
+pub struct Volumes {
+    images: PathBuf,
+    mounts: PathBuf,
+    slots: Mutex<HashMap<AppId, Slot>>,
+}
+
+struct Slot {
+    state: Arc<tokio::sync::Mutex<State>>,
+    used: u64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    mounted: bool,
+    /// The per-build directories are empty.
+    fresh: bool,
+}
+
+/// One app's volume, mounted and empty but for its cache. Nobody else has it meanwhile.
+pub struct Volume {
+    pub app: AppId,
+    root: PathBuf,
+    image: PathBuf,
+    state: OwnedMutexGuard<State>,
+}
+
+impl Volumes {
+    pub fn new(data_dir: &Path) -> Self {
+        Self {
+            images: data_dir.join("volumes"),
+            mounts: data_dir.join("mounts"),
+            slots: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// Takes over what the last server left mounted, and drops volumes of apps that are gone.
+    pub async fn recover(&self, apps: &[AppId]) -> Result<()> {
+        let (images, mounts) = (self.images.clone(), self.mounts.clone());
+        let apps = apps.to_vec();
+        let mounted = tasks::blocking("recover build volumes", move || {
+            for dir in [&images, &mounts] {
+                private_dir(dir)?;
+            }
+            let mut mounted = mounted_apps(&mounts)?;
+            for app in file_apps(&images)? {
+                if !apps.contains(&app) {
+                    unmount(&mounts.join(app.to_string()))?;
+                    remove_file(&image_path(&images, app))?;
+                    mounted.retain(|other| *other != app);
+                }
+            }
+            Ok(mounted)
+        })
+        .await?;
+        for app in mounted {
+            let state = self.slot(app);
+            state.lock().await.mounted = true;
+        }
+        Ok(())
+    }
+
+    /// Waits until the app's volume is free, and mounts and empties it if need be.
+    pub async fn acquire(&self, app: AppId) -> Result<Volume> {
+        let mut state = self.slot(app).lock_owned().await;
+        self.evict().await;
+        let root = self.mounts.join(app.to_string());
+        let image = image_path(&self.images, app);
+        let State { mounted, fresh } = *state;
+        let (at, file) = (root.clone(), image.clone());
+        tasks::blocking("mount a build volume", move || {
+            if !mounted {
+                mount(&file, &at)?;
+            }
+            if !(mounted && fresh) {
+                freshen(&at)?;
+            }
+            Ok(())
+        })
+        .await?;
+        *state = State { mounted: true, fresh: true };
+        Ok(Volume { app, root, image, state })
+    }
+
+    /// The app is gone, and so is all that its builds left.
+    pub async fn forget(&self, app: AppId) -> Result<()> {
+        let mut state = self.slot(app).lock_owned().await;
+        let (root, image) = (self.mounts.join(app.to_string()), image_path(&self.images, app));
+        tasks::blocking("remove a build volume", move || {
+            unmount(&root)?;
+            remove_file(&image)
+        })
+        .await?;
+        *state = State::default();
+        self.lock().remove(&app);
+        Ok(())
+    }
+
+    /// Unmounts the volume that has been idle longest when too many are mounted.
+    async fn evict(&self) {
+        let idle = {
+            let slots = self.lock();
+            if slots.len() <= limits::BUILD_VOLUMES_MOUNTED {
+                return;
+            }
+            let free = slots.iter().filter_map(|(app, slot)| {
+                let state = Arc::clone(&slot.state).try_lock_owned().ok()?;
+                state.mounted.then_some((slot.used, *app, state))
+            });
+            free.min_by_key(|(used, ..)| *used)
+        };
+        let Some((_, app, mut state)) = idle else { return };
+        let root = self.mounts.join(app.to_string());
+        match tasks::blocking("unmount a build volume", move || unmount(&root)).await {
+            Ok(()) => {
+                *state = State::default();
+                self.lock().remove(&app);
+            }
+            Err(error) => tracing::warn!(app = %app, error = error.chain(), "still mounted"),
+        }
+    }
+
+    fn slot(&self, app: AppId) -> Arc<tokio::sync::Mutex<State>> {
+        let mut slots = self.lock();
+        let newest = slots.values().map(|slot| slot.used).max().unwrap_or(0);
+        let slot = slots.entry(app).or_insert_with(|| Slot { state: Arc::default(), used: 0 });
+        slot.used = newest + 1;
+        Arc::clone(&slot.state)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<AppId, Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Volume {
+    /// One of the directories that builds see, or a note of ours.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    pub fn build(&self) -> PathBuf {
+        self.path("build")
+    }
+
+    pub fn cache(&self) -> PathBuf {
+        self.path("cache")
+    }
+
+    /// From here on the directories are in use, and must be emptied before the next build.
+    pub fn begin(&mut self) {
+        self.state.fresh = false;
+    }
+
+    /// Whether the volume has no room left for a file of any size.
+    pub fn is_full(&self) -> bool {
+        nix::sys::statvfs::statvfs(&self.root).is_ok_and(|stat| {
+            let free = stat.blocks_available() * stat.fragment_size();
+            free < limits::BUILD_VOLUME_FULL_BYTES || stat.files_available() == 0
+        })
+    }
+
+    /// Empties the directories of this build in the background, so that the next one need not.
+    pub fn release(self) {
+        let Self { app, root, image, mut state } = self;
+        tasks::spawn("empty a build volume", async move {
+            let at = root.clone();
+            let emptied = tasks::blocking("empty a build volume", move || freshen(&at)).await;
+            state.fresh = emptied.is_ok();
+            // What has been set aside is removed without the lock: the next build may begin.
+            drop(state);
+            let removed =
+                tasks::blocking("remove old builds", move || remove_trash(&root, &image)).await;
+            for result in [emptied, removed] {
+                if let Err(error) = result {
+                    tracing::warn!(app = %app, error = error.chain(), "build volume not emptied");
+                }
+            }
+        });
+    }
+}
+
+/// Sets last build's directories aside (a rename each) and makes empty ones.
+fn freshen(root: &Path) -> Result<()> {
+    let trash = root.join(TRASH);
+    let make = || -> io::Result<()> {
+        fs::create_dir_all(&trash)?;
+        for name in PER_BUILD {
+            let dir = root.join(name);
+            if fs::symlink_metadata(&dir).is_ok() {
+                fs::rename(&dir, trash.join(format!("{name}-{}", uuid::Uuid::new_v4())))?;
+            }
+        }
+        for name in PER_BUILD.iter().chain(["cache"].iter()) {
+            user_dir(&root.join(name))?;
+        }
+        Ok(())
+    };
+    make().context("empty a build volume")
+}
+
+/// A directory that belongs to the build's user. One that is there stays as it is.
+pub fn user_dir(path: &Path) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(0o755).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => std::os::unix::fs::lchown(path, Some(USER), Some(USER)),
+    }
+}
+
+fn remove_trash(root: &Path, image: &Path) -> Result<()> {
+    let remove = || -> io::Result<()> {
+        for entry in fs::read_dir(root.join(TRASH))? {
+            fs::remove_dir_all(entry?.path())?;
+        }
+        Ok(())
+    };
+    match remove() {
+        // Unmounted meanwhile, or another build's end removes the same.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        other => other.context("remove old builds")?,
+    }
+    trim(root, image)
+}
+
+/// Gives blocks that the volume no longer uses back to the host, when they are many.
+fn trim(root: &Path, image: &Path) -> Result<()> {
+    let Ok(stat) = nix::sys::statvfs::statvfs(root) else { return Ok(()) };
+    let used = (stat.blocks() - stat.blocks_free()) * stat.fragment_size();
+    let held = fs::metadata(image).map_or(0, |image| image.blocks() * 512);
+    if held.saturating_sub(used) < limits::BUILD_VOLUME_TRIM_BYTES {
+        return Ok(());
+    }
+    run(Command::new("fstrim").arg("--minimum").arg("64k").arg(root), "trim a build volume")
+}
+
+fn image_path(images: &Path, app: AppId) -> PathBuf {
+    images.join(format!("{app}.img"))
+}
+
+fn mount(image: &Path, root: &Path) -> Result<()> {
+    private_dir(root)?;
+    if !is_clean(image) {
+        make(image)?;
+    }
+    if attach(image, root).is_ok() {
+        return Ok(());
+    }
+    // Whatever is wrong with it, a new one is right.
+    make(image)?;
+    attach(image, root)
+}
+
+fn attach(image: &Path, root: &Path) -> Result<()> {
+    run(
+        Command::new("mount")
+            .args(["-t", "ext4", "-o", "loop,nosuid,nodev,noatime,noinit_itable"])
+            .arg(image)
+            .arg(root),
+        "mount a build volume",
+    )
+}
+
+/// Whether the file holds an ext4 that was unmounted cleanly: bit 0 of `s_state`.
+fn is_clean(image: &Path) -> bool {
+    let mut magic_and_state = [0; 4];
+    let read =
+        fs::File::open(image).and_then(|file| file.read_exact_at(&mut magic_and_state, 1080));
+    read.is_ok() && magic_and_state[..2] == [0x53, 0xef] && magic_and_state[2] & 3 == 1
+}
+
+/// Makes the file and the file system in it: 15 ms, 5 MB on the disk.
+fn make(image: &Path) -> Result<()> {
+    remove_file(image)?;
+    let file = fs::File::create_new(image).context("make the file of a build volume")?;
+    file.set_len(limits::BUILD_VOLUME_BYTES).context("size the file of a build volume")?;
+    run(
+        // An inode for every 8 KB: dependencies come in small files.
+        Command::new("mkfs.ext4")
+            .args(["-q", "-F", "-m", "0", "-i", "8192", "-O", "^has_journal"])
+            .args(["-E", "lazy_itable_init=1,nodiscard"])
+            .arg(image),
+        "make a build volume",
+    )
+}
+
+fn unmount(root: &Path) -> Result<()> {
+    match umount2(root, MntFlags::UMOUNT_NOFOLLOW) {
+        // Something still looks at it: it goes when that has gone.
+        Err(nix::Error::EBUSY) => {
+            umount2(root, MntFlags::MNT_DETACH).context("unmount a build volume")?;
+        }
+        Ok(()) | Err(nix::Error::EINVAL | nix::Error::ENOENT) => {}
+        Err(error) => return Err(Error::internal("unmount a build volume", error)),
+    }
+    match fs::remove_dir(root) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::internal("remove a build volume's mount point", error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::internal("remove a build volume's file", error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn private_dir(path: &Path) -> Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).context("make a directory")
+}
+
+fn file_apps(images: &Path) -> Result<Vec<AppId>> {
+    let names = fs::read_dir(images).context("list build volumes")?;
+    Ok(names
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".img")?.parse().ok())
+        .collect())
+}
+
+fn mounted_apps(mounts: &Path) -> Result<Vec<AppId>> {
+    let table = fs::read_to_string("/proc/self/mountinfo").context("read the mount table")?;
+    let app = |line: &str| {
+        let at = line.split(' ').nth(4)?;
+        Path::new(at).strip_prefix(mounts).ok()?.to_str()?.parse().ok()
+    };
+    Ok(table.lines().filter_map(app).collect())
+}
+
+/// Runs one of the system's own tools, which may live in `sbin`.
+fn run(command: &mut Command, what: &str) -> Result<()> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let output = command
+        .env("PATH", format!("{path}:/usr/sbin:/sbin"))
+        .env("LC_ALL", "C")
+        .output()
+        .context(what)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let reason = String::from_utf8_lossy(&output.stderr).trim().to_string();
+    Err(Error::internal(what, reason))
+}
