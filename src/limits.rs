@@ -106,8 +106,8 @@ pub const BUILD_VOLUME_TRIM_BYTES: u64 = 256 * 1024 * 1024;
 pub const BUILD_VOLUMES_MOUNTED: usize = 64;
 /// Relative CPU weight of a build: as much as one Standard-1X dyno when the processor is short.
 pub const BUILD_CPU_SHARES: i64 = 1024;
-/// Open files of a build; package managers unpack in parallel.
-pub const BUILD_OPEN_FILES: i64 = 65_536;
+/// Open files of a build's process, as dynos have; package managers unpack in parallel.
+pub const BUILD_OPEN_FILES: i64 = 16_384;
 /// Between two tries to end the container of a cancelled build, which may not be there yet.
 pub const BUILD_CANCEL_RETRY: Duration = Duration::from_millis(200);
 /// Bytes of what `bin/detect` and `bin/release` may print, and of our own notes on a volume.

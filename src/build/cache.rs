@@ -28,7 +28,7 @@ pub fn restore(volume: &Volume) -> Result<()> {
             tracing::debug!(path = %path.display(), %error, "not restored");
         }
     }
-    drop_keep(volume)?;
+    // What a failed build has put into `keep` by itself stays there for its buildpack to take.
     // The list holds for one build: a buildpack that writes none keeps nothing.
     forget_file(&volume.cache().join(LIST))
 }

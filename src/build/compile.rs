@@ -5,7 +5,7 @@ use super::cache::read_small;
 use super::detect::Choice;
 use super::output::OutputSink;
 use super::release_yaml::default_process_types;
-use super::volume::{USER, Volume};
+use super::volume::{USER, Volume, WORK};
 use super::{BuildFailure, BuildInput, Builder};
 use crate::engine::{ContainerSpec, Ended, EventAction, LABEL_APP, LABEL_KIND, Labels, Mount};
 use crate::error::{Context, Error, Result};
@@ -109,12 +109,16 @@ impl Builder {
         choice: &Choice,
         env_dir: &Path,
     ) -> Result<ContainerSpec> {
-        let writable = ["build", "cache", "app", "tmp", "result"].map(|name| Mount {
-            source: volume.path(name),
-            target: format!("/{name}"),
+        let writable = [
+            (volume.path(WORK), "/work"),
+            (volume.work("app"), "/app"),
+            (volume.work("tmp"), "/tmp"),
+        ];
+        let mut mounts = Vec::from(writable.map(|(source, target)| Mount {
+            source,
+            target: target.to_string(),
             read_only: false,
-        });
-        let mut mounts = Vec::from(writable);
+        }));
         let mut read_only = |source: &Path, target: &str| {
             let (source, target) = (source.to_path_buf(), target.to_string());
             mounts.push(Mount { source, target, read_only: true });
@@ -133,7 +137,7 @@ impl Builder {
             image: self.settings.build_image.clone(),
             command,
             user: format!("{USER}:{USER}"),
-            working_dir: "/build".to_string(),
+            working_dir: "/work/build".to_string(),
             env: environment(input),
             labels: Labels::from([
                 (LABEL_KIND.to_string(), "build".to_string()),
@@ -205,6 +209,8 @@ fn environment(input: &BuildInput) -> Vec<(String, String)> {
         ("STACK", &input.stack),
         ("SOURCE_VERSION", input.source.commit()),
         ("REQUEST_ID", &input.build.to_string()),
+        // Directories listed in CACHE_DIR/.senryu-keep come back without being copied.
+        ("SENRYU_KEEP", "1"),
         // Each tool has its own idea of where the CA bundle is.
         ("SSL_CERT_FILE", CA_FILE),
         ("NODE_EXTRA_CA_CERTS", CA_FILE),
@@ -254,7 +260,7 @@ impl Drop for EnvDir {
 }
 
 fn result(volume: &Volume, name: &str) -> Option<Vec<u8>> {
-    read_small(&volume.path("result").join(name)).ok()
+    read_small(&volume.work("result").join(name)).ok()
 }
 
 fn first_line(volume: &Volume, name: &str) -> Option<String> {

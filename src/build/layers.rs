@@ -143,10 +143,10 @@ fn fingerprint(entries: &[Entry]) -> String {
         hash.update(b"\0");
         let mut number = |value: i64| hash.update(value.to_le_bytes());
         number(i64::from(meta.mode()));
-        number(meta.mtime());
-        number(meta.mtime_nsec());
-        // A directory's other numbers change when it is moved, which changes nothing in it.
+        // A directory's numbers change when it is moved or kept, which changes nothing in it.
         if !meta.is_dir() {
+            number(meta.mtime());
+            number(meta.mtime_nsec());
             number(meta.ino().cast_signed());
             number(meta.len().cast_signed());
             number(meta.ctime());
@@ -201,7 +201,8 @@ fn append<'a, W: Write>(
     let (mode, mtime) = (meta.mode() & 0o1777, meta.mtime());
     let kind = meta.file_type();
     if kind.is_dir() {
-        let mut header = header(tar::EntryType::Directory, mode, mtime, 0);
+        // Without its time, which says when it was last put together and not what is in it.
+        let mut header = header(tar::EntryType::Directory, mode, 0, 0);
         return tar.append_data(&mut header, &name, io::empty());
     }
     if kind.is_symlink() {

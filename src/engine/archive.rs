@@ -129,6 +129,7 @@ fn image_config(config: &ImageConfig, layers: &[ImageLayer]) -> Value {
         "config": {
             "User": config.user,
             "WorkingDir": config.working_dir,
+            "Env": ["PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8"],
             "Labels": config.labels,
         },
         "rootfs": {"type": "layers", "diff_ids": diff_ids},
