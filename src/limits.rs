@@ -143,6 +143,13 @@ pub const OUTPUT_QUEUE: usize = 256;
 /// Bytes that one reader of a build's output takes at a time.
 pub const OUTPUT_PIECE_BYTES: u64 = 64 * 1024;
 
+/// How long a change waits for the release command of another one, below clients' 60 s time-out.
+pub const RELEASE_TURN: Duration = Duration::from_secs(45);
+/// A push waits this much longer than the boot time-out for the switch.
+pub const SWITCH_MARGIN: Duration = Duration::from_secs(10);
+/// What was cut short or is no longer needed is looked for this often.
+pub const UPKEEP_PERIOD: Duration = Duration::from_secs(30);
+
 // --- git ------------------------------------------------------------------------------------
 
 /// Bytes of the ref commands that come before a pack: thousands of refs, no pack.

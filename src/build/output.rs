@@ -108,6 +108,13 @@ impl OutputSink {
         }
     }
 
+    /// A reader of what is written from now on.
+    pub fn follow_on(&self) -> OutputReader {
+        let progress = self.shared.progress.subscribe();
+        let offset = progress.borrow().written;
+        OutputReader { file: Arc::clone(&self.shared.reader), progress, offset }
+    }
+
     fn write(&self, writing: &mut Writing, bytes: &[u8]) {
         // A full disk must not fail the build: its output is the lesser loss.
         if let Err(error) = writing.file.write_all(bytes) {
@@ -148,6 +155,12 @@ impl OutputReader {
                 return if written > self.offset { self.read(written) } else { None };
             }
         }
+    }
+
+    /// A piece that is there already.
+    pub fn ready(&mut self) -> Option<Bytes> {
+        let written = self.progress.borrow_and_update().written;
+        if written > self.offset { self.read(written) } else { None }
     }
 
     fn read(&mut self, written: u64) -> Option<Bytes> {

@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod commands;
+mod deploys;
 pub mod fetch;
 pub mod hook;
 pub mod host;

@@ -1,0 +1,85 @@
+//! What a server that died left half done: a slug whose ref has moved is released, one whose ref
+//! has not is removed, a build that was compiling has failed, and so has a release phase that was
+//! cut short.
+
+use super::Deploy;
+use crate::clock::Timestamp;
+use crate::error::Result;
+use crate::model::{AppId, Build, ReleaseStatus};
+use crate::store;
+use async_trait::async_trait;
+
+/// Where the refs of the apps' repositories are.
+#[async_trait]
+pub trait Heads: Send + Sync {
+    async fn head(&self, app: AppId, git_ref: &str) -> Result<Option<String>>;
+}
+
+impl Deploy {
+    /// Ends every pending build that this server does not work on. Nothing that is tried here is
+    /// lost when it fails: the next period tries again.
+    pub async fn finish_pending(&self, heads: &dyn Heads) {
+        let pending = match self.parts().store.read(store::releases::pending_builds).await {
+            Ok(pending) => pending,
+            Err(error) => {
+                tracing::error!(error = error.chain(), "pending builds are unreadable");
+                return;
+            }
+        };
+        for build in pending {
+            if self.active().contains(&build.id) {
+                continue;
+            }
+            if let Err(error) = self.finish(&build, heads).await {
+                tracing::error!(build = %build.id, error = error.chain(), "a build stays pending");
+            }
+        }
+    }
+
+    async fn finish(&self, build: &Build, heads: &dyn Heads) -> Result<()> {
+        let app = build.app;
+        let Some(app) = self.parts().store.read(move |db| store::apps::by_id(db, app)).await? else {
+            return Ok(());
+        };
+        let moved = match (&build.commit, &build.git_ref, build.slug) {
+            (Some(commit), Some(git_ref), Some(_)) => {
+                heads.head(app.id, git_ref).await?.as_ref() == Some(commit)
+            }
+            _ => false,
+        };
+        if !moved {
+            tracing::warn!(app = %app.name, build = %build.id, "a build was cut short");
+            self.build_failed(build.id, &app).await;
+            return Ok(());
+        }
+        let (row, slug) = self.stored_slug(build.id).await?;
+        let (release, _) = self.release_build(&app, &row, slug).await?;
+        tracing::warn!(app = %app.name, version = release.version, "a cut-off push was released");
+        Ok(())
+    }
+
+    /// At start: release phases of a server that died.
+    pub async fn fail_cut_off_phases(&self) -> Result<()> {
+        let pending = self.parts().store.read(store::releases::pending_releases).await?;
+        for release in pending {
+            self.parts()
+                .store
+                .write(move |db| {
+                    let now = Timestamp::now();
+                    store::releases::set_release_status(
+                        db,
+                        release.id,
+                        ReleaseStatus::Failed,
+                        now,
+                    )
+                })
+                .await?;
+            let line = format!(
+                "Release v{} failed: the server stopped while its command ran",
+                release.version
+            );
+            self.say(release.app, line).await;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,81 @@
+//! A push, as `deploy` takes it: its output is relayed to the client as it is written.
+
+use super::{Deployer, Progress, Push};
+use crate::build::{OutputReader, Source};
+use crate::deploy::{BuildRequest, Deploy, Heads};
+use crate::error::Result;
+use crate::git::GitHost;
+use crate::model::{AppId, BuildId};
+use async_trait::async_trait;
+
+#[async_trait]
+impl Deployer for Deploy {
+    async fn pre_receive(&self, push: &Push, out: &Progress) -> Result<(), ()> {
+        let id = BuildId(push.id);
+        let output = match self.output(id) {
+            Ok(output) => output,
+            Err(error) => {
+                tracing::error!(error = error.chain(), "a build has no output file");
+                out.line(" !     The platform failed: the disk may be full. Try again later.").await;
+                return Err(());
+            }
+        };
+        let request = BuildRequest {
+            id,
+            app: push.app.clone(),
+            user: push.user.clone(),
+            source: Source::GitTree {
+                git_dir: push.git_dir.clone(),
+                git_env: push.object_env.clone(),
+                commit: push.new.clone(),
+            },
+            commit: push.new.clone(),
+            git_ref: push.git_ref.clone(),
+        };
+        let reader = output.follow();
+        while_relayed(self.build(request, &output), reader, out).await
+    }
+
+    async fn post_receive(&self, push: &Push, out: &Progress) {
+        let id = BuildId(push.id);
+        let Some(output) = self.running_output(id) else { return };
+        let reader = output.follow_on();
+        let launch = self.launch(id, &push.app, push.started, &output);
+        while_relayed(launch, reader, out).await;
+    }
+
+    async fn abandoned(&self, push: &Push) {
+        self.abandon(BuildId(push.id), &push.app).await;
+    }
+}
+
+#[async_trait]
+impl Heads for GitHost {
+    async fn head(&self, app: AppId, git_ref: &str) -> Result<Option<String>> {
+        GitHost::head(self, app, git_ref).await
+    }
+}
+
+/// Relays output while `work` is done and until all that it wrote is relayed.
+async fn while_relayed<T>(
+    work: impl Future<Output = T>,
+    mut reader: OutputReader,
+    out: &Progress,
+) -> T {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            piece = reader.next() => match piece {
+                Some(piece) => out.bytes(piece).await,
+                None => return work.await,
+            },
+            result = &mut work => {
+                while let Some(piece) = reader.ready() {
+                    out.bytes(piece).await;
+                }
+                return result;
+            }
+        }
+    }
+}
