@@ -283,3 +283,7 @@ pub const DOCTOR_TIMEOUT: Duration = Duration::from_secs(5);
 /// Free bytes on the data folder's disk below which `doctor` warns, and fails.
 pub const DOCTOR_DISK_WARN: u64 = 10 * 1024 * 1024 * 1024;
 pub const DOCTOR_DISK_FAIL: u64 = 1024 * 1024 * 1024;
+/// A command waits this long for dynos, then says how to go on waiting.
+pub const ROLLOUT_PATIENCE: Duration = Duration::from_secs(15 * 60);
+/// Between two questions about a roll-out, should the server answer at once.
+pub const ROLLOUT_PAUSE: Duration = Duration::from_millis(50);

@@ -66,7 +66,8 @@ pub fn refused(message: &str) -> ExitCode {
 /// Puts what the settings file says before the flags that were typed, which so override it.
 /// Server and router share the file: each takes what it knows.
 pub fn with_settings_file(args: Vec<String>, tree: &Command) -> Result<Vec<String>, String> {
-    let Some(name) = args.first().filter(|name| ["server", "router"].contains(&name.as_str()))
+    let Some(name) =
+        args.first().filter(|name| ["server", "router", "doctor"].contains(&name.as_str()))
     else {
         return Ok(args);
     };

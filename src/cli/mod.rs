@@ -2,15 +2,31 @@
 //! Heroku's. This file is the command tree; each group of commands has a file of its own, and all
 //! but the host's own speak to the server through the Platform API only.
 
+mod admin;
 mod app;
+mod apps;
 mod auth;
+mod builds;
 mod client;
+mod config;
 mod credentials;
+mod doctor;
+mod dotenv;
 mod env;
 mod failure;
 mod fold;
+mod format;
 mod git;
 mod host;
+mod logs;
+mod maintenance;
+mod ps;
+mod releases;
+mod remote;
+mod rollout;
+mod socket;
+mod sse;
+mod stream;
 mod terminal;
 mod ui;
 
@@ -52,12 +68,108 @@ enum Command {
     #[command(name = "auth:token")]
     Token,
 
+    /// List your apps
+    #[command(name = "apps", visible_alias = "apps:list", alias = "list")]
+    Apps(apps::List),
+    /// Create an app
+    #[command(name = "apps:create", visible_alias = "create")]
+    AppsCreate(apps::Create),
+    /// Show detailed app information
+    #[command(name = "apps:info", visible_alias = "info")]
+    AppsInfo(apps::Info),
+    /// Rename an app
+    #[command(name = "apps:rename", visible_alias = "rename")]
+    AppsRename(apps::Rename),
+    /// Permanently destroy an app
+    #[command(name = "apps:destroy", visible_alias = "destroy", alias = "apps:delete")]
+    AppsDestroy(apps::Destroy),
+    /// Open the app in a web browser
+    #[command(name = "apps:open", visible_alias = "open")]
+    AppsOpen(apps::Open),
+    /// Add a git remote to an app's work tree
+    #[command(name = "git:remote")]
+    GitRemote(remote::GitRemote),
+    #[command(name = "git:credentials", hide = true)]
+    GitCredentials(remote::GitCredentials),
+
+    /// Display the config vars of an app
+    #[command(name = "config")]
+    Config(config::List),
+    /// Display config values of an app
+    #[command(name = "config:get")]
+    ConfigGet(config::Get),
+    /// Set config vars, from arguments, a file or standard input
+    #[command(name = "config:set", alias = "config:add")]
+    ConfigSet(config::Set),
+    /// Unset config vars
+    #[command(name = "config:unset", alias = "config:remove")]
+    ConfigUnset(config::Unset),
+
+    /// List the dynos of an app
+    #[command(name = "ps")]
+    Ps(ps::List),
+    /// Scale dyno quantity up or down
+    #[command(name = "ps:scale", visible_alias = "scale", alias = "dyno:scale")]
+    PsScale(ps::Scale),
+    /// Restart all dynos, one dyno or one process type
+    #[command(name = "ps:restart", visible_aliases = ["restart", "dyno:restart"])]
+    PsRestart(ps::Which),
+    /// Stop a dyno or a process type
+    #[command(name = "ps:stop", aliases = ["stop", "kill", "ps:kill", "dyno:stop", "dyno:kill"])]
+    PsStop(ps::Which),
+    /// Wait until the newest release runs on all dynos
+    #[command(name = "ps:wait")]
+    PsWait(ps::Wait),
+    /// Display whether the app is in maintenance mode
+    #[command(name = "maintenance")]
+    Maintenance(maintenance::Maintenance),
+    /// Put the app into maintenance mode
+    #[command(name = "maintenance:on")]
+    MaintenanceOn(maintenance::Maintenance),
+    /// Take the app out of maintenance mode
+    #[command(name = "maintenance:off")]
+    MaintenanceOff(maintenance::Maintenance),
+    /// Display recent log output
+    #[command(name = "logs")]
+    Logs(logs::Logs),
+
+    /// Display the releases of an app
+    #[command(name = "releases")]
+    Releases(releases::List),
+    /// View detailed information for a release
+    #[command(name = "releases:info")]
+    ReleasesInfo(releases::Info),
+    /// View the release command's output
+    #[command(name = "releases:output")]
+    ReleasesOutput(releases::Output),
+    /// Wait until a release serves
+    #[command(name = "releases:wait")]
+    ReleasesWait(releases::Wait),
+    /// Roll back to a previous release
+    #[command(name = "releases:rollback", visible_alias = "rollback")]
+    ReleasesRollback(releases::Rollback),
+    /// Display the builds of an app
+    #[command(name = "builds")]
+    Builds(builds::List),
+    /// View detailed information for a build
+    #[command(name = "builds:info")]
+    BuildsInfo(builds::One),
+    /// View a build's output
+    #[command(name = "builds:output")]
+    BuildsOutput(builds::Output),
+
     /// Run the platform on this machine
     #[command(name = "server")]
     Server(Box<host::Server>),
     /// Run the router alone (the server starts it by itself)
     #[command(name = "router")]
     Router(host::Router),
+    /// Check what this machine needs to run the platform
+    #[command(name = "doctor")]
+    Doctor(Box<doctor::Doctor>),
+    /// Make an admin, on the server's machine
+    #[command(name = "admin:create")]
+    AdminCreate(admin::Create),
     #[command(name = "git-hook", hide = true)]
     GitHook(host::GitHook),
     /// Print the version
@@ -205,6 +317,37 @@ async fn run(cx: &Cx, command: Command) -> Result {
         Command::Logout => auth::logout(cx).await,
         Command::Whoami => auth::whoami(cx).await,
         Command::Token => auth::token(cx),
+        Command::Apps(args) => apps::list(cx, args).await,
+        Command::AppsCreate(args) => apps::create(cx, args).await,
+        Command::AppsInfo(args) => apps::info(cx, args).await,
+        Command::AppsRename(args) => apps::rename(cx, args).await,
+        Command::AppsDestroy(args) => apps::destroy(cx, args).await,
+        Command::AppsOpen(args) => apps::open(cx, args).await,
+        Command::GitRemote(args) => remote::set(cx, args).await,
+        Command::GitCredentials(args) => remote::credentials(cx, args),
+        Command::Config(args) => config::list(cx, args).await,
+        Command::ConfigGet(args) => config::get(cx, args).await,
+        Command::ConfigSet(args) => config::set(cx, args).await,
+        Command::ConfigUnset(args) => config::unset(cx, args).await,
+        Command::Ps(args) => ps::list(cx, args).await,
+        Command::PsScale(args) => ps::scale(cx, args).await,
+        Command::PsRestart(args) => ps::restart(cx, args).await,
+        Command::PsStop(args) => ps::stop(cx, args).await,
+        Command::PsWait(args) => ps::wait(cx, args).await,
+        Command::Maintenance(args) => maintenance::show(cx, args).await,
+        Command::MaintenanceOn(args) => maintenance::switch(cx, args, true).await,
+        Command::MaintenanceOff(args) => maintenance::switch(cx, args, false).await,
+        Command::Logs(args) => logs::logs(cx, args).await,
+        Command::Releases(args) => releases::list(cx, args).await,
+        Command::ReleasesInfo(args) => releases::info(cx, args).await,
+        Command::ReleasesOutput(args) => releases::output(cx, args).await,
+        Command::ReleasesWait(args) => releases::wait(cx, args).await,
+        Command::ReleasesRollback(args) => releases::rollback(cx, args).await,
+        Command::Builds(args) => builds::list(cx, args).await,
+        Command::BuildsInfo(args) => builds::info(cx, args).await,
+        Command::BuildsOutput(args) => builds::output(cx, args).await,
+        Command::Doctor(args) => doctor::doctor(cx, *args).await,
+        Command::AdminCreate(args) => admin::create(cx, args).await,
         Command::Version => {
             let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
             cx.ui.line(format!("senryu/{} {os}-{arch}", env!("CARGO_PKG_VERSION")))
