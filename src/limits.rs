@@ -245,6 +245,12 @@ pub const LOG_QUIET_AFTER: Duration = Duration::from_secs(2);
 /// Files of one dyno held open while its reader is behind: Docker keeps two, a rotation or two
 /// more are survived at 64 MB of disk each.
 pub const LOG_ROTATED_FILES: usize = 4;
+/// The removal of a container waits this long for the end of its log: two files of 64 MB take a
+/// few seconds.
+pub const LOG_FINISH_TIMEOUT: Duration = Duration::from_secs(20);
+/// A followed log that is absent, and whose container is unknown, for this long is given up; a
+/// container that has just been made has no log either.
+pub const LOG_ABSENT_AFTER: Duration = Duration::from_secs(60);
 /// Destroyed apps whose late lines are recognised and dropped.
 pub const LOG_FORGOTTEN_APPS: usize = 10_000;
 

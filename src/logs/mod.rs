@@ -6,17 +6,34 @@
 //! server killed at any instant neither loses nor repeats a line.
 
 mod filter;
+mod followed;
+mod gap;
+mod history;
+mod hub;
+mod json_file;
 mod line;
+mod record;
+mod segment;
 pub mod session;
 mod tail;
+mod worker;
 
 pub use filter::Filter;
 pub use line::{LogLine, Source};
 pub use tail::Tail;
 
-use crate::error::Result;
+use crate::error::{Context, Result};
+use crate::limits::{LOG_FINISH_TIMEOUT, LOG_HISTORY_LINES, LOG_QUEUE};
 use crate::model::AppId;
+use crate::tasks;
+use hub::Hub;
+use segment::{AppLog, Position};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, PoisonError};
+use tokio::sync::{Semaphore, oneshot};
+use worker::{Command, Done, Queued, Wanted, Worker};
 
 /// A dyno's output, to be followed into the app's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,25 +49,81 @@ pub struct Follow {
 
 /// Handle to the log. When the last clone is dropped, its thread ends.
 #[derive(Clone)]
-pub struct Logs;
+pub struct Logs {
+    dir: PathBuf,
+    hub: Arc<Hub>,
+    wanted: Wanted,
+    commands: SyncSender<Queued>,
+    /// Places in the queue: callers wait for one of these, never for the queue itself.
+    places: Arc<Semaphore>,
+}
 
 impl Logs {
     /// Opens what is in `dir`, cutting off what a kill left half written.
-    pub fn open(_dir: &Path, _max_bytes_per_app: u64) -> Result<Logs> {
-        Ok(Logs)
+    pub fn open(dir: &Path, max_bytes_per_app: u64) -> Result<Logs> {
+        let hub = Arc::new(Hub::default());
+        let wanted = Wanted::default();
+        let mut worker =
+            Worker::new(dir.to_path_buf(), max_bytes_per_app, hub.clone(), wanted.clone());
+        let problem = || format!("the log folder {} cannot be opened", dir.display());
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).context(problem())?;
+        for entry in std::fs::read_dir(dir).context(problem())? {
+            let path = entry.context(problem())?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let Some(app) = name.and_then(|name| name.parse::<AppId>().ok()) else { continue };
+            let log = AppLog::open(path, max_bytes_per_app).context(problem())?;
+            hub.publish(app, log.end(), Vec::new());
+            worker.apps.insert(app, log);
+        }
+        let (commands, queue) = std::sync::mpsc::sync_channel(LOG_QUEUE);
+        std::thread::Builder::new()
+            .name("logs".into())
+            .spawn(move || worker.run(&queue))
+            .context("the log thread cannot be started")?;
+        let places = Arc::new(Semaphore::new(LOG_QUEUE));
+        Ok(Logs { dir: dir.to_path_buf(), hub, wanted, commands, places })
+    }
+
+    async fn ask(&self, command: impl FnOnce(Done) -> Command) {
+        let (done, answer) = oneshot::channel();
+        let place = self.places.clone().acquire_owned().await;
+        // There are as many places as the queue holds, so it is never full here.
+        let sent = place.is_ok_and(|place| self.commands.try_send((command(done), place)).is_ok());
+        if !sent || answer.await.is_err() {
+            tracing::error!("the log thread does not answer");
+        }
     }
 
     /// Appends lines of the platform. They are with the kernel when this returns.
-    pub async fn write(&self, _app: AppId, _lines: Vec<LogLine>) {}
+    pub async fn write(&self, app: AppId, lines: Vec<LogLine>) {
+        if !lines.is_empty() {
+            self.ask(|done| Command::Write(app, lines, done)).await;
+        }
+    }
 
     /// The newest `n` lines (Heroku's 1500 at most) that fit, oldest first.
-    pub async fn last(&self, _app: AppId, _filter: &Filter, _n: usize) -> Result<Vec<LogLine>> {
-        Ok(Vec::new())
+    pub async fn last(&self, app: AppId, filter: &Filter, n: usize) -> Result<Vec<LogLine>> {
+        self.before(app, self.hub.end(app), filter.clone(), n).await
+    }
+
+    async fn before(
+        &self,
+        app: AppId,
+        end: Position,
+        filter: Filter,
+        n: usize,
+    ) -> Result<Vec<LogLine>> {
+        let dir = self.dir.join(app.to_string());
+        let n = n.min(LOG_HISTORY_LINES);
+        tasks::blocking("reading the log", move || {
+            history::last(&dir, end, &filter, n).context("the log cannot be read")
+        })
+        .await
     }
 
     /// What comes from now on.
-    pub fn tail(&self, _app: AppId, filter: Filter) -> Tail {
-        tail::Feed::new(filter).1
+    pub fn tail(&self, app: AppId, filter: Filter) -> Tail {
+        self.hub.subscribe(app, filter).1
     }
 
     /// The newest `n` lines and exactly what comes after them.
@@ -60,23 +133,43 @@ impl Logs {
         filter: Filter,
         n: usize,
     ) -> Result<(Vec<LogLine>, Tail)> {
-        Ok((self.last(app, &filter, n).await?, self.tail(app, filter)))
+        let (end, tail) = self.hub.subscribe(app, filter.clone());
+        Ok((self.before(app, end, filter, n).await?, tail))
     }
 
-    /// Deletes an app's log; later lines of it are dropped.
-    pub async fn forget(&self, _app: AppId) {}
+    /// Deletes an app's log; later lines of it are dropped, its tails end.
+    pub async fn forget(&self, app: AppId) {
+        self.ask(|done| Command::Forget(app, done)).await;
+    }
 
     /// Deletes the logs of apps that are not among these: for the start, after a kill.
-    pub async fn keep_only_apps(&self, _apps: Vec<AppId>) {}
+    pub async fn keep_only_apps(&self, apps: Vec<AppId>) {
+        self.ask(|done| Command::KeepOnlyApps(apps.into_iter().collect(), done)).await;
+    }
 
     /// Follows a dyno's output, from where its checkpoint says or from the start. Asking again
     /// changes nothing.
-    pub fn follow(&self, _follow: Follow) {}
+    pub fn follow(&self, follow: Follow) {
+        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        wanted.insert(follow.container.clone(), follow);
+    }
 
     /// Stores what is left of an exited container's output and stops following it. Its
-    /// checkpoint stays until the container is gone (`keep_only_containers`).
-    pub async fn finish(&self, _container: &str) {}
+    /// checkpoint stays until the container is gone (`keep_only_containers`), for a kill may come
+    /// before its removal.
+    pub async fn finish(&self, container: &str) {
+        let finished = self.ask(|done| Command::Finish(container.to_string(), done));
+        if tokio::time::timeout(LOG_FINISH_TIMEOUT, finished).await.is_err() {
+            tracing::warn!(container, "the end of a dyno's log is not stored yet");
+        }
+    }
 
-    /// Drops the checkpoints of containers that are neither among these nor followed.
-    pub async fn keep_only_containers(&self, _existing: Vec<String>) {}
+    /// Drops the checkpoints of containers that are neither among these nor followed, and stops
+    /// following those whose log is gone.
+    pub async fn keep_only_containers(&self, existing: Vec<String>) {
+        self.ask(|done| Command::KeepOnlyContainers(existing.into_iter().collect(), done)).await;
+    }
 }
+
+#[cfg(test)]
+mod tests;
