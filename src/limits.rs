@@ -242,6 +242,9 @@ pub const LOG_POLL_ACTIVE: Duration = Duration::from_millis(50);
 pub const LOG_POLL_QUIET: Duration = Duration::from_millis(200);
 /// A dyno is quiet when it wrote nothing for this long.
 pub const LOG_QUIET_AFTER: Duration = Duration::from_secs(2);
+/// `ENGINE_LOG_SIZE` in bytes, as Docker reads it (its `m` is a million): a file is rotated by
+/// the first record after it has reached this.
+pub const LOG_FILE_BYTES: u64 = 64_000_000;
 /// Files of one dyno held open while its reader is behind: Docker keeps two, a rotation or two
 /// more are survived at 64 MB of disk each.
 pub const LOG_ROTATED_FILES: usize = 4;

@@ -42,6 +42,8 @@ pub(crate) struct Chunk {
 
 pub(crate) struct Followed {
     pub follow: Follow,
+    /// Bytes at which Docker rotates a file.
+    full: u64,
     /// What was stored when the server started, until the files have been opened.
     resume: Option<Checkpoint>,
     /// In the order they were written; the first is being read.
@@ -52,9 +54,9 @@ pub(crate) struct Followed {
 }
 
 impl Followed {
-    pub(crate) fn new(follow: Follow, resume: Option<Checkpoint>) -> Self {
+    pub(crate) fn new(follow: Follow, full: u64, resume: Option<Checkpoint>) -> Self {
         let (files, joiner, gap) = (VecDeque::new(), Joiner::default(), Vec::new());
-        Self { follow, resume, files, joiner, gap }
+        Self { follow, full, resume, files, joiner, gap }
     }
 
     /// The next lines, of one read at most. `None`: everything that is there has been read.
@@ -198,7 +200,7 @@ impl Followed {
             }
             None => self.resume.clone().unwrap_or_default(),
         };
-        let missed = sample.missed_since(&at);
+        let missed = sample.missed_since(&at, self.full);
         if missed > 0 {
             tracing::warn!(container = self.follow.container, missed, "a dyno's log has a gap");
             let process = &self.follow.process;

@@ -40,14 +40,14 @@ impl Sample {
         }))
     }
 
-    /// Lines between the checkpoint and this file. All files of a dyno are cut at one size, so
-    /// the one that the checkpoint is in had about this one's size; whole files that came and
-    /// went after it are told by the time that passed.
-    pub(crate) fn missed_since(&self, checkpoint: &Checkpoint) -> u64 {
+    /// Lines between the checkpoint and this file. Files are rotated once they have `full`
+    /// bytes, so what was left of the checkpoint's file is known; whole files that came and went
+    /// after it are told by the time that passed.
+    pub(crate) fn missed_since(&self, checkpoint: &Checkpoint, full: u64) -> u64 {
         let line = self.bytes_per_line.max(1);
         let unread = match self.bytes.saturating_sub(checkpoint.offset) {
-            rest if rest <= 2 * line => 0,
-            rest => rest,
+            _ if checkpoint.offset >= full => 0,
+            rest => rest.max(line),
         };
         let away = micros(checkpoint.last, self.first);
         let by_time = u128::from(self.bytes) * away / micros(self.first, self.last).max(1);
@@ -80,7 +80,8 @@ mod tests {
         let at = |seconds: i64| Timestamp(seconds * 1_000_000);
         let sample =
             Sample { bytes: 100_000, bytes_per_line: 100, first: at(10_000), last: at(10_999) };
-        sample.missed_since(&Checkpoint { offset, last: at(last), ..Checkpoint::default() })
+        let checkpoint = Checkpoint { offset, last: at(last), ..Checkpoint::default() };
+        sample.missed_since(&checkpoint, 99_950)
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub use line::{LogLine, Source};
 pub use tail::Tail;
 
 use crate::error::{Context, Result};
-use crate::limits::{LOG_FINISH_TIMEOUT, LOG_HISTORY_LINES, LOG_QUEUE};
+use crate::limits::{LOG_FILE_BYTES, LOG_FINISH_TIMEOUT, LOG_HISTORY_LINES, LOG_QUEUE};
 use crate::model::AppId;
 use crate::tasks;
 use hub::Hub;
@@ -61,10 +61,15 @@ pub struct Logs {
 impl Logs {
     /// Opens what is in `dir`, cutting off what a kill left half written.
     pub fn open(dir: &Path, max_bytes_per_app: u64) -> Result<Logs> {
+        Self::open_with(dir, max_bytes_per_app, LOG_FILE_BYTES)
+    }
+
+    fn open_with(dir: &Path, max_bytes_per_app: u64, file_bytes: u64) -> Result<Logs> {
         let hub = Arc::new(Hub::default());
         let wanted = Wanted::default();
         let mut worker =
             Worker::new(dir.to_path_buf(), max_bytes_per_app, hub.clone(), wanted.clone());
+        worker.file_bytes = file_bytes;
         let problem = || format!("the log folder {} cannot be opened", dir.display());
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).context(problem())?;
         for entry in std::fs::read_dir(dir).context(problem())? {

@@ -50,11 +50,17 @@ struct Bench {
     dir: TempDir,
     app: AppId,
     max_bytes: u64,
+    file_bytes: u64,
 }
 
 impl Bench {
     fn new() -> Self {
-        Self { dir: TempDir::new().unwrap(), app: AppId::random(), max_bytes: 64 << 20 }
+        Self {
+            dir: TempDir::new().unwrap(),
+            app: AppId::random(),
+            max_bytes: 64 << 20,
+            file_bytes: LOG_FILE_BYTES,
+        }
     }
 
     fn store(&self) -> PathBuf {
@@ -62,7 +68,7 @@ impl Bench {
     }
 
     fn open(&self) -> Logs {
-        Logs::open(&self.store(), self.max_bytes).unwrap()
+        Logs::open_with(&self.store(), self.max_bytes, self.file_bytes).unwrap()
     }
 
     fn follow(&self, docker: &Docker) -> Follow {
@@ -240,7 +246,12 @@ async fn a_restart_at_every_byte_neither_loses_nor_repeats_a_line() {
     let segment = segment::path(&bench.store().join(bench.app.to_string()), 1);
     let whole = std::fs::read(&segment).unwrap();
     for end in 0..=whole.len() {
-        let again = Bench { dir: TempDir::new().unwrap(), app: bench.app, max_bytes: 64 << 20 };
+        let again = Bench {
+            dir: TempDir::new().unwrap(),
+            app: bench.app,
+            max_bytes: 64 << 20,
+            file_bytes: LOG_FILE_BYTES,
+        };
         copy(&bench.store(), &again.store());
         let segment = segment::path(&again.store().join(again.app.to_string()), 1);
         OpenOptions::new().write(true).open(segment).unwrap().set_len(end as u64).unwrap();
@@ -253,7 +264,7 @@ async fn a_restart_at_every_byte_neither_loses_nor_repeats_a_line() {
 
 #[tokio::test]
 async fn restarts_in_the_middle_of_anything_keep_every_number_once() {
-    let bench = Bench { max_bytes: 8 << 20, ..Bench::new() };
+    let bench = Bench { max_bytes: 8 << 20, file_bytes: 60_000, ..Bench::new() };
     let mut docker = Docker::new(&bench.dir, 60_000);
     let long = "x".repeat(9_000);
     for round in 0..40 {
@@ -279,6 +290,8 @@ async fn restarts_in_the_middle_of_anything_keep_every_number_once() {
     let stored = bench.stored(&logs);
     let own = stored.iter().filter(|line| line.source == Source::App);
     let (long, short): (Vec<_>, Vec<_>) = own.partition(|line| line.message.len() > 100);
+    let gaps = stored.iter().filter(|line| line.process == "log-shuttle").count();
+    assert_eq!(gaps, 0);
     let count = |end: &str| short.iter().filter(|line| line.message.ends_with(end)).count();
     assert_eq!(count("xend"), 0);
     let ends: usize = stored.iter().filter(|line| line.message.ends_with("xend")).count();
@@ -289,7 +302,7 @@ async fn restarts_in_the_middle_of_anything_keep_every_number_once() {
 
 #[tokio::test]
 async fn what_rotated_away_meanwhile_is_a_counted_gap() {
-    let bench = Bench::new();
+    let bench = Bench { file_bytes: 10_000, ..Bench::new() };
     let mut docker = Docker::new(&bench.dir, 10_000);
     docker.written = 1000;
     docker.lines(50);
@@ -315,6 +328,12 @@ async fn what_rotated_away_meanwhile_is_a_counted_gap() {
     assert!(stored[at].message.contains(&format!("dropped since {}", stored[49].at.log())));
     let rest: Vec<String> = stored[at + 1..].iter().map(|line| line.message.clone()).collect();
     assert_eq!(rest, numbers(first..docker.written));
+}
+
+#[test]
+fn the_engine_rotates_where_the_log_expects_it() {
+    let millions = crate::limits::ENGINE_LOG_SIZE.strip_suffix('m').unwrap();
+    assert_eq!(millions.parse::<u64>().unwrap() * 1_000_000, LOG_FILE_BYTES);
 }
 
 #[tokio::test]

@@ -9,8 +9,8 @@ use super::line::LogLine;
 use super::record::{Checkpoint, Frame};
 use super::segment::AppLog;
 use crate::limits::{
-    LOG_ABSENT_AFTER, LOG_FORGOTTEN_APPS, LOG_FRAME_BYTES, LOG_OPEN_SEGMENTS, LOG_POLL_ACTIVE,
-    LOG_POLL_QUIET, LOG_QUEUE, LOG_QUIET_AFTER,
+    LOG_ABSENT_AFTER, LOG_FILE_BYTES, LOG_FORGOTTEN_APPS, LOG_FRAME_BYTES, LOG_OPEN_SEGMENTS,
+    LOG_POLL_ACTIVE, LOG_POLL_QUIET, LOG_QUEUE, LOG_QUIET_AFTER,
 };
 use crate::model::AppId;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -51,6 +51,8 @@ struct Source {
 pub(crate) struct Worker {
     pub dir: PathBuf,
     pub max_bytes: u64,
+    /// Bytes at which Docker rotates a dyno's log.
+    pub file_bytes: u64,
     pub hub: Arc<Hub>,
     pub wanted: Wanted,
     pub apps: HashMap<AppId, AppLog>,
@@ -60,8 +62,9 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(dir: PathBuf, max_bytes: u64, hub: Arc<Hub>, wanted: Wanted) -> Self {
+        let file_bytes = LOG_FILE_BYTES;
         let (apps, sources, forgotten) = (HashMap::new(), BTreeMap::new(), HashSet::new());
-        Self { dir, max_bytes, hub, wanted, apps, sources, forgotten }
+        Self { dir, max_bytes, file_bytes, hub, wanted, apps, sources, forgotten }
     }
 
     /// Runs until every handle is gone.
@@ -94,7 +97,7 @@ impl Worker {
             let resume = app.and_then(|app| app.checkpoints.get(&container).cloned());
             let now = Instant::now();
             let source = Source {
-                followed: Followed::new(follow, resume),
+                followed: Followed::new(follow, self.file_bytes, resume),
                 next_look: now,
                 last_news: now,
                 finishing: Vec::new(),
