@@ -174,7 +174,7 @@ impl Followed {
             self.files.extend(rotated.into_iter().chain([current]));
             return Ok(());
         };
-        self.joiner = Joiner { parts: resume.parts.clone(), last: resume.last };
+        self.joiner = Joiner { parts: resume.parts.clone(), last: resume.last, known: None };
         let mut files: VecDeque<LogFile> = rotated.into_iter().chain([current]).collect();
         for index in (0..files.len()).rev() {
             if holds(&files[index].file, &resume)? {
@@ -183,6 +183,9 @@ impl Followed {
                 return Ok(());
             }
         }
+        // The place is gone: rotated away, or cut off when the host lost power before its disk had
+        // it. In neither case is what is older than the checkpoint wanted again.
+        self.joiner.known = Some(resume.last);
         if files.len() > 1 {
             self.note_gap(&files[0])?;
         }

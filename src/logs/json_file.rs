@@ -24,6 +24,8 @@ pub(crate) struct Joiner {
     pub parts: [Option<Part>; 2],
     /// The time of the newest record.
     pub last: Timestamp,
+    /// Records up to this time are stored already; set when only their time can tell.
+    pub known: Option<Timestamp>,
 }
 
 impl Joiner {
@@ -48,6 +50,10 @@ impl Joiner {
         process: &str,
         out: &mut Vec<LogLine>,
     ) {
+        if self.known.is_some_and(|known| at <= known) {
+            return;
+        }
+        self.known = None;
         self.last = at;
         let (text, ended) = match record.log.strip_suffix('\n') {
             Some(text) => (text.strip_suffix('\r').unwrap_or(text), true),

@@ -76,9 +76,14 @@ impl Logs {
             let path = entry.context(problem())?.path();
             let name = path.file_name().and_then(|name| name.to_str());
             let Some(app) = name.and_then(|name| name.parse::<AppId>().ok()) else { continue };
-            let log = AppLog::open(path, max_bytes_per_app).context(problem())?;
-            hub.publish(app, log.end(), Vec::new());
-            worker.apps.insert(app, log);
+            match AppLog::open(path, max_bytes_per_app) {
+                Ok(log) => {
+                    hub.publish(app, log.end(), Vec::new());
+                    worker.apps.insert(app, log);
+                }
+                // One app's broken log keeps no other app from running.
+                Err(error) => tracing::error!(%app, %error, "an app's log cannot be opened"),
+            }
         }
         let (commands, queue) = std::sync::mpsc::sync_channel(LOG_QUEUE);
         std::thread::Builder::new()
@@ -159,8 +164,8 @@ impl Logs {
         wanted.insert(follow.container.clone(), follow);
     }
 
-    /// Stores what is left of an exited container's output and stops following it. Its
-    /// checkpoint stays until the container is gone (`keep_only_containers`), for a kill may come
+    /// Stores what is left of an exited container's output and stops following it; one that
+    /// exited while the server was away must be given to `follow` first. Its checkpoint stays until the container is gone (`keep_only_containers`), for a kill may come
     /// before its removal.
     pub async fn finish(&self, container: &str) {
         let finished = self.ask(|done| Command::Finish(container.to_string(), done));

@@ -109,7 +109,11 @@ impl AppLog {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let room = self.segment_bytes();
         let more = bytes.len() as u64;
-        if self.segments.back().is_none_or(|last| last.bytes + more > room) {
+        let fits = |last: &Segment| {
+            let there = self.file.is_some() || path(&self.dir, last.number).exists();
+            there && last.bytes + more <= room
+        };
+        if !self.segments.back().is_some_and(fits) {
             self.start_segment()?;
         }
         while self.segments.len() > 1 && self.bytes() + more > self.max_bytes {

@@ -403,6 +403,40 @@ async fn a_truncated_log_is_followed_from_its_start() {
     assert_eq!(bench.messages(&logs), numbers(0..13));
 }
 
+/// After a power cut Docker's file may end before what was stored of it.
+#[tokio::test]
+async fn a_log_shorter_than_its_checkpoint_is_not_stored_again() {
+    let bench = Bench::new();
+    let mut docker = Docker::new(&bench.dir, 1 << 20);
+    docker.lines(10);
+    let logs = bench.open();
+    logs.follow(bench.follow(&docker));
+    logs.finish("c1").await;
+    close(logs);
+    let content = std::fs::read_to_string(&docker.path).unwrap();
+    let half: String = content.split_inclusive('\n').take(5).collect();
+    std::fs::write(&docker.path, half).unwrap();
+    docker.file = OpenOptions::new().append(true).open(&docker.path).unwrap();
+    docker.lines(5);
+    let logs = bench.open();
+    logs.follow(bench.follow(&docker));
+    logs.finish("c1").await;
+    assert_eq!(bench.messages(&logs), numbers(0..15));
+}
+
+#[tokio::test]
+async fn a_segment_deleted_by_hand_is_replaced() {
+    let bench = Bench::new();
+    let logs = bench.open();
+    logs.write(bench.app, vec![LogLine::api("before")]).await;
+    close(logs);
+    let logs = bench.open();
+    let dir = bench.store().join(bench.app.to_string());
+    std::fs::remove_dir_all(dir).unwrap();
+    logs.write(bench.app, vec![LogLine::api("after")]).await;
+    assert_eq!(bench.messages(&logs), ["after"]);
+}
+
 #[tokio::test]
 async fn a_record_larger_than_a_read_is_skipped() {
     let bench = Bench::new();
