@@ -41,6 +41,8 @@ pub struct Commands {
     pub updates: Vec<Update>,
     /// The longest packet of the side-band that the client reads, if it does.
     pub band: Option<usize>,
+    /// The client's own history is cut off somewhere.
+    pub shallow: bool,
     /// The client reads a report of what became of each ref.
     pub report: bool,
 }
@@ -51,6 +53,7 @@ impl Commands {
         let index = self.packets.len();
         self.packets.push(payload.to_vec());
         if payload.starts_with(b"shallow ") {
+            self.shallow = true;
             return Ok(());
         }
         if payload.starts_with(b"push-cert") {
@@ -183,7 +186,7 @@ mod tests {
             list(&[format!("{A} {B} refs/heads/main\0 report-status quiet")]).unwrap();
         commands.start_from("refs/heads/main", B);
         let text = String::from_utf8(commands.encode()).unwrap();
-        assert_eq!(text, format!("0075{B} {B} refs/heads/main\0 report-status quiet0000"));
+        assert_eq!(text, format!("007a{B} {B} refs/heads/main\0 report-status quiet0000"));
         assert_eq!(commands.updates[0].old, B);
     }
 

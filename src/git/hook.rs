@@ -15,8 +15,6 @@ pub(super) mod frame {
     pub const PUSH: u8 = b'p';
     /// `pre-receive`.
     pub const PHASE: u8 = b'h';
-    /// The updates as git told the hook, a line each: those that it found broken are missing.
-    pub const UPDATES: u8 = b'u';
     /// `GIT_OBJECT_DIRECTORY`.
     pub const OBJECTS: u8 = b'o';
     /// `GIT_ALTERNATE_OBJECT_DIRECTORIES`.
@@ -29,8 +27,8 @@ pub(super) mod frame {
     pub const EXIT: u8 = b'x';
 }
 
-/// The longest payload of a frame: a list of updates, which is as long as the commands.
-pub(super) const MAX_FRAME: usize = 2 * limits::PUSH_COMMANDS_BYTES;
+/// The longest payload of a frame: a piece of output, or a path.
+pub(super) const MAX_FRAME: usize = limits::GIT_CHUNK_BYTES;
 
 /// A frame in bytes.
 pub(super) fn encode(kind: u8, payload: &[u8]) -> Vec<u8> {
@@ -43,13 +41,15 @@ pub(super) fn encode(kind: u8, payload: &[u8]) -> Vec<u8> {
 
 /// The hook's whole life.
 pub fn run(phase: &str) -> ExitCode {
-    match talk(phase) {
-        Ok(status) => ExitCode::from(status),
-        Err(sentence) => {
-            show(format!(" !     {sentence}\n").as_bytes());
-            ExitCode::FAILURE
-        }
-    }
+    ExitCode::from(status(phase))
+}
+
+/// The exit status; 1 refuses the push.
+pub(super) fn status(phase: &str) -> u8 {
+    talk(phase).unwrap_or_else(|sentence| {
+        show(format!(" !     {sentence}\n").as_bytes());
+        1
+    })
 }
 
 /// The error is a sentence for whoever pushed.
@@ -59,15 +59,9 @@ fn talk(phase: &str) -> Result<u8, String> {
         return Err("This repository is Senryu's: push to it through Senryu.".to_string());
     };
     let stopped = |_| "The server stopped; push again.".to_string();
-    let mut updates = Vec::new();
-    std::io::stdin()
-        .take(MAX_FRAME as u64)
-        .read_to_end(&mut updates)
-        .map_err(|error| format!("The hook cannot read what git says: {error}"))?;
     let mut server = UnixStream::connect(&socket).map_err(stopped)?;
     let mut hello = encode(frame::PUSH, push.as_bytes());
     hello.extend(encode(frame::PHASE, phase.as_bytes()));
-    hello.extend(encode(frame::UPDATES, &updates));
     if let Some(objects) = std::env::var_os("GIT_OBJECT_DIRECTORY") {
         hello.extend(encode(frame::OBJECTS, absolute(&objects).as_bytes()));
     }

@@ -68,9 +68,8 @@ impl GitHost {
         let (tell, told) = oneshot::channel();
         let deploy = running.tasks.track_future({
             let (host, running) = (self.clone(), running.clone());
-            let updates = hello.get(&frame::UPDATES).cloned().unwrap_or_default();
             async move {
-                let verdict = host.pre_receive(&running, object_env, &updates, &progress).await;
+                let verdict = host.pre_receive(&running, object_env, &progress).await;
                 drop(progress);
                 let _ = tell.send(verdict);
             }

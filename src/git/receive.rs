@@ -7,6 +7,7 @@ use super::incoming::Incoming;
 use super::relay::relay;
 use super::turn::Place;
 use super::{Credentials, GitHost, Progress, Push, process};
+use crate::error::Result;
 use crate::model::{App, User};
 use crate::{limits, tasks};
 use bytes::Bytes;
@@ -51,6 +52,8 @@ pub(super) struct Running {
     pub push: Push,
     /// The client did not know where the ref is now: only a descendant may go on.
     pub must_descend: bool,
+    /// The client's history may be cut off.
+    pub shallow: bool,
     /// The other one of `main` and `master`, when both are pushed.
     pub also: Option<String>,
     pub verdict: Mutex<Verdict>,
@@ -138,7 +141,7 @@ impl GitHost {
         place: &mut Place,
         request: &mut Request,
         client: &mut Client,
-    ) -> Result<(), Refusal> {
+    ) -> std::result::Result<(), Refusal> {
         if place.has_turn() {
             return Ok(());
         }
@@ -167,7 +170,7 @@ impl GitHost {
         match self.access.authorize(name.as_str(), &request.credentials, true).await {
             Ok((user, app)) if app.id == request.app.id => {
                 (request.user, request.app) = (user, app);
-                client.line(&format!("It is this push's turn now.\n")).await;
+                client.line("It is this push's turn now.").await;
                 Ok(())
             }
             _ => Err(Refusal {
@@ -230,48 +233,34 @@ impl GitHost {
         &self,
         running: &Running,
         object_env: Vec<(OsString, OsString)>,
-        updates: &[u8],
         out: &Progress,
     ) -> Verdict {
         let push = Push { object_env, ..running.push.clone() };
         tracing::info!(push = %push.id, app = %push.app.name, phase = "received");
-        let verdict = self.decide(running, &push, updates, out).await;
+        let verdict = self.decide(running, &push, out).await;
         *running.verdict.lock().unwrap_or_else(PoisonError::into_inner) = verdict;
         verdict
     }
 
-    async fn decide(
-        &self,
-        running: &Running,
-        push: &Push,
-        updates: &[u8],
-        out: &Progress,
-    ) -> Verdict {
+    async fn decide(&self, running: &Running, push: &Push, out: &Progress) -> Verdict {
         let branch = push.git_ref.trim_start_matches("refs/heads/");
-        if !String::from_utf8_lossy(updates).lines().any(|line| line.ends_with(&push.git_ref)) {
-            // Git found this ref's new commit incomplete and will say so; others may move.
-            return Verdict::Nothing;
-        }
         if push.old == push.new {
             out.line(format!("{branch} is at this commit already; nothing to build.")).await;
             return Verdict::Nothing;
         }
-        if running.must_descend && push.old != ZERO {
-            let objects = push.quarantine();
-            let repositories = &self.repositories;
-            match repositories.descends(push.app.id, &push.new, &push.old, objects).await {
-                Ok(true) => {}
-                Ok(false) => {
-                    let old = push.old.get(..7).unwrap_or_default();
-                    out.line(format!(" !     Push rejected: {branch} has moved to {old},")).await;
-                    out.line(" !     which you do not have. Fetch first, then push again.").await;
-                    return Verdict::FetchFirst;
-                }
-                Err(error) => {
-                    tracing::error!(push = %push.id, error = error.chain(), "no comparison");
-                    out.line(format!(" !     {}", error.public_message())).await;
-                    return Verdict::Declined;
-                }
+        match self.fits(running, push).await {
+            Ok(Verdict::Open) => {}
+            Ok(Verdict::FetchFirst) => {
+                let old = push.old.get(..7).unwrap_or_default();
+                out.line(format!(" !     Push rejected: {branch} has moved to {old},")).await;
+                out.line(" !     which you do not have. Fetch first, then push again.").await;
+                return Verdict::FetchFirst;
+            }
+            Ok(other) => return other,
+            Err(error) => {
+                tracing::error!(push = %push.id, error = error.chain(), "history unreadable");
+                out.line(format!(" !     {}", error.public_message())).await;
+                return Verdict::Declined;
             }
         }
         if let Some(also) = &running.also {
@@ -282,6 +271,22 @@ impl GitHost {
             Ok(()) => Verdict::Built,
             Err(()) => Verdict::Declined,
         }
+    }
+
+    /// Whether the new commit's history is such that it may be built.
+    async fn fits(&self, running: &Running, push: &Push) -> Result<Verdict> {
+        let (app, objects) = (push.app.id, push.quarantine());
+        if running.shallow && !self.repositories.complete(app, &push.new, objects.clone()).await? {
+            // Git has found out too and will say so, but it asks its hook all the same.
+            return Ok(Verdict::Declined);
+        }
+        if running.must_descend && push.old != ZERO {
+            let descends = self.repositories.descends(app, &push.new, &push.old, objects);
+            if !descends.await? {
+                return Ok(Verdict::FetchFirst);
+            }
+        }
+        Ok(Verdict::Open)
     }
 
     /// Git is done: what was built is released if the ref moved.
@@ -338,6 +343,7 @@ fn begin(request: &mut Request, update: &Update, current: String) -> Running {
         .find(|other| other.deploys() && !other.is_delete() && other.git_ref != update.git_ref);
     Running {
         must_descend,
+        shallow: request.commands.shallow,
         also: also.map(|other| other.git_ref.clone()),
         push: Push {
             id: Uuid::new_v4(),

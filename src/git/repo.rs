@@ -86,6 +86,22 @@ impl Repositories {
         .await
     }
 
+    /// Whether every ancestor of `new` is there, be it in `quarantine`.
+    pub async fn complete(
+        &self,
+        app: AppId,
+        new: &str,
+        quarantine: Option<PathBuf>,
+    ) -> Result<bool> {
+        let path = self.path(app);
+        let new = new.to_string();
+        tasks::blocking("walking a history", move || {
+            complete(&path, &new, quarantine.as_deref())
+                .context(format!("the history of {new} cannot be walked"))
+        })
+        .await
+    }
+
     /// Lets HEAD name the branch that exists, so that a clone of an app that only has `master`
     /// checks it out.
     pub async fn point_head_at(&self, app: AppId, git_ref: &str) -> Result<()> {
@@ -137,16 +153,40 @@ fn read_ref(path: &Path, git_ref: &str) -> Result<Option<String>> {
     }
 }
 
+fn open(path: &Path, quarantine: Option<&Path>) -> Result<git2::Repository, git2::Error> {
+    let repo = git2::Repository::open_bare(path)?;
+    if let Some(objects) = quarantine.and_then(Path::to_str) {
+        repo.odb()?.add_disk_alternate(objects)?;
+    }
+    Ok(repo)
+}
+
+/// What a ref of ours leads to is complete already.
+fn complete(path: &Path, new: &str, quarantine: Option<&Path>) -> Result<bool, git2::Error> {
+    let repo = open(path, quarantine)?;
+    let mut walk = repo.revwalk()?;
+    walk.push(git2::Oid::from_str(new)?)?;
+    for reference in repo.references()?.flatten() {
+        if let Ok(commit) = reference.peel_to_commit() {
+            walk.hide(commit.id())?;
+        }
+    }
+    for commit in walk {
+        match commit {
+            Err(error) if error.code() == git2::ErrorCode::NotFound => return Ok(false),
+            other => other?,
+        };
+    }
+    Ok(true)
+}
+
 fn descends(
     path: &Path,
     new: &str,
     old: &str,
     quarantine: Option<&Path>,
 ) -> Result<bool, git2::Error> {
-    let repo = git2::Repository::open_bare(path)?;
-    if let Some(objects) = quarantine.and_then(Path::to_str) {
-        repo.odb()?.add_disk_alternate(objects)?;
-    }
+    let repo = open(path, quarantine)?;
     let (new, old) = (git2::Oid::from_str(new)?, git2::Oid::from_str(old)?);
     Ok(new == old || repo.graph_descendant_of(new, old)?)
 }

@@ -1,1 +1,0 @@
-//! The git host as git itself sees it.
