@@ -151,7 +151,7 @@ mod tests {
     const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
-    fn list(lines: &[String]) -> Result<Commands, String> {
+    fn list(lines: &[String]) -> Result<(Commands, BytesMut), String> {
         let mut bytes = Vec::new();
         for line in lines {
             pktline::put(&mut bytes, line.as_bytes());
@@ -159,20 +159,20 @@ mod tests {
         bytes.extend_from_slice(b"0000PACK rest");
         let mut buffer = BytesMut::from(&bytes[..]);
         let mut commands = Commands::default();
-        assert!(read(&mut buffer, &mut commands)?);
-        assert_eq!(&buffer[..], b"PACK rest", "the pack is left alone");
-        Ok(commands)
+        read(&mut buffer, &mut commands)?;
+        Ok((commands, buffer))
     }
 
     #[test]
     fn reads_updates_and_capabilities() {
-        let commands = list(&[
+        let (commands, rest) = list(&[
             format!("shallow {A}"),
             format!("{A} {B} refs/heads/other\0 report-status side-band-64k agent=git/2"),
             format!("{A} {ZERO} refs/heads/main"),
             format!("{ZERO} {B} refs/heads/master\n"),
         ])
         .unwrap();
+        assert_eq!(&rest[..], b"PACK rest", "the pack is left alone");
         assert_eq!(commands.updates.len(), 3);
         assert_eq!(commands.band, Some(65_520));
         assert!(commands.report);
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_new_start_keeps_the_capabilities() {
-        let mut commands =
+        let (mut commands, _) =
             list(&[format!("{A} {B} refs/heads/main\0 report-status quiet")]).unwrap();
         commands.start_from("refs/heads/main", B);
         let text = String::from_utf8(commands.encode()).unwrap();

@@ -105,7 +105,7 @@ async fn upload_pack(
     body: Body,
 ) -> Answer {
     let entry = host.enter(&repo, &headers, false).await?;
-    let input = incoming(&headers, body, UPLOAD)?;
+    let input = incoming(&headers, body, UPLOAD).map_err(|why| unsupported(&why))?;
     let protocol = process::protocol(value(&headers, "git-protocol"));
     let arguments = ["upload-pack", "--stateless-rpc"];
     let body = host.serve(&arguments, &entry.git_dir, protocol, Bytes::new(), Some(input)).await;
@@ -121,7 +121,7 @@ async fn receive_pack(
 ) -> Answer {
     let started = tokio::time::Instant::now();
     let entry = host.enter(&repo, &headers, true).await?;
-    let mut body = incoming(&headers, body, RECEIVE)?;
+    let mut body = incoming(&headers, body, RECEIVE).map_err(|why| unsupported(&why))?;
     let commands = read_commands(&mut body).await?;
     let result = "application/x-git-receive-pack-result";
     if commands.updates.is_empty() {
@@ -163,20 +163,16 @@ async fn read_commands(body: &mut Incoming) -> Result<Commands, Response> {
     }
 }
 
-/// The body, if the request says that it is what the service reads.
-fn incoming(headers: &HeaderMap, body: Body, service: &str) -> Result<Incoming, Response> {
+/// The body, if the request says that it is what the service reads; else why not, for a 415.
+fn incoming(headers: &HeaderMap, body: Body, service: &str) -> Result<Incoming, String> {
     let wanted = format!("application/x-{service}-request");
     if value(headers, "content-type") != Some(wanted.as_str()) {
-        let sentence = format!("The Content-Type must be {wanted}.");
-        return Err(text(StatusCode::UNSUPPORTED_MEDIA_TYPE, &sentence));
+        return Err(format!("The Content-Type must be {wanted}."));
     }
     match value(headers, "content-encoding") {
         None | Some("identity") => Ok(Incoming::new(body, false)),
         Some("gzip" | "x-gzip") => Ok(Incoming::new(body, true)),
-        Some(_) => {
-            let sentence = "The only Content-Encoding known here is gzip.";
-            Err(text(StatusCode::UNSUPPORTED_MEDIA_TYPE, sentence))
-        }
+        Some(_) => Err("The only Content-Encoding known here is gzip.".to_string()),
     }
 }
 
@@ -207,6 +203,10 @@ fn unauthorized() -> Response {
         header::HeaderValue::from_static("Basic realm=\"Senryu\", charset=\"UTF-8\""),
     );
     response
+}
+
+fn unsupported(sentence: &str) -> Response {
+    text(StatusCode::UNSUPPORTED_MEDIA_TYPE, sentence)
 }
 
 fn fault(error: &Error) -> Response {
