@@ -45,8 +45,8 @@ pub struct Compiled {
     /// `Node.js`
     pub language: String,
     pub defaults: Procfile,
-    /// None when the app has no Procfile.
-    pub declared: Option<Procfile>,
+    /// The Procfile's bytes; none when the app has none.
+    pub procfile: Option<Vec<u8>>,
     pub buildpack_millis: i64,
 }
 
@@ -163,12 +163,11 @@ impl Builder {
         let (send, mut receive) = mpsc::channel(limits::OUTPUT_QUEUE);
         let limit = Duration::from_secs(self.settings.build_timeout);
         let mut run = self.engine.run(spec, send, limit);
-        let mut retry = tokio::time::interval(limits::BUILD_CANCEL_RETRY);
         let mut events = match self.engine.events().await {
             Ok(events) => events.boxed(),
             Err(_) => futures_util::stream::pending().boxed(),
         };
-        let mut starved = false;
+        let (mut starved, mut cancelled) = (false, false);
         let ended = loop {
             tokio::select! {
                 Some(output) = receive.recv() => out.bytes(&output.bytes),
@@ -179,7 +178,12 @@ impl Builder {
                         starved = ours.is_some_and(|ours| ours.id == event.container);
                     }
                 }
-                _ = retry.tick(), if cancel.is_cancelled() => {
+                () = cancel.cancelled(), if !cancelled => {
+                    cancelled = true;
+                    self.engine.remove(&spec.name).await?;
+                }
+                // It may not have been there yet.
+                () = tokio::time::sleep(limits::BUILD_CANCEL_RETRY), if cancelled => {
                     self.engine.remove(&spec.name).await?;
                 }
             }
@@ -286,15 +290,10 @@ fn results(volume: &Volume) -> Result<Compiled, BuildFailure> {
     let release = String::from_utf8_lossy(&release);
     let defaults = default_process_types(&release)
         .map_err(|reason| BuildFailure::Release { language: language.clone(), reason })?;
-    let declared = match result(volume, "procfile") {
-        Some(bytes) => {
-            Some(Procfile::parse(&bytes).map_err(|error| BuildFailure::Procfile(error.0))?)
-        }
-        None => None,
-    };
+    let procfile = result(volume, "procfile");
     let micros = first_line(volume, "micros").and_then(|text| text.parse::<i64>().ok());
     let buildpack_millis = micros.unwrap_or(0).max(0) / 1000;
-    Ok(Compiled { buildpack: buildpack(volume), language, defaults, declared, buildpack_millis })
+    Ok(Compiled { buildpack: buildpack(volume), language, defaults, procfile, buildpack_millis })
 }
 
 /// Makes sure that config vars of builds never reach a disk: what is not on a tmpfs gets one.

@@ -272,3 +272,156 @@ impl<W: Write> Write for Hashing<W> {
         self.inner.flush()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    struct App {
+        dir: tempfile::TempDir,
+        out: OutputSink,
+    }
+
+    impl App {
+        fn new(files: &[&str]) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let out = OutputSink::create(&dir.path().join("output")).unwrap();
+            let app = Self { dir, out };
+            for file in files {
+                app.write(file, file);
+            }
+            app
+        }
+
+        fn root(&self) -> PathBuf {
+            self.dir.path().join("build")
+        }
+
+        fn write(&self, path: &str, content: &str) {
+            let path = self.root().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+
+        fn scan(&self) -> Scan {
+            scan(&self.root(), &self.out).unwrap()
+        }
+
+        fn pack(&self, layer: &Layer) -> Packed {
+            layer.pack(&self.root(), &self.dir.path().join("tar")).unwrap()
+        }
+
+        /// What is in a layer: path and kind of each entry, in order.
+        fn entries(&self, layer: &Layer) -> Vec<(String, tar::EntryType)> {
+            self.pack(layer);
+            let mut archive = tar::Archive::new(File::open(self.dir.path().join("tar")).unwrap());
+            let entries = archive.entries().unwrap().map(|entry| {
+                let entry = entry.unwrap();
+                assert_eq!(entry.header().uid().unwrap(), 1000);
+                (entry.path().unwrap().display().to_string(), entry.header().entry_type())
+            });
+            entries.collect()
+        }
+    }
+
+    #[test]
+    fn three_layers_hold_what_changes_together() {
+        let app = App::new(&[
+            ".heroku/node/bin/node",
+            "node_modules/a/b.js",
+            "packages/x/node_modules/c/d.js",
+            "packages/x/index.js",
+            "index.js",
+        ]);
+        let layers = app.scan().layers;
+        let names: Vec<_> = layers.iter().map(|layer| layer.part.as_str()).collect();
+        assert_eq!(names, ["runtime", "dependencies", "rest"]);
+        let paths = |layer: &Layer| {
+            let entries = app.entries(layer).into_iter();
+            let files = entries.filter(|(_, kind)| kind.is_file());
+            files.map(|(path, _)| path).collect::<Vec<_>>()
+        };
+        assert_eq!(paths(&layers[0]), ["app/.heroku/node/bin/node"]);
+        assert_eq!(
+            paths(&layers[1]),
+            ["app/node_modules/a/b.js", "app/packages/x/node_modules/c/d.js"]
+        );
+        assert_eq!(paths(&layers[2]), ["app/index.js", "app/packages/x/index.js"]);
+        let empty = App::new(&["x"]);
+        fs::remove_file(empty.root().join("x")).unwrap();
+        assert_eq!(empty.entries(&empty.scan().layers[0])[0].0, "app");
+    }
+
+    #[test]
+    fn the_same_files_give_the_same_bytes_in_another_directory() {
+        let ids: Vec<String> = (0..2)
+            .map(|round| {
+                // Made in another order, with other inodes.
+                let mut names = ["z/1", "a/2", "m"];
+                names.rotate_left(round);
+                let app = App::new(&names);
+                for name in names {
+                    let file = File::options().write(true).open(app.root().join(name)).unwrap();
+                    file.set_modified(std::time::UNIX_EPOCH).unwrap();
+                }
+                app.pack(&app.scan().layers[0]).diff_id
+            })
+            .collect();
+        assert_eq!(ids[0], ids[1]);
+    }
+
+    #[test]
+    fn a_moved_tree_keeps_its_fingerprint_and_a_changed_file_does_not() {
+        let app = App::new(&["node_modules/a/b.js", "index.js"]);
+        let before = app.scan().layers.remove(0).fingerprint;
+        let (from, to) = (app.root().join("node_modules"), app.dir.path().join("kept"));
+        fs::rename(&from, &to).unwrap();
+        fs::rename(&to, &from).unwrap();
+        assert_eq!(app.scan().layers.remove(0).fingerprint, before);
+        app.write("node_modules/a/b.js", "other");
+        assert_ne!(app.scan().layers.remove(0).fingerprint, before);
+    }
+
+    #[test]
+    fn links_modes_and_long_names_are_kept() {
+        let long = format!("{}/{}/f", "d".repeat(150), "e".repeat(150));
+        let app = App::new(&["first", &long]);
+        fs::hard_link(app.root().join("first"), app.root().join("second")).unwrap();
+        symlink("/etc/passwd", app.root().join("link")).unwrap();
+        let mode = fs::Permissions::from_mode(0o4755);
+        fs::set_permissions(app.root().join("first"), mode).unwrap();
+        let layer = app.scan().layers.remove(0);
+        let entries: BTreeMap<_, _> = app.entries(&layer).into_iter().collect();
+        assert_eq!(entries["app/first"], tar::EntryType::Regular);
+        assert_eq!(entries["app/second"], tar::EntryType::Link);
+        assert_eq!(entries["app/link"], tar::EntryType::Symlink);
+        assert_eq!(entries[&format!("app/{long}")], tar::EntryType::Regular);
+        let mut archive = tar::Archive::new(File::open(app.dir.path().join("tar")).unwrap());
+        for entry in archive.entries().unwrap() {
+            assert_eq!(entry.unwrap().header().mode().unwrap() & 0o4000, 0);
+        }
+    }
+
+    #[test]
+    fn what_no_image_can_hold_is_left_out_with_a_word() {
+        let app = App::new(&["index.js", ".wh.index.js", "a/.wh..wh..opq"]);
+        let _socket = std::os::unix::net::UnixListener::bind(app.root().join("socket")).unwrap();
+        let entries = app.entries(&app.scan().layers[0]);
+        let paths: Vec<_> = entries.iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(paths, ["app", "app/a", "app/index.js"]);
+        let said = fs::read_to_string(app.dir.path().join("output")).unwrap();
+        assert!(said.contains(" !     socket is not in the slug"), "{said}");
+        assert!(said.contains(".wh.index.js"), "{said}");
+    }
+
+    #[test]
+    fn a_slug_that_is_too_large_is_refused_before_it_is_read() {
+        let app = App::new(&["small"]);
+        let sparse = File::create(app.root().join("large")).unwrap();
+        sparse.set_len(limits::SLUG_BYTES + 1).unwrap();
+        let refused = scan(&app.root(), &app.out);
+        assert!(matches!(refused, Err(BuildFailure::SlugTooLarge { .. })));
+    }
+}

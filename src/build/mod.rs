@@ -25,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::model::{AppId, BuildId, ConfigVars, Procfile, SlugId};
 use crate::tasks;
 use buildpacks::Buildpacks;
+use compile::Compiled;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -143,7 +144,10 @@ impl Builder {
         cancel: &CancellationToken,
     ) -> Result<Built, BuildFailure> {
         out.headline(&format!("Building on the {} stack", stack_title(&input.stack)));
-        let mut volume = self.volumes.acquire(input.app).await?;
+        let mut volume = tokio::select! {
+            volume = self.volumes.acquire(input.app) => volume?,
+            () = cancel.cancelled() => return Err(BuildFailure::Cancelled),
+        };
         volume.begin();
         let volume = Arc::new(volume);
         let mut built = self.make_slug(input, &volume, out, cancel).await;
@@ -174,7 +178,25 @@ impl Builder {
         }
         let compiled = compiled?;
         phase.done("compiled");
-        let process_types = process_types::discover(&compiled, out);
+        let stored = self.store_slug(input, volume, &compiled, out, &mut phase, cancel).await;
+        // Even when there is no slug: what the buildpack has finished is good for the next build.
+        if let Err(error) = with(volume, "keep directories", |volume| cache::keep(&volume)).await {
+            tracing::warn!(build = %input.build, error = error.chain(), "nothing is kept");
+        }
+        phase.done("kept");
+        stored
+    }
+
+    async fn store_slug(
+        &self,
+        input: &BuildInput,
+        volume: &Arc<Volume>,
+        compiled: &Compiled,
+        out: &OutputSink,
+        phase: &mut Phase,
+        cancel: &CancellationToken,
+    ) -> Result<Built, BuildFailure> {
+        let process_types = process_types::discover(compiled, out)?;
 
         out.line("");
         out.headline("Compressing...");
@@ -188,16 +210,11 @@ impl Builder {
             self.engine.remove_image(&loaded.image).await?;
             return Err(BuildFailure::Cancelled);
         }
-        if let Err(error) = with(volume, "keep directories", |volume| cache::keep(&volume)).await {
-            // Only the next build's speed is lost.
-            tracing::warn!(build = %input.build, error = error.chain(), "nothing is kept");
-        }
-        phase.done("kept");
         Ok(Built {
             image: loaded.image,
             process_types,
             buildpack: format!("heroku/{}", compiled.buildpack),
-            buildpack_description: compiled.language,
+            buildpack_description: compiled.language.clone(),
             size: size.cast_signed(),
             new_bytes: loaded.new_bytes.cast_signed(),
             buildpack_millis: compiled.buildpack_millis,

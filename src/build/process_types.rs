@@ -1,17 +1,20 @@
 //! The commands that a slug can run: what the Procfile declares over what the buildpack offers.
 
+use super::BuildFailure;
 use super::compile::Compiled;
 use super::output::OutputSink;
 use crate::model::{ProcessType, Procfile};
 
 /// Joins both, and says so in Heroku's words.
-pub fn discover(compiled: &Compiled, out: &OutputSink) -> Procfile {
+pub fn discover(compiled: &Compiled, out: &OutputSink) -> Result<Procfile, BuildFailure> {
     out.headline("Discovering process types");
-    let declared = compiled.declared.clone().unwrap_or_default();
+    let procfile = compiled.procfile.as_deref().unwrap_or_default();
+    let declared =
+        Procfile::parse(procfile).map_err(|error| BuildFailure::Procfile(error.to_string()))?;
     for line in lines(&declared, &compiled.defaults) {
         out.detail(&line);
     }
-    declared.over(&compiled.defaults)
+    Ok(declared.over(&compiled.defaults))
 }
 
 fn lines(declared: &Procfile, defaults: &Procfile) -> Vec<String> {

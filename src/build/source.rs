@@ -8,6 +8,7 @@ use super::{BuildFailure, Source};
 use crate::error::{Context, Error, Result};
 use crate::limits;
 use git2::{ObjectType, Odb, Oid, Repository};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, FileTimes};
 use std::io::{self, Write};
@@ -145,6 +146,7 @@ impl Unpacking<'_> {
                 let target = small_blob(self.repository, id, limits::LINK_BYTES)?;
                 symlink(OsStr::from_bytes(&target), at)
                     .and_then(|()| lchown(at, Some(USER), Some(USER)))
+                    .and_then(|()| set_link_time(at, self.time))
                     .map_err(|error| failed(path, error))
             }
             MODE_MODULE => {
@@ -268,6 +270,13 @@ fn set_time(path: &Path, time: SystemTime) -> io::Result<()> {
     File::open(path)?.set_times(FileTimes::new().set_modified(time))
 }
 
+fn set_link_time(path: &Path, time: SystemTime) -> io::Result<()> {
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let time = Timespec { tv_sec: seconds.cast_signed(), tv_nsec: 0 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    Ok(rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
 /// Where a commit's objects are, for callers that hold no quarantine.
 impl Source {
     pub fn commit(&self) -> &str {
@@ -277,5 +286,172 @@ impl Source {
 
     pub fn stored(git_dir: PathBuf, commit: String) -> Self {
         Self::GitTree { git_dir, git_env: Vec::new(), commit }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use git2::Signature;
+    use std::os::unix::fs::MetadataExt;
+
+    struct Fixture {
+        dir: tempfile::TempDir,
+        repository: Repository,
+        out: OutputSink,
+    }
+
+    /// A tree's entries: mode, name, content.
+    type Entries<'a> = &'a [(&'a str, &'a [u8], Oid)];
+
+    impl Fixture {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let repository = Repository::init_bare(dir.path().join("repo")).unwrap();
+            let out = OutputSink::create(&dir.path().join("output")).unwrap();
+            Self { dir, repository, out }
+        }
+
+        fn blob(&self, content: &[u8]) -> Oid {
+            self.repository.blob(content).unwrap()
+        }
+
+        /// Written raw, since git's own tools refuse to make what attackers send.
+        fn tree(&self, entries: Entries) -> Oid {
+            let mut raw = Vec::new();
+            for (mode, name, id) in entries {
+                raw.extend_from_slice(mode.as_bytes());
+                raw.push(b' ');
+                raw.extend_from_slice(name);
+                raw.push(0);
+                raw.extend_from_slice(id.as_bytes());
+            }
+            self.repository.odb().unwrap().write(ObjectType::Tree, &raw).unwrap()
+        }
+
+        fn commit(&self, tree: Oid) -> String {
+            let who = Signature::new("a", "a@example.com", &git2::Time::new(1_000_000, 0)).unwrap();
+            let tree = self.repository.find_tree(tree).unwrap();
+            self.repository.commit(None, &who, &who, "x", &tree, &[]).unwrap().to_string()
+        }
+
+        fn root(&self) -> PathBuf {
+            let root = self.dir.path().join("build");
+            fs::create_dir_all(&root).unwrap();
+            root
+        }
+
+        fn unpack(&self, entries: Entries) -> Result<PathBuf, BuildFailure> {
+            let commit = self.commit(self.tree(entries));
+            let git_dir = self.repository.path().to_path_buf();
+            let root = self.root();
+            unpack(&Source::stored(git_dir, commit), &root, &self.out).map(|()| root)
+        }
+    }
+
+    #[test]
+    fn files_modes_links_and_odd_names_arrive() {
+        let fixture = Fixture::new();
+        let (one, link) = (fixture.blob(b"one"), fixture.blob(b"../../etc/passwd"));
+        let inner = fixture.tree(&[("100644", b"f\xff \n", one)]);
+        let root = fixture
+            .unpack(&[
+                ("100644", b"a", one),
+                ("100755", b"b", one),
+                ("40000", b"dir", inner),
+                ("120000", b"link", link),
+                ("160000", b"module", one),
+            ])
+            .unwrap();
+        assert_eq!(fs::read(root.join("a")).unwrap(), b"one");
+        let mode = |name: &str| fs::symlink_metadata(root.join(name)).unwrap().mode() & 0o777;
+        assert_eq!((mode("a"), mode("b")), (0o644, 0o755));
+        assert!(root.join("dir").join(OsStr::from_bytes(b"f\xff \n")).is_file());
+        assert_eq!(fs::read_link(root.join("link")).unwrap(), Path::new("../../etc/passwd"));
+        assert!(!root.join("module").exists());
+        for name in ["a", "dir", "link"] {
+            assert_eq!(fs::symlink_metadata(root.join(name)).unwrap().mtime(), 1_000_000, "{name}");
+            assert_eq!(fs::symlink_metadata(root.join(name)).unwrap().uid(), USER, "{name}");
+        }
+        let said = fs::read_to_string(fixture.dir.path().join("output")).unwrap();
+        assert_eq!(said, " !     Git submodule module is not installed: skipped\n");
+    }
+
+    #[test]
+    fn names_that_lead_out_are_refused() {
+        for name in [&b".."[..], b".", b"a/b", b".git", b".GIT", b"/etc"] {
+            let fixture = Fixture::new();
+            let blob = fixture.blob(b"x");
+            let refused = fixture.unpack(&[("100644", name, blob)]);
+            assert!(refused.is_err(), "{}", name.escape_ascii());
+        }
+        assert!(!Path::new("/etc/x").exists());
+    }
+
+    #[test]
+    fn a_link_and_a_directory_of_one_name_write_nothing_outside() {
+        let fixture = Fixture::new();
+        let outside = fixture.dir.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        let link = fixture.blob(outside.as_os_str().as_bytes());
+        let inner = fixture.tree(&[("100644", b"evil", fixture.blob(b"x"))]);
+        let refused = fixture.unpack(&[("120000", b"a", link), ("40000", b"a", inner)]);
+        assert!(matches!(refused, Err(BuildFailure::Source(_))), "{refused:?}");
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_slugignore_names_is_left_out() {
+        let fixture = Fixture::new();
+        let one = fixture.blob(b"one");
+        let inner = fixture.tree(&[("100644", b"x.psd", one), ("100644", b"y", one)]);
+        let ignore = fixture.blob(b"*.psd\n/log/\n");
+        let root = fixture
+            .unpack(&[
+                ("100644", b".slugignore", ignore),
+                ("40000", b"images", inner),
+                ("40000", b"log", inner),
+            ])
+            .unwrap();
+        assert!(root.join("images/y").exists() && !root.join("images/x.psd").exists());
+        assert!(!root.join("log").exists());
+    }
+
+    #[test]
+    fn a_tree_that_holds_itself_too_deep_is_refused() {
+        let fixture = Fixture::new();
+        let mut tree = fixture.tree(&[("100644", b"f", fixture.blob(b"x"))]);
+        for _ in 0..limits::SOURCE_DEPTH + 2 {
+            tree = fixture.tree(&[("40000", b"d", tree)]);
+        }
+        let refused = fixture.unpack(&[("40000", b"d", tree)]);
+        assert!(matches!(refused, Err(BuildFailure::Source(_))), "{refused:?}");
+    }
+
+    #[test]
+    fn large_files_and_objects_in_quarantine_are_found() {
+        let fixture = Fixture::new();
+        let size = usize::try_from(limits::SOURCE_BLOB_IN_MEMORY).unwrap() + 1;
+        let large = fixture.blob(&vec![b'x'; size]);
+        let commit = fixture.commit(fixture.tree(&[("100644", b"large", large)]));
+        let git_dir = fixture.repository.path().to_path_buf();
+        // As git does it: the new objects are elsewhere, and the hook is told where.
+        let quarantine = git_dir.join("objects/tmp_objdir-incoming-x");
+        fs::create_dir(&quarantine).unwrap();
+        for entry in fs::read_dir(git_dir.join("objects")).unwrap().flatten() {
+            if entry.file_name().len() == 2 {
+                fs::rename(entry.path(), quarantine.join(entry.file_name())).unwrap();
+            }
+        }
+        let root = fixture.root();
+        let stored = Source::stored(git_dir.clone(), commit.clone());
+        assert!(unpack(&stored, &root, &fixture.out).is_err());
+        let git_env = vec![
+            ("GIT_OBJECT_DIRECTORY".into(), quarantine.into_os_string()),
+            ("GIT_ALTERNATE_OBJECT_DIRECTORIES".into(), git_dir.join("objects").into_os_string()),
+        ];
+        let source = Source::GitTree { git_dir, git_env, commit };
+        unpack(&source, &root, &fixture.out).unwrap();
+        assert_eq!(fs::metadata(root.join("large")).unwrap().len(), size as u64);
     }
 }

@@ -383,3 +383,80 @@ fn run(command: &mut Command, what: &str) -> Result<()> {
     let reason = String::from_utf8_lossy(&output.stderr).trim().to_string();
     Err(Error::internal(what, reason))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Unmounts what a failing test leaves.
+    struct Cleanup(PathBuf);
+
+    impl Drop for Cleanup {
+        fn drop(&mut self) {
+            for entry in fs::read_dir(&self.0).into_iter().flatten().flatten() {
+                let _ = umount2(&entry.path(), MntFlags::MNT_DETACH);
+            }
+        }
+    }
+
+    fn volumes() -> (tempfile::TempDir, Cleanup, Volumes) {
+        let data = tempfile::tempdir().unwrap();
+        let volumes = Volumes::new(data.path());
+        let cleanup = Cleanup(data.path().join("mounts"));
+        (data, cleanup, volumes)
+    }
+
+    #[tokio::test]
+    async fn a_build_finds_its_cache_and_nothing_else_of_the_last_one() {
+        let (_data, _cleanup, volumes) = volumes();
+        let app = AppId::random();
+        volumes.recover(&[app]).await.unwrap();
+        let mut volume = volumes.acquire(app).await.unwrap();
+        volume.begin();
+        fs::write(volume.build().join("old"), "x").unwrap();
+        fs::write(volume.cache().join("kept"), "x").unwrap();
+        volume.release();
+        let volume = volumes.acquire(app).await.unwrap();
+        assert!(!volume.build().join("old").exists());
+        assert!(volume.cache().join("kept").exists());
+        assert_eq!(fs::metadata(volume.build()).unwrap().uid(), USER);
+        assert_eq!(fs::metadata(volume.path(WORK)).unwrap().uid(), 0);
+        drop(volume);
+        volumes.forget(app).await.unwrap();
+        assert_eq!(fs::read_dir(&volumes.images).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(&volumes.mounts).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_new_server_takes_over_mounts_and_drops_what_belongs_to_nobody() {
+        let (data, _cleanup, first) = volumes();
+        let (known, gone) = (AppId::random(), AppId::random());
+        first.recover(&[]).await.unwrap();
+        for app in [known, gone] {
+            let mut volume = first.acquire(app).await.unwrap();
+            volume.begin();
+            fs::write(volume.build().join("half"), "x").unwrap();
+            fs::write(volume.cache().join("kept"), "x").unwrap();
+        }
+        let second = Volumes::new(data.path());
+        second.recover(&[known]).await.unwrap();
+        assert_eq!(fs::read_dir(&second.images).unwrap().count(), 1);
+        let volume = second.acquire(known).await.unwrap();
+        assert!(!volume.build().join("half").exists());
+        assert!(volume.cache().join("kept").exists());
+        drop(volume);
+        second.forget(known).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_broken_file_is_replaced() {
+        let (_data, _cleanup, volumes) = volumes();
+        volumes.recover(&[]).await.unwrap();
+        let app = AppId::random();
+        fs::write(image_path(&volumes.images, app), "no file system").unwrap();
+        let volume = volumes.acquire(app).await.unwrap();
+        assert!(volume.cache().is_dir() && !volume.is_full());
+        drop(volume);
+        volumes.forget(app).await.unwrap();
+    }
+}
