@@ -165,8 +165,8 @@ impl Logs {
     }
 
     /// Stores what is left of an exited container's output and stops following it; one that
-    /// exited while the server was away must be given to `follow` first. Its checkpoint stays until the container is gone (`keep_only_containers`), for a kill may come
-    /// before its removal.
+    /// exited while the server was away must be given to `follow` first. Its checkpoint stays
+    /// until the container is gone (`keep_only_containers`), for a kill may come before that.
     pub async fn finish(&self, container: &str) {
         let finished = self.ask(|done| Command::Finish(container.to_string(), done));
         if tokio::time::timeout(LOG_FINISH_TIMEOUT, finished).await.is_err() {
