@@ -129,6 +129,11 @@ impl ServerSettings {
         self.run_dir.join("server.sock")
     }
 
+    /// Where root's own commands reach the server.
+    pub fn admin_socket(&self) -> PathBuf {
+        self.run_dir.join("admin.sock")
+    }
+
     pub fn router_dir(&self) -> PathBuf {
         self.run_dir.join("router")
     }

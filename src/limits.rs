@@ -21,6 +21,23 @@ pub const PROCFILE_BYTES: usize = 64 * 1024;
 pub const PAGE_DEFAULT: usize = 200;
 pub const PAGE_MAX: usize = 1000;
 
+/// The stack's name: buildpacks switch on it, so it is Heroku's.
+pub const STACK: &str = "heroku-24";
+/// Random names that are tried for a new app before giving up.
+pub const NAME_TRIES: usize = 10;
+/// The longest life of a token that is to end, seconds: ten years.
+pub const TOKEN_SECONDS: i64 = 10 * 365 * 24 * 3600;
+/// Bytes of a client's Request-Id that are sent back; Heroku's CLI lets it grow to 7 KiB.
+pub const REQUEST_ID_BYTES: usize = 8 * 1024;
+/// The longest that one request waits for a rollout, below clients' 60 s time-out.
+pub const ROLLOUT_WAIT: Duration = Duration::from_secs(30);
+/// Log lines when a session names no number (Heroku's).
+pub const LOG_LINES_DEFAULT: i64 = 100;
+/// Pieces of a log stream on their way to a client, and lines joined into one.
+pub const LOG_STREAM_PIECES: usize = 16;
+pub const LOG_STREAM_BATCH: usize = 256;
+/// A silent log stream says that it lives; clients give up after 300 s.
+pub const LOG_STREAM_PING: Duration = Duration::from_secs(30);
 /// Passwords that are hashed at one time: each takes 19 MiB and a core.
 pub const PARALLEL_HASHES: usize = 2;
 /// Characters of an authorization's description.
@@ -47,6 +64,8 @@ pub const ENGINE_PATIENT_TIMEOUT: Duration = Duration::from_secs(600);
 pub const ENGINE_LOG_SIZE: &str = "64m";
 /// … and how many it keeps: what a dyno writes while the server is away survives in them.
 pub const ENGINE_LOG_FILES: u32 = 2;
+/// A server that starts waits this long for the engine.
+pub const ENGINE_START: Duration = Duration::from_secs(60);
 /// Pause before an engine that went away is asked again.
 pub const ENGINE_RETRY: Duration = Duration::from_millis(500);
 /// Open files of a dyno: enough for ten thousand sockets.

@@ -1,1 +1,314 @@
-//! Not written yet.
+//! Composition root of `senryu server`: builds each handle, starts each task, and on SIGTERM
+//! takes no new work, waits for what runs and goes. Dynos and router go on.
+
+use crate::api::{self, Api};
+use crate::apps::access::Access;
+use crate::build::Builder;
+use crate::config::ServerSettings;
+use crate::deploy::{Deploy, DeployParts};
+use crate::dynos::{Dynos, DynosParts};
+use crate::engine::Engine;
+use crate::engine::docker::DockerEngine;
+use crate::error::{Context, Error, Result};
+use crate::git::{Access as GitAccess, Credentials, GitHost, Refusal};
+use crate::logs::Logs;
+use crate::logs::session::Sessions;
+use crate::model::{App, User};
+use crate::release::Releases;
+use crate::routing::link_client::RouterLink;
+use crate::routing::{Routing, keep_logs, router_child};
+use crate::secrets::{self, Secrets};
+use crate::store::Store;
+use crate::{limits, tasks};
+use async_trait::async_trait;
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::File;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Exit statuses that scripts rely on.
+const EXIT_SETTING: u8 = 2;
+const EXIT_SECOND_SERVER: u8 = 3;
+
+/// Runs until SIGTERM. 0 after an orderly end, 1 when it could not start or go on, 2 for a wrong
+/// setting, 3 when another server has the data directory.
+pub fn run(settings: ServerSettings) -> ExitCode {
+    if let Err(text) = settings.check() {
+        eprintln!("senryu server: {text}");
+        return ExitCode::from(EXIT_SETTING);
+    }
+    start_tracing();
+    let lock = match prepare(&settings) {
+        Ok(Some(lock)) => lock,
+        Ok(None) => {
+            eprintln!(
+                "senryu server: another server uses {}. Stop it first, or give this one another \
+                 --data-dir",
+                settings.data_dir.display()
+            );
+            return ExitCode::from(EXIT_SECOND_SERVER);
+        }
+        Err(error) => return failed(&error),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&Error::internal("start the async runtime", error)),
+    };
+    let result = runtime.block_on(serve(Arc::new(settings)));
+    // Tasks that still follow logs or wait for dynos end with the process: all that they know is
+    // with the kernel already.
+    runtime.shutdown_background();
+    drop(lock);
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &Error) -> ExitCode {
+    eprintln!("senryu server: {}", error.chain());
+    ExitCode::FAILURE
+}
+
+/// Our own log: to standard error, where systemd or `scripts/up` keeps it.
+pub fn start_tracing() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SENRYU_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .try_init();
+}
+
+/// Makes the directories and takes the lock; `None` if another server has it.
+fn prepare(settings: &ServerSettings) -> Result<Option<Flock<File>>> {
+    for (dir, mode) in [(&settings.data_dir, 0o700), (&settings.run_dir, 0o755)] {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(mode)
+            .create(dir)
+            .context(format!("{} cannot be made", dir.display()))?;
+    }
+    let path = settings.data_dir.join("lock");
+    let file = File::create(&path).context(format!("{} cannot be made", path.display()))?;
+    let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { return Ok(None) };
+    on_tmpfs(&settings.run_dir)?;
+    let dynos = settings.run_dir.join("dynos");
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&dynos)
+        .context(format!("{} cannot be made", dynos.display()))?;
+    Ok(Some(lock))
+}
+
+/// Config vars lie in the run directory while dynos run: never on a disk.
+fn on_tmpfs(dir: &Path) -> Result<()> {
+    let what = || format!("{} cannot be put on a tmpfs", dir.display());
+    let kind = nix::sys::statfs::statfs(dir).context(what())?.filesystem_type();
+    if kind == nix::sys::statfs::TMPFS_MAGIC {
+        return Ok(());
+    }
+    use nix::mount::MsFlags;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    nix::mount::mount(Some("tmpfs"), dir, Some("tmpfs"), flags, Some("mode=0755,size=256m"))
+        .context(what())
+}
+
+async fn serve(settings: Arc<ServerSettings>) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let platform = Platform::start(settings.clone()).await?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping: no new work is taken");
+    platform.git.stop();
+    let limit = Duration::from_secs(settings.shutdown_timeout);
+    if tokio::time::timeout(limit, platform.git.idle()).await.is_err() {
+        tracing::warn!("builds still run; they end with the server and can be pushed again");
+    }
+    Ok(())
+}
+
+struct Platform {
+    git: Arc<GitHost>,
+}
+
+impl Platform {
+    /// Order matters: nothing is planned before the dynos that run are known, and no push is
+    /// taken before those that outlived the last server have ended.
+    async fn start(settings: Arc<ServerSettings>) -> Result<Self> {
+        let store = Store::open(&settings.database())?;
+        let secrets = data_key(&store, &settings).await?;
+        let installation = installation(&store).await?;
+        let engine: Arc<dyn Engine> = Arc::new(connect(&installation).await?);
+        let logs = Logs::open(&settings.logs(), settings.log_megabytes * 1024 * 1024)?;
+        let releases = Releases::new(store.clone(), secrets);
+        let (link, router_log) = RouterLink::start(settings.clone()).await?;
+        keep_logs(router_log, logs.clone());
+        let routing = Arc::new(Routing::new(link, settings.clone()));
+        let builder = Arc::new(Builder::new(
+            engine.clone(),
+            settings.clone(),
+            installation.clone(),
+        ));
+        let dynos = Dynos::start(DynosParts {
+            store: store.clone(),
+            engine: engine.clone(),
+            logs: logs.clone(),
+            releases: releases.clone(),
+            settings: settings.clone(),
+            traffic: routing,
+        });
+        let deploy = Deploy::new(DeployParts {
+            store: store.clone(),
+            engine: engine.clone(),
+            logs: logs.clone(),
+            releases: releases.clone(),
+            builder: builder.clone(),
+            dynos: dynos.clone(),
+            settings: settings.clone(),
+        })?;
+        let access = Access::new(store.clone());
+        let git_access = Arc::new(PushAccess(access.clone()));
+        let git = GitHost::new(&settings, git_access, Arc::new(deploy.clone()))?;
+        git.recover().await?;
+        let apps = store.read(crate::store::apps::all).await?;
+        builder.recover(&apps.iter().map(|app| app.id).collect::<Vec<_>>()).await?;
+        deploy.remove_cut_off_containers(engine.as_ref()).await?;
+        deploy.fail_cut_off_phases().await?;
+        git.start_hooks_listener().await?;
+        deploy.spawn_upkeep(git.clone());
+        let api = Arc::new(Api {
+            store,
+            access,
+            releases,
+            deploy,
+            dynos,
+            logs,
+            log_sessions: Sessions::new(),
+            settings: settings.clone(),
+        });
+        let public = git.clone().routes().merge(api::routes(api.clone()));
+        listen(&settings.server_socket(), SocketFor::Router(&settings), public)?;
+        listen(&settings.admin_socket(), SocketFor::Root, api::internal::routes(api))?;
+        tracing::info!(url = settings.control_url(), installation, "ready");
+        Ok(Self { git })
+    }
+}
+
+/// Docker may still be starting: after a reboot both come up together.
+async fn connect(installation: &str) -> Result<DockerEngine> {
+    let deadline = tokio::time::Instant::now() + limits::ENGINE_START;
+    loop {
+        match DockerEngine::connect(installation).await {
+            Ok(engine) => return Ok(engine),
+            Err(error) if tokio::time::Instant::now() >= deadline => return Err(error),
+            Err(error) => tracing::warn!(error = error.chain(), "waiting for Docker"),
+        }
+        tokio::time::sleep(limits::ENGINE_RETRY).await;
+    }
+}
+
+/// The key that config vars are sealed with; made, and wrapped by the master key, on first start.
+async fn data_key(store: &Store, settings: &ServerSettings) -> Result<Secrets> {
+    let wrapped = store.read(|db| crate::store::meta::bytes(db, "data_key")).await?;
+    if let Some(wrapped) = wrapped {
+        if !settings.master_key_file.exists() {
+            return Err(Error::unavailable(format!(
+                "the master key {} is missing, and without it the config vars in {} cannot be \
+                 read: put it back from your copy",
+                settings.master_key_file.display(),
+                settings.database().display()
+            )));
+        }
+        return Secrets::from_file(&settings.master_key_file)?.unwrap_data_key(&wrapped);
+    }
+    let master = Secrets::from_file(&settings.master_key_file)?;
+    let (data, wrapped) = master.new_data_key()?;
+    store.write(move |db| crate::store::meta::set_bytes(db, "data_key", &wrapped)).await?;
+    Ok(data)
+}
+
+/// Eight hexadecimal digits that every Docker resource of this installation carries.
+async fn installation(store: &Store) -> Result<String> {
+    store
+        .write(|db| {
+            if let Some(id) = crate::store::meta::text(db, "installation")? {
+                return Ok(id);
+            }
+            let id = secrets::random_hex::<4>();
+            crate::store::meta::set_text(db, "installation", &id)?;
+            Ok(id)
+        })
+        .await
+}
+
+enum SocketFor<'a> {
+    /// The router's user may connect, nobody else but root.
+    Router(&'a ServerSettings),
+    Root,
+}
+
+fn listen(path: &Path, who: SocketFor<'_>, routes: axum::Router) -> Result<()> {
+    let what = || format!("{} cannot be listened on", path.display());
+    // Bound beside it and renamed over it: whoever connects meanwhile finds the old or the new.
+    let fresh = path.with_extension("new");
+    let _ = std::fs::remove_file(&fresh);
+    let listener = UnixListener::bind(&fresh).context(what())?;
+    let (mode, owner) = match who {
+        SocketFor::Root => (0o600, None),
+        SocketFor::Router(settings) => {
+            (0o660, router_child::router_ids(settings).map(|(_, group)| group))
+        }
+    };
+    std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(mode)).context(what())?;
+    if let Some(group) = owner {
+        std::os::unix::fs::chown(&fresh, None, Some(group)).context(what())?;
+    }
+    std::fs::rename(&fresh, path).context(what())?;
+    tasks::spawn("http", async move {
+        if let Err(error) = axum::serve(listener, routes).await {
+            tracing::error!(%error, "the server's socket failed");
+        }
+    });
+    Ok(())
+}
+
+/// Git asks for a token as password, or for e-mail and password.
+struct PushAccess(Access);
+
+#[async_trait]
+impl GitAccess for PushAccess {
+    async fn authorize(
+        &self,
+        app: &str,
+        credentials: &Credentials,
+        _write: bool,
+    ) -> std::result::Result<(User, App), Refusal> {
+        use crate::error::Kind;
+        let refuse = |error: Error| match error.kind() {
+            Kind::Unauthorized => Refusal::Unauthorized,
+            Kind::NotFound => Refusal::NotFound,
+            Kind::Forbidden => Refusal::Forbidden,
+            _ => Refusal::Failed(error),
+        };
+        let caller = match self.0.by_token(&credentials.password).await {
+            Err(error) if error.kind() == Kind::Unauthorized && credentials.user.contains('@') => {
+                self.0.by_password(&credentials.user, &credentials.password).await
+            }
+            other => other,
+        };
+        let caller = caller.map_err(refuse)?;
+        let app = self.0.app(&caller, app).await.map_err(refuse)?;
+        Ok((caller.user, app))
+    }
+}

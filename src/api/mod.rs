@@ -1,1 +1,93 @@
-//! Not written yet.
+//! Heroku's Platform API v3: the route table, grouped as Heroku's reference is. Every handler
+//! checks the caller by taking a [`auth::Auth`]; what goes without one says so here.
+
+mod accept;
+mod account;
+mod apps;
+mod auth;
+mod body;
+mod builds;
+mod config_vars;
+mod dynos;
+mod error;
+mod formation;
+pub mod internal;
+pub mod json;
+mod logs;
+mod range;
+mod releases;
+mod rollout;
+mod streams;
+
+use crate::apps::access::Access;
+use crate::config::ServerSettings;
+use crate::deploy::Deploy;
+use crate::dynos::Dynos;
+use crate::limits;
+use crate::logs::Logs;
+use crate::logs::session::Sessions;
+use crate::model::{App, Caller};
+use crate::release::Releases;
+use crate::store::Store;
+use axum::Router;
+use axum::routing::{delete, get, post};
+use std::sync::Arc;
+
+/// What handlers need; each gets a clone of the `Arc`.
+pub struct Api {
+    pub store: Store,
+    pub access: Access,
+    pub releases: Releases,
+    pub deploy: Deploy,
+    pub dynos: Dynos,
+    pub logs: Logs,
+    pub log_sessions: Sessions,
+    pub settings: Arc<ServerSettings>,
+}
+
+type Shared = axum::extract::State<Arc<Api>>;
+
+/// All routes that clients reach through the router.
+pub fn routes(api: Arc<Api>) -> Router {
+    Router::new()
+        // Account and tokens. POST /oauth/authorizations also takes e-mail and password.
+        .route("/account", get(account::show))
+        .route("/oauth/authorizations", get(account::authorizations).post(account::authorize))
+        .route("/oauth/authorizations/{id}", delete(account::revoke))
+        .route("/oauth/sessions/~", delete(account::end_session))
+        // Apps.
+        .route("/apps", get(apps::list).post(apps::create))
+        .route("/apps/{app}", get(apps::show).patch(apps::update).delete(apps::destroy))
+        .route("/apps/{app}/config-vars", get(config_vars::list).patch(config_vars::update))
+        .route("/apps/{app}/formation", get(formation::list).patch(formation::batch))
+        .route("/apps/{app}/formation/{type}", get(formation::show).patch(formation::update))
+        .route("/apps/{app}/formations/{type}", delete(dynos::restart_type))
+        .route("/apps/{app}/dynos", get(dynos::list).delete(dynos::restart_all))
+        .route("/apps/{app}/dynos/{dyno}", get(dynos::show).delete(dynos::restart))
+        .route("/apps/{app}/dynos/{dyno}/actions/stop", post(dynos::restart))
+        // Builds and releases.
+        .route("/apps/{app}/builds", get(builds::list))
+        .route("/apps/{app}/builds/{build}", get(builds::show))
+        .route("/apps/{app}/slugs/{slug}", get(builds::slug))
+        .route("/apps/{app}/releases", get(releases::list).post(releases::create))
+        .route("/apps/{app}/releases/{release}", get(releases::show))
+        .route("/apps/{app}/rollout", get(rollout::show))
+        // Logs.
+        .route("/apps/{app}/log-sessions", post(logs::create))
+        // Without a token: the address itself is the secret, as on Heroku.
+        .route("/streams/logs/{token}", get(logs::stream))
+        .route("/streams/outputs/{id}", get(streams::output))
+        .fallback(error::no_route)
+        .method_not_allowed_fallback(error::no_route)
+        .layer(axum::middleware::from_fn(accept::conventions))
+        .layer(axum::extract::DefaultBodyLimit::max(limits::API_BODY_BYTES))
+        .layer(tower_http::catch_panic::CatchPanicLayer::custom(error::panicked))
+        .with_state(api)
+}
+
+impl Api {
+    /// The app that a path names, if the caller may use it.
+    async fn app(&self, caller: &Caller, name_or_id: &str) -> crate::error::Result<App> {
+        self.access.app(caller, name_or_id).await
+    }
+}

@@ -2,18 +2,20 @@
 //! switch. A push comes in through [`Deploy::build`] before its ref moves and [`Deploy::launch`]
 //! after it; a change of config vars and a rollback through [`Deploy::release`] alone.
 
+mod clean_up;
 mod launch;
-mod outputs;
+pub mod outputs;
 mod recover;
 mod release_phase;
 
 pub use outputs::Outputs;
-pub use recover::Heads;
+pub use recover::Repos;
 
 use crate::build::{BuildInput, Builder, Built, OutputSink, Source};
 use crate::clock::Timestamp;
 use crate::config::ServerSettings;
 use crate::dynos::Dynos;
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::logs::{LogLine, Logs};
 use crate::model::{
@@ -21,6 +23,7 @@ use crate::model::{
 };
 use crate::release::{NewRelease, Releases};
 use crate::store::{self, Store};
+use crate::wake::Wake;
 use crate::{limits, tasks};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 /// What deploying needs.
 pub struct DeployParts {
     pub store: Store,
+    pub engine: Arc<dyn Engine>,
     pub logs: Logs,
     pub releases: Releases,
     pub builder: Arc<Builder>,
@@ -47,9 +51,10 @@ struct Inner {
     /// Builds that run side by side.
     slots: Semaphore,
     /// Builds that this server works on: the rest of the pending ones were left by another.
-    active: Mutex<BTreeSet<BuildId>>,
+    active: Mutex<BTreeMap<BuildId, AppId>>,
     /// Releases of one app are made one after the other, a release phase included.
     turns: Mutex<BTreeMap<AppId, Arc<tokio::sync::Mutex<()>>>>,
+    upkeep: Wake,
 }
 
 /// A source that shall be built.
@@ -72,6 +77,7 @@ impl Deploy {
             slots,
             active: Mutex::default(),
             turns: Mutex::default(),
+            upkeep: Wake::new(),
         })))
     }
 
@@ -97,7 +103,7 @@ impl Deploy {
     /// [`Deploy::abandon`]. `Err` has been shown to the user.
     pub async fn build(&self, request: BuildRequest, out: &OutputSink) -> Result<(), ()> {
         let (id, app) = (request.id, request.app.clone());
-        self.active().insert(id);
+        self.active().insert(id, app.id);
         let result = self.build_and_store(request, out).await;
         if let Err(error) = &result {
             if let Some(error) = error {
@@ -348,7 +354,7 @@ impl Deploy {
         self.parts().logs.write(app, vec![LogLine::api(text)]).await;
     }
 
-    fn active(&self) -> std::sync::MutexGuard<'_, BTreeSet<BuildId>> {
+    fn active(&self) -> std::sync::MutexGuard<'_, BTreeMap<BuildId, AppId>> {
         self.0.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -363,15 +369,25 @@ impl Deploy {
         self.active().len()
     }
 
+    fn apps_at_work(&self) -> BTreeSet<AppId> {
+        self.active().values().copied().collect()
+    }
+
     /// Once a period: what was cut short is ended, what nobody needs any more goes.
-    pub fn spawn_upkeep(&self, heads: Arc<dyn Heads>) {
+    pub fn spawn_upkeep(&self, repos: Arc<dyn Repos>) {
         let deploy = self.clone();
         tasks::spawn("deploy upkeep", async move {
             loop {
-                tokio::time::sleep(limits::UPKEEP_PERIOD).await;
-                deploy.finish_pending(heads.as_ref()).await;
+                deploy.finish_pending(repos.as_ref()).await;
+                deploy.clean_up(repos.as_ref()).await;
+                let _ = tokio::time::timeout(limits::UPKEEP_PERIOD, deploy.0.upkeep.wait()).await;
             }
         });
+    }
+
+    /// Starts a round of upkeep now, for what has just become unneeded.
+    pub fn clean_up_soon(&self) {
+        self.0.upkeep.wake();
     }
 }
 

@@ -9,16 +9,19 @@ use crate::model::{AppId, Build, ReleaseStatus};
 use crate::store;
 use async_trait::async_trait;
 
-/// Where the refs of the apps' repositories are.
+/// What deploying asks of the apps' repositories.
 #[async_trait]
-pub trait Heads: Send + Sync {
+pub trait Repos: Send + Sync {
+    /// The commit of a ref such as `refs/heads/main`.
     async fn head(&self, app: AppId, git_ref: &str) -> Result<Option<String>>;
+    /// Removes the repository; one that is gone is fine.
+    async fn delete(&self, app: AppId) -> Result<()>;
 }
 
 impl Deploy {
     /// Ends every pending build that this server does not work on. Nothing that is tried here is
     /// lost when it fails: the next period tries again.
-    pub async fn finish_pending(&self, heads: &dyn Heads) {
+    pub async fn finish_pending(&self, repos: &dyn Repos) {
         let pending = match self.parts().store.read(store::releases::pending_builds).await {
             Ok(pending) => pending,
             Err(error) => {
@@ -27,23 +30,23 @@ impl Deploy {
             }
         };
         for build in pending {
-            if self.active().contains(&build.id) {
+            if self.active().contains_key(&build.id) {
                 continue;
             }
-            if let Err(error) = self.finish(&build, heads).await {
+            if let Err(error) = self.finish(&build, repos).await {
                 tracing::error!(build = %build.id, error = error.chain(), "a build stays pending");
             }
         }
     }
 
-    async fn finish(&self, build: &Build, heads: &dyn Heads) -> Result<()> {
+    async fn finish(&self, build: &Build, repos: &dyn Repos) -> Result<()> {
         let app = build.app;
         let Some(app) = self.parts().store.read(move |db| store::apps::by_id(db, app)).await? else {
             return Ok(());
         };
         let moved = match (&build.commit, &build.git_ref, build.slug) {
             (Some(commit), Some(git_ref), Some(_)) => {
-                heads.head(app.id, git_ref).await?.as_ref() == Some(commit)
+                repos.head(app.id, git_ref).await?.as_ref() == Some(commit)
             }
             _ => false,
         };

@@ -2,7 +2,7 @@
 
 use super::{Deployer, Progress, Push};
 use crate::build::{OutputReader, Source};
-use crate::deploy::{BuildRequest, Deploy, Heads};
+use crate::deploy::{BuildRequest, Deploy, Repos};
 use crate::error::Result;
 use crate::git::GitHost;
 use crate::model::{AppId, BuildId};
@@ -50,9 +50,13 @@ impl Deployer for Deploy {
 }
 
 #[async_trait]
-impl Heads for GitHost {
+impl Repos for GitHost {
     async fn head(&self, app: AppId, git_ref: &str) -> Result<Option<String>> {
         GitHost::head(self, app, git_ref).await
+    }
+
+    async fn delete(&self, app: AppId) -> Result<()> {
+        self.delete_repo(app).await
     }
 }
 

@@ -5,6 +5,7 @@
 pub mod apps;
 pub mod desired;
 pub mod formations;
+pub mod meta;
 pub mod releases;
 mod row;
 pub mod users;

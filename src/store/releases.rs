@@ -390,3 +390,12 @@ pub fn sealed_config(db: &Connection, id: ReleaseId) -> Result<Option<Vec<u8>>> 
         .optional()
         .context("read a release's config")
 }
+
+/// Ids of the builds and releases that may have an output.
+pub fn output_ids(db: &Connection) -> Result<Vec<uuid::Uuid>> {
+    let mut query = db
+        .prepare_cached("SELECT id FROM builds UNION ALL SELECT id FROM releases WHERE has_output")
+        .context("read outputs")?;
+    let rows = query.query_map([], |row| parsed(row, "id")).context("read outputs")?;
+    rows.collect::<rusqlite::Result<_>>().context("read outputs")
+}

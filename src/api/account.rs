@@ -1,0 +1,84 @@
+//! Account and authorizations: whose token this is, and how to get and give up one.
+
+use super::auth::{Auth, PasswordAuth, State};
+use super::body::Body;
+use super::error::Result;
+use super::{json, range};
+use crate::error::Error;
+use crate::limits;
+use axum::extract::Path;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse;
+use axum::{Json, extract};
+use serde_json::Value;
+
+pub async fn show(Auth(caller): Auth) -> Json<Value> {
+    Json(json::account(&caller.user))
+}
+
+pub async fn authorize(
+    extract::State(api): State,
+    PasswordAuth(caller): PasswordAuth,
+    body: Body,
+) -> Result {
+    body.only(&["description", "expires_in", "scope", "client"])?;
+    let description = body.text("description")?.unwrap_or("Long-lived user authorization");
+    let expires_in = body.integer("expires_in")?;
+    if expires_in.is_some_and(|seconds| seconds <= 0 || seconds > limits::TOKEN_SECONDS) {
+        return Err(Error::invalid(format!(
+            "expires_in must be between 1 and {} seconds",
+            limits::TOKEN_SECONDS
+        ))
+        .into());
+    }
+    let (row, token) = api.access.authorize(&caller.user, description, expires_in).await?;
+    let reply = json::authorization(&row, Some(&token), expires_in);
+    Ok((StatusCode::CREATED, Json(reply)).into_response())
+}
+
+pub async fn authorizations(
+    extract::State(api): State,
+    Auth(caller): Auth,
+    headers: HeaderMap,
+) -> Result {
+    let user = caller.user.id;
+    let rows =
+        api.store.read(move |db| crate::store::users::authorizations(db, user)).await?;
+    let now = crate::clock::Timestamp::now();
+    let items = rows
+        .iter()
+        .map(|row| {
+            let left = row.expires_at.map(|at| i64::try_from(at.seconds_since(now)).unwrap_or(0));
+            json::authorization(row, None, left)
+        })
+        .collect();
+    range::page(&headers, items, &["id"])
+}
+
+/// Gives up one of the caller's tokens; `~` is the one of this request.
+pub async fn revoke(
+    extract::State(api): State,
+    Auth(caller): Auth,
+    Path(id): Path<String>,
+) -> Result {
+    let id = match id.as_str() {
+        "~" => caller.authorization,
+        text => text.parse().ok(),
+    };
+    let id = id.ok_or_else(|| Error::not_found("authorization"))?;
+    let user = caller.user.id;
+    let mine = api.store.read(move |db| crate::store::users::authorizations(db, user)).await?;
+    let row = mine
+        .into_iter()
+        .find(|row| row.id == id)
+        .ok_or_else(|| Error::not_found("authorization"))?;
+    api.store
+        .write(move |db| crate::store::users::delete_authorization(db, user, id))
+        .await?;
+    Ok(Json(json::authorization(&row, None, None)).into_response())
+}
+
+/// Tokens are not sessions: Heroku's CLI expects this 404 when it logs out.
+pub async fn end_session(Auth(_): Auth) -> Result {
+    Err(Error::not_found("session").into())
+}

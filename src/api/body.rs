@@ -1,0 +1,121 @@
+//! Request bodies: JSON objects, read field by field so that an error can name the field.
+
+use super::error::ApiError;
+use crate::error::{Error, Kind, Result};
+use crate::limits;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use serde_json::{Map, Value};
+
+/// The body as a JSON object. No body is an empty object, as Heroku allows.
+pub struct Body(Map<String, Value>);
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> std::result::Result<Self, ApiError> {
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
+            if rejection.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
+                let megabytes = limits::API_BODY_BYTES / (1024 * 1024);
+                let message = format!("The request's body is larger than {megabytes} MB");
+                return ApiError(Error::new(Kind::TooLarge, message));
+            }
+            ApiError(Error::bad_request("The request's body could not be read"))
+        })?;
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            return Ok(Self(Map::new()));
+        }
+        match serde_json::from_slice(&bytes) {
+            Ok(Value::Object(object)) => Ok(Self(object)),
+            Ok(other) => Err(ApiError(Error::bad_request(format!(
+                "The request's body must be a JSON object, not {}",
+                kind(&other)
+            )))),
+            Err(error) => Err(ApiError(Error::bad_request(format!(
+                "The request's body is not valid JSON: {error}"
+            )))),
+        }
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+fn wrong(field: &str, wanted: &str, got: &Value) -> Error {
+    Error::invalid(format!("{field} must be {wanted}, not {}", kind(got)))
+}
+
+impl Body {
+    pub fn into_map(self) -> Map<String, Value> {
+        self.0
+    }
+
+    pub fn from_value(field: &str, value: Value) -> Result<Self> {
+        match value {
+            Value::Object(object) => Ok(Self(object)),
+            other => Err(wrong(field, "an object", &other)),
+        }
+    }
+
+    pub fn has(&self, field: &str) -> bool {
+        self.0.contains_key(field)
+    }
+
+    /// A string that may be missing or null.
+    pub fn text(&self, field: &str) -> Result<Option<&str>> {
+        match self.0.get(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(wrong(field, "a string", other)),
+        }
+    }
+
+    pub fn flag(&self, field: &str) -> Result<Option<bool>> {
+        match self.0.get(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(*flag)),
+            Some(other) => Err(wrong(field, "true or false", other)),
+        }
+    }
+
+    pub fn integer(&self, field: &str) -> Result<Option<i64>> {
+        match self.0.get(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => {
+                value.as_i64().map(Some).ok_or_else(|| wrong(field, "a whole number", value))
+            }
+        }
+    }
+
+    pub fn value(&self, field: &str) -> Option<&Value> {
+        self.0.get(field).filter(|value| !value.is_null())
+    }
+
+    pub fn list(&self, field: &str) -> Result<&[Value]> {
+        match self.0.get(field) {
+            Some(Value::Array(list)) => Ok(list),
+            Some(other) => Err(wrong(field, "an array", other)),
+            None => Err(Error::invalid(format!("{field} is required"))),
+        }
+    }
+
+    /// Fields that the endpoint doesn't know are refused by name rather than ignored.
+    pub fn only(&self, known: &[&str]) -> Result<()> {
+        match self.0.keys().find(|field| !known.contains(&field.as_str())) {
+            None => Ok(()),
+            Some(field) => {
+                let shown: String = field.chars().take(60).collect();
+                let known = known.join(", ");
+                Err(Error::invalid(format!("{shown:?} is not a parameter; there are: {known}")))
+            }
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Config vars: read whole, changed by key, one release for each request that changes anything.
+
+use super::auth::{Auth, State};
+use super::body::Body;
+use super::error::Result;
+use crate::error::Error;
+use crate::model::ConfigVars;
+use axum::extract::Path;
+use axum::response::IntoResponse;
+use axum::{Json, extract};
+use serde_json::{Map, Value};
+
+pub async fn list(
+    extract::State(api): State,
+    Auth(caller): Auth,
+    Path(app): Path<String>,
+) -> Result {
+    let app = api.app(&caller, &app).await?;
+    let config = api.releases.config(app.id).await?;
+    Ok(Json(object(&config)).into_response())
+}
+
+pub async fn update(
+    extract::State(api): State,
+    Auth(caller): Auth,
+    Path(app): Path<String>,
+    body: Body,
+) -> Result {
+    let app = api.app(&caller, &app).await?;
+    let mut changes = Vec::new();
+    for (key, value) in body.into_map() {
+        let value = match value {
+            Value::Null => None,
+            Value::String(text) => Some(text),
+            // Heroku's clients send numbers and booleans as they are.
+            Value::Number(number) => Some(number.to_string()),
+            Value::Bool(flag) => Some(flag.to_string()),
+            Value::Array(_) | Value::Object(_) => {
+                let shown: String = key.chars().take(60).collect();
+                let message = format!("Config var {shown} must be a string or null");
+                return Err(Error::invalid(message).into());
+            }
+        };
+        changes.push((key, value));
+    }
+    let config = api.deploy.change_config(&app, &caller.user, changes).await?;
+    Ok(Json(object(&config)).into_response())
+}
+
+fn object(config: &ConfigVars) -> Map<String, Value> {
+    config.iter().map(|(key, value)| (key.to_string(), Value::from(value))).collect()
+}

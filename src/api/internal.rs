@@ -1,0 +1,51 @@
+//! What only root on this machine may do: served on a socket of its own, which the router never
+//! sees.
+
+use super::Api;
+use super::body::Body;
+use super::error::Result;
+use crate::error::Error;
+use axum::extract::State;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+pub fn routes(api: Arc<Api>) -> Router {
+    Router::new()
+        .route("/internal/admins", post(create_admin))
+        .route("/internal/health", get(health))
+        .with_state(api)
+}
+
+/// Makes an admin and tells the password, this once. With `login` there is a token as well; for
+/// one who exists, only that.
+async fn create_admin(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Value>> {
+    body.only(&["email", "login"])?;
+    let email = body.text("email")?.ok_or_else(|| Error::invalid("email is required"))?;
+    let (user, password) = api.access.create_admin(email).await?;
+    let token = match body.flag("login")? {
+        Some(true) => {
+            let (_, token) = api.access.authorize(&user, "admin:create --login", None).await?;
+            Some(token)
+        }
+        _ => None,
+    };
+    Ok(Json(json!({
+        "email": user.email,
+        "created": password.is_some(),
+        "password": password,
+        "token": token,
+    })))
+}
+
+/// Whether the server is ready: its dynos are known and its router has a table.
+async fn health(State(api): State<Arc<Api>>) -> Json<Value> {
+    let state = api.dynos.published();
+    Json(json!({
+        "ready": state.traffic_version > 0,
+        "apps": state.apps.len(),
+        "builds": api.deploy.builds_at_work(),
+        "version": env!("CARGO_PKG_VERSION"),
+    }))
+}

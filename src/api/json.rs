@@ -1,0 +1,213 @@
+//! What the Platform API's resources look like, field by field as Heroku's schema has them.
+
+use crate::config::ServerSettings;
+use crate::dynos::Dyno;
+use crate::model::{App, Build, Formation, Release, ReleaseStatus, Slug, User};
+use crate::store::users::Authorization;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+/// Ids of things that there is only one of here: stable, derived from a name.
+fn fixed_id(name: &str) -> Uuid {
+    use sha2::{Digest, Sha256};
+    let digest = Sha256::digest(name);
+    let mut bytes = [0u8; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    uuid::Builder::from_random_bytes(bytes).into_uuid()
+}
+
+fn stack(name: &str) -> Value {
+    json!({ "id": fixed_id(&format!("stack {name}")), "name": name })
+}
+
+pub fn app(app: &App, settings: &ServerSettings) -> Value {
+    let name = app.name.as_str();
+    json!({
+        "acm": false,
+        "archived_at": null,
+        "buildpack_provided_description": app.buildpack_provided_description,
+        "build_stack": stack(&app.stack),
+        "created_at": app.created_at.api(),
+        "generation": { "id": fixed_id("generation cedar"), "name": "cedar" },
+        "git_url": format!("{}/{name}.git", settings.control_url()),
+        "id": app.id.0,
+        "internal_routing": false,
+        "maintenance": app.maintenance,
+        "name": name,
+        "organization": null,
+        "owner": { "email": app.owner_email, "id": app.owner.0 },
+        "region": { "id": fixed_id("region here"), "name": "us" },
+        "released_at": app.released_at.map(|at| at.api()),
+        "repo_size": app.repo_size,
+        "slug_size": app.slug_size,
+        "space": null,
+        "stack": stack(&app.stack),
+        "team": null,
+        "updated_at": app.updated_at.api(),
+        "web_url": settings.web_url(name),
+    })
+}
+
+pub fn account(user: &User) -> Value {
+    json!({
+        "allow_tracking": false,
+        "beta": false,
+        "country_of_residence": null,
+        "created_at": user.created_at.api(),
+        "default_organization": null,
+        "default_team": null,
+        "delinquent_at": null,
+        "email": user.email,
+        "federated": false,
+        "id": user.id.0,
+        "identity_provider": null,
+        "last_login": null,
+        "name": null,
+        "sms_number": null,
+        "suspended_at": null,
+        "two_factor_authentication": false,
+        "updated_at": user.updated_at.api(),
+        "verified": true,
+    })
+}
+
+/// `token` is there only at the moment it is made.
+pub fn authorization(row: &Authorization, token: Option<&str>, expires_in: Option<i64>) -> Value {
+    json!({
+        "access_token": {
+            "expires_in": expires_in,
+            "id": row.id,
+            "token": token.unwrap_or("HRKU-**********"),
+        },
+        "client": null,
+        "created_at": row.created_at.api(),
+        "description": row.description,
+        "grant": null,
+        "id": row.id,
+        "refresh_token": null,
+        "scope": ["global"],
+        "session": null,
+        "updated_at": row.created_at.api(),
+        "user": { "email": row.user.email, "full_name": null, "id": row.user.id.0 },
+    })
+}
+
+fn app_ref(app: &App) -> Value {
+    json!({ "id": app.id.0, "name": app.name.as_str() })
+}
+
+pub fn formation(row: &Formation, app: &App, command: Option<&str>) -> Value {
+    json!({
+        "app": app_ref(app),
+        "command": command.unwrap_or_default(),
+        "created_at": row.created_at.api(),
+        "dyno_size": { "id": fixed_id(&format!("size {}", row.size)), "name": row.size },
+        "id": row.id,
+        "quantity": row.quantity,
+        "size": row.size,
+        "type": row.process.as_str(),
+        "updated_at": row.updated_at.api(),
+    })
+}
+
+pub fn dyno(dyno: &Dyno, app: &App) -> Value {
+    json!({
+        "app": app_ref(app),
+        "attach_url": null,
+        "command": dyno.command,
+        "created_at": dyno.since.api(),
+        "id": dyno.id,
+        "name": dyno.name.to_string(),
+        "release": { "id": dyno.release.0, "version": dyno.version },
+        "size": dyno.size,
+        "state": dyno.state.as_str(),
+        "type": dyno.name.process.as_str(),
+        "updated_at": dyno.since.api(),
+    })
+}
+
+/// The address of an output; whoever has it may read it.
+fn output_url(settings: &ServerSettings, id: Uuid) -> String {
+    format!("{}/streams/outputs/{id}", settings.control_url())
+}
+
+pub fn release(
+    release: &Release,
+    app: &App,
+    current: Option<i64>,
+    settings: &ServerSettings,
+) -> Value {
+    let output = release.has_output.then(|| output_url(settings, release.id.0));
+    let eligible = release.status == ReleaseStatus::Succeeded && release.slug.is_some();
+    json!({
+        "addon_plan_names": [],
+        "app": app_ref(app),
+        "artifacts": release.slug.map_or_else(Vec::new, |slug| {
+            vec![json!({ "id": slug.0, "type": "slug" })]
+        }),
+        "created_at": release.created_at.api(),
+        "current": current == Some(release.version),
+        "description": release.description,
+        "eligible_for_rollback": eligible,
+        "id": release.id.0,
+        "output_stream_url": output,
+        "serving_after_ms": release.serving_millis,
+        "slug": release.slug.map(|slug| json!({ "id": slug.0 })),
+        "status": release.status.as_str(),
+        "updated_at": release.updated_at.api(),
+        "user": { "email": release.user_email, "id": release.user.0 },
+        "version": release.version,
+    })
+}
+
+pub fn build(build: &Build, app: &App, settings: &ServerSettings) -> Value {
+    let buildpacks: Vec<Value> = build
+        .buildpack
+        .iter()
+        .map(|name| json!({ "name": name, "url": format!("urn:buildpack:{name}") }))
+        .collect();
+    json!({
+        "app": app_ref(app),
+        "buildpacks": buildpacks,
+        "buildpacks_ms": build.buildpack_millis,
+        "created_at": build.created_at.api(),
+        "generation": "cedar",
+        "id": build.id.0,
+        "output_stream_url": output_url(settings, build.id.0),
+        "release": build.release.map(|release| json!({ "id": release.0 })),
+        "slug": build.slug.map(|slug| json!({ "id": slug.0 })),
+        "source_blob": {
+            "checksum": null,
+            "url": null,
+            "version": build.commit,
+            "version_description": null,
+        },
+        "stack": build.stack,
+        "status": build.status.as_str(),
+        "took_ms": build.total_millis,
+        "updated_at": build.updated_at.api(),
+        "user": { "email": build.user_email, "id": build.user.0 },
+    })
+}
+
+pub fn slug(slug: &Slug) -> Value {
+    let types: Map<String, Value> = slug
+        .process_types
+        .iter()
+        .map(|(process, command)| (process.to_string(), json!(command)))
+        .collect();
+    json!({
+        "blob": { "method": "get", "url": "" },
+        "buildpack_provided_description": slug.buildpack_provided_description,
+        "checksum": null,
+        "commit": slug.commit,
+        "commit_description": slug.commit_description,
+        "created_at": slug.created_at.api(),
+        "deleted_at": slug.deleted_at.map(|at| at.api()),
+        "id": slug.id.0,
+        "process_types": types,
+        "size": slug.size,
+        "stack": stack(&slug.stack),
+        "updated_at": slug.created_at.api(),
+    })
+}

@@ -1,0 +1,72 @@
+//! Releases: list, show, roll back.
+
+use super::auth::{Auth, State};
+use super::body::Body;
+use super::error::Result;
+use super::{Api, json, range};
+use crate::error::Error;
+use crate::model::{App, Release, ReleaseStatus};
+use crate::store;
+use axum::extract::Path;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse;
+use axum::{Json, extract};
+
+pub async fn list(
+    extract::State(api): State,
+    Auth(caller): Auth,
+    Path(app): Path<String>,
+    headers: HeaderMap,
+) -> Result {
+    let app = api.app(&caller, &app).await?;
+    let rows = all(&api, &app).await?;
+    let current = current(&rows);
+    let items =
+        rows.iter().map(|row| json::release(row, &app, current, &api.settings)).collect();
+    range::page(&headers, items, &["version", "id"])
+}
+
+pub async fn show(
+    extract::State(api): State,
+    Auth(caller): Auth,
+    Path((app, release)): Path<(String, String)>,
+) -> Result {
+    let app = api.app(&caller, &app).await?;
+    let rows = all(&api, &app).await?;
+    let current = current(&rows);
+    let version = release.strip_prefix('v').unwrap_or(&release).parse::<i64>().ok();
+    let row = rows
+        .iter()
+        .find(|row| Some(row.version) == version || row.id.to_string() == release)
+        .ok_or_else(|| Error::not_found("release"))?;
+    Ok(Json(json::release(row, &app, current, &api.settings)).into_response())
+}
+
+/// `{"release": ID}` rolls back to that release.
+pub async fn create(
+    extract::State(api): State,
+    Auth(caller): Auth,
+    Path(app): Path<String>,
+    body: Body,
+) -> Result {
+    let app = api.app(&caller, &app).await?;
+    body.only(&["release", "slug", "description"])?;
+    let to = body
+        .text("release")?
+        .ok_or_else(|| Error::invalid("release is required: the id or version to roll back to"))?;
+    let release = api.deploy.rollback(&app, &caller.user, to).await?;
+    let current = current(&all(&api, &app).await?);
+    let value = json::release(&release, &app, current, &api.settings);
+    Ok((StatusCode::CREATED, Json(value)).into_response())
+}
+
+async fn all(api: &Api, app: &App) -> crate::error::Result<Vec<Release>> {
+    let id = app.id;
+    api.store.read(move |db| store::releases::releases_of(db, id)).await
+}
+
+/// The newest that succeeded.
+fn current(rows: &[Release]) -> Option<i64> {
+    let good = rows.iter().filter(|row| row.status == ReleaseStatus::Succeeded);
+    good.map(|row| row.version).max()
+}

@@ -1,0 +1,135 @@
+//! What nobody needs any more goes by itself: slugs of old releases, images that no slug knows,
+//! outputs without a build, and everything outside the database of apps that were destroyed.
+
+use super::{Deploy, Repos};
+use crate::clock::Timestamp;
+use crate::engine::{Engine, LABEL_APP, LABEL_KIND};
+use crate::error::Result;
+use crate::model::{AppId, Slug};
+use crate::store;
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+const DAY_MICROS: i64 = 24 * 3600 * 1_000_000;
+
+impl Deploy {
+    /// One round. What fails is tried again in the next.
+    pub(super) async fn clean_up(&self, repos: &dyn Repos) {
+        for result in [
+            self.expire_slugs().await,
+            self.remove_strays().await,
+            self.clear_destroyed(repos).await,
+            self.remove_outputs().await,
+        ] {
+            if let Err(error) = result {
+                tracing::warn!(error = error.chain(), "clean-up is not complete");
+            }
+        }
+    }
+
+    async fn expire_slugs(&self) -> Result<()> {
+        let settings = &self.parts().settings;
+        let (keep, days) = (settings.keep_releases, i64::from(settings.keep_release_days));
+        let now = Timestamp::now();
+        let since = Timestamp(now.0 - days * DAY_MICROS);
+        let old = self
+            .parts()
+            .store
+            .write(move |db| store::releases::expire_slugs(db, keep, since, now))
+            .await?;
+        for slug in &old {
+            tracing::info!(slug = %slug.id, "a slug has expired");
+        }
+        Ok(())
+    }
+
+    /// Slug images that no row knows. A build that runs has one before its row is stored, so
+    /// images of its app wait.
+    async fn remove_strays(&self) -> Result<()> {
+        let engine = &self.parts().engine;
+        let images = engine.images("slug").await?;
+        let wanted: BTreeSet<String> = self
+            .parts()
+            .store
+            .read(store::releases::slugs)
+            .await?
+            .into_iter()
+            .map(|slug: Slug| slug.image)
+            .collect();
+        let building = self.apps_at_work();
+        for image in images {
+            let app = image.labels.get(LABEL_APP).and_then(|id| id.parse::<AppId>().ok());
+            if wanted.contains(&image.id) || app.is_some_and(|app| building.contains(&app)) {
+                continue;
+            }
+            // A dyno may still use it: then it goes in a later round.
+            match engine.remove_image(&image.id).await {
+                Ok(()) => tracing::info!(image = image.id, "an image was removed"),
+                Err(error) => tracing::debug!(error = error.chain(), "an image is still used"),
+            }
+        }
+        Ok(())
+    }
+
+    async fn clear_destroyed(&self, repos: &dyn Repos) -> Result<()> {
+        let destroyed = self.parts().store.read(store::apps::destroyed).await?;
+        if destroyed.is_empty() {
+            return Ok(());
+        }
+        let containers = self.parts().engine.list().await?;
+        for app in destroyed {
+            if self.apps_at_work().contains(&app) {
+                continue;
+            }
+            repos.delete(app).await?;
+            self.parts().builder.forget(app).await?;
+            let id = app.to_string();
+            let in_use = containers.iter().any(|container| {
+                container.labels.get(LABEL_APP) == Some(&id)
+                    && container.labels.contains_key(LABEL_KIND)
+            });
+            if in_use {
+                continue;
+            }
+            // Its dynos' last lines have been read by now.
+            self.parts().logs.forget(app).await;
+            self.parts()
+                .store
+                .write(move |db| store::apps::forget_destroyed(db, app))
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn remove_outputs(&self) -> Result<()> {
+        let ids = self.outputs().ids();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let known: BTreeSet<Uuid> = self
+            .parts()
+            .store
+            .read(store::releases::output_ids)
+            .await?
+            .into_iter()
+            .collect();
+        for id in ids {
+            if !known.contains(&id) && self.outputs().running(id).is_none() {
+                self.outputs().remove(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// At start: containers of release phases that a server left behind.
+    pub async fn remove_cut_off_containers(&self, engine: &dyn Engine) -> Result<()> {
+        for container in engine.list().await? {
+            let dyno = container.labels.get(crate::engine::LABEL_DYNO);
+            let name = dyno.and_then(|name| crate::model::DynoName::parse(name));
+            if name.is_some_and(|name| name.process.is_release()) {
+                engine.remove(&container.id).await?;
+            }
+        }
+        Ok(())
+    }
+}
