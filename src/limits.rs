@@ -261,8 +261,6 @@ pub const RESPONSE_HEAD_BYTES: usize = 1024 * 1024;
 /// Bytes read from a dyno at one time: a head, and pieces of a long body.
 pub const HEAD_READ_BYTES: usize = 4096;
 pub const BODY_READ_BYTES: usize = 64 * 1024;
-/// Bytes of each direction's buffer of a WebSocket.
-pub const TUNNEL_BUFFER_BYTES: usize = 4096;
 /// A request for the server waits this long for its socket: a restart takes less.
 pub const CONTROL_WAIT: Duration = Duration::from_secs(10);
 /// Between two tries to reach the server's socket.

@@ -122,6 +122,7 @@ pub struct Flow {
     idle: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     moved_at: Instant,
+    failure: Option<&'static str>,
 }
 
 impl Flow {
@@ -144,28 +145,32 @@ impl Flow {
             idle,
             timer: None,
             moved_at: Instant::now(),
+            failure: None,
         }
     }
 
     fn is_done(&self) -> bool {
-        self.conn.is_none()
+        self.conn.is_none() && self.failure.is_none()
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         loop {
+            if let Some(failure) = self.failure.take() {
+                return Poll::Ready(Some(Err(io::Error::other(failure))));
+            }
             let Some(conn) = &mut self.conn else { return Poll::Ready(None) };
             if let Some(upload) = &mut self.upload {
                 match upload.poll(cx, &mut conn.io) {
                     Poll::Ready(Ok(())) => self.upload = None,
                     Poll::Ready(Err(ClientFault::BadChunk)) => {
-                        return self.fail(Code::H26(400, "bad chunk"));
+                        return self.fail(cx, Code::H26(400, "bad chunk"));
                     }
-                    Poll::Ready(Err(ClientFault::Gone)) => return self.fail(Code::H27),
+                    Poll::Ready(Err(ClientFault::Gone)) => return self.fail(cx, Code::H27),
                     Poll::Pending => self.moved_at = self.moved_at.max(upload.moved_at),
                 }
             }
             match self.decoder.next(&mut conn.buffer) {
-                Err(_) => return self.fail(Code::H18),
+                Err(_) => return self.fail(cx, Code::H18),
                 Ok(Some(data)) => {
                     self.moved_at = Instant::now();
                     self.record.bytes += data.len() as u64;
@@ -191,7 +196,7 @@ impl Flow {
                     self.end();
                     return Poll::Ready(None);
                 }
-                Poll::Ready(_) => return self.fail(Code::H18),
+                Poll::Ready(_) => return self.fail(cx, Code::H18),
                 Poll::Pending => return self.poll_idle(cx),
             }
         }
@@ -203,7 +208,7 @@ impl Flow {
         while timer.as_mut().poll(cx).is_ready() {
             if due <= Instant::now() {
                 let client = self.upload.as_ref().is_some_and(|upload| upload.waits_for_client);
-                return self.fail(if client { Code::H28 } else { Code::H15 });
+                return self.fail(cx, if client { Code::H28 } else { Code::H15 });
             }
             timer.as_mut().reset(due);
         }
@@ -221,10 +226,14 @@ impl Flow {
         }
     }
 
-    fn fail(&mut self, code: Code) -> Poll<Option<io::Result<Bytes>>> {
+    /// Cuts the response. An error makes hyper drop what it has not written yet, so it comes
+    /// only after the client had the chance to get what was there.
+    fn fail(&mut self, cx: &mut Context<'_>, code: Code) -> Poll<Option<io::Result<Bytes>>> {
         self.record.fail(code);
         self.conn = None;
         self.busy = None;
-        Poll::Ready(Some(Err(io::Error::other(code.row().desc))))
+        self.failure = Some(code.row().desc);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }

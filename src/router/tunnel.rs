@@ -5,7 +5,6 @@ use super::flow::RequestMark;
 use super::record::Record;
 use super::rescue::Code;
 use super::upstream::Conn;
-use crate::limits;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use std::io;
@@ -53,10 +52,20 @@ where
     let start = Instant::now();
     let moved = Arc::new(AtomicU64::new(0));
     let from_right = Arc::new(AtomicU64::new(0));
-    let mut left = Watched { io: left, start, moved: moved.clone(), read: Arc::default() };
-    let mut right = Watched { io: right, start, moved: moved.clone(), read: from_right.clone() };
-    let size = limits::TUNNEL_BUFFER_BYTES;
-    let copy = tokio::io::copy_bidirectional_with_sizes(&mut left, &mut right, size, size);
+    let left = Watched { io: left, start, moved: moved.clone(), read: Arc::default() };
+    let right = Watched { io: right, start, moved: moved.clone(), read: from_right.clone() };
+    let (mut left_reader, mut left_writer) = tokio::io::split(left);
+    let (mut right_reader, mut right_writer) = tokio::io::split(right);
+    // The left side may end its half and still listen; when the right side ends, all is said.
+    let up = async {
+        tokio::io::copy(&mut left_reader, &mut right_writer).await?;
+        right_writer.shutdown().await?;
+        std::future::pending::<io::Result<()>>().await
+    };
+    let down = async {
+        tokio::io::copy(&mut right_reader, &mut left_writer).await?;
+        left_writer.shutdown().await
+    };
     let silence = async {
         loop {
             let due = start + Duration::from_millis(moved.load(Ordering::Relaxed)) + idle;
@@ -67,7 +76,9 @@ where
         }
     };
     let end = tokio::select! {
-        _ = copy => End::Closed,
+        // Whatever went wrong, it ended.
+        _ = down => End::Closed,
+        _ = up => End::Closed,
         () = silence => End::Idle,
     };
     (end, from_right.load(Ordering::Relaxed))
