@@ -226,6 +226,72 @@ pub const LINK_RETRY: Duration = Duration::from_millis(2);
 pub const LINK_START_TIMEOUT: Duration = Duration::from_secs(5);
 /// Each step of the greeting takes at most this long.
 pub const LINK_HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of the router's own log file, after which the next router starts it anew.
+pub const ROUTER_LOG_FILE_BYTES: u64 = 1024 * 1024;
+/// A router that was handed listeners waits this long for the server's snapshot before it uses
+/// the one in its file, which may name dynos that are gone.
+pub const SNAPSHOT_WAIT: Duration = Duration::from_secs(1);
+/// Bytes of log lines that each of the router's threads keeps while the server is away: some
+/// ten thousand lines.
+pub const LOG_RING_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of log lines sent as one frame.
+pub const LOG_CHUNK_BYTES: usize = 32 * 1024;
+/// Lines are collected this long before they are sent: one write instead of hundreds.
+pub const LOG_FLUSH: Duration = Duration::from_millis(5);
+/// Bytes of a request's path in its log line.
+pub const LOG_PATH_BYTES: usize = 8192;
+
+/// From the request's hand-over to the first byte of the answer (Heroku's H12).
+pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(30);
+/// After the first byte, and while a body is sent: silence on both sides (Heroku's H15, H28).
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(55);
+/// One try to connect to a dyno (Heroku's H19).
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Tries to find a dyno that accepts (Heroku's).
+pub const CONNECT_TRIES: usize = 10;
+/// A request waits this long for a dyno that starts (Heroku's H20).
+pub const START_WAIT: Duration = Duration::from_secs(75);
+/// A request waits this long for a dyno with a free place; then H12.
+pub const BACKLOG_WAIT: Duration = Duration::from_secs(30);
+/// A dyno that refused a connection gets none for this long (Heroku's).
+pub const QUARANTINE: Duration = Duration::from_secs(5);
+/// Requests in flight on one dyno, and those that wait for each dyno (Heroku's H11).
+pub const DYNO_IN_FLIGHT: usize = 50;
+/// A client's connection may be idle this long between requests (Heroku's).
+pub const CLIENT_IDLE: Duration = Duration::from_secs(90);
+/// A request's head must arrive within this time: against clients that send it drop by drop.
+pub const CLIENT_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// An idle connection to a dyno is used again for this long: Node.js closes after 5 s.
+pub const DYNO_IDLE: Duration = Duration::from_secs(4);
+/// Between two looks for idle connections to dynos that are over that; only while there are any.
+pub const DYNO_IDLE_SWEEP: Duration = Duration::from_secs(1);
+/// Bytes of a request line and of one header line (Heroku's).
+pub const REQUEST_LINE_BYTES: usize = 8192;
+/// Headers of a request or response (Heroku's).
+pub const HEADER_COUNT: usize = 1000;
+/// Bytes of a request's head as a whole.
+pub const REQUEST_HEAD_BYTES: usize = 256 * 1024;
+/// Bytes of a response's status line and of one cookie (Heroku's H25).
+pub const RESPONSE_LINE_BYTES: usize = 8192;
+/// Bytes of one response header (Heroku's H25).
+pub const RESPONSE_HEADER_BYTES: usize = 512 * 1024;
+/// Bytes of a response's head as a whole.
+pub const RESPONSE_HEAD_BYTES: usize = 1024 * 1024;
+/// Bytes read from a dyno at one time: a head, and pieces of a long body.
+pub const HEAD_READ_BYTES: usize = 4096;
+pub const BODY_READ_BYTES: usize = 64 * 1024;
+/// A request for the server waits this long for its socket: a restart takes less.
+pub const CONTROL_WAIT: Duration = Duration::from_secs(10);
+/// Between two tries to reach the server's socket.
+pub const CONTROL_RETRY: Duration = Duration::from_millis(50);
+/// Silence on a tunnel to the server (`run`, `logs --tail`).
+pub const CONTROL_IDLE: Duration = Duration::from_secs(24 * 3600);
+/// A router that was told to stop gives begun requests this long.
+pub const ROUTER_STOP_GRACE: Duration = Duration::from_secs(30);
+/// A client's connections handed from one of the router's threads to another.
+pub const ROUTER_INBOX: usize = 256;
+/// Accepting pauses this long when descriptors run out.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 // --- logs -----------------------------------------------------------------------------------
 

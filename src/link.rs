@@ -108,6 +108,13 @@ pub enum ToRouter {
     },
 }
 
+/// [`ToRouter::Snapshot`] without a copy of the snapshot.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename = "snapshot")]
+pub struct SnapshotRef<'s> {
+    pub snapshot: &'s Snapshot,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum ToServer {
@@ -186,13 +193,22 @@ pub async fn receive<T: DeserializeOwned>(
     }
 }
 
-/// Appends a line's record: kind, app, time, length, text.
-pub fn put_line(records: &mut Vec<u8>, app: Uuid, at_micros: i64, text: &[u8]) {
+/// Appends a line's record: kind, app, time, length, and the text that `write` appends.
+pub fn put_line(
+    records: &mut Vec<u8>,
+    app: Uuid,
+    at_micros: i64,
+    write: impl FnOnce(&mut Vec<u8>),
+) {
     records.push(RECORD_LINE);
     records.extend_from_slice(app.as_bytes());
     records.extend_from_slice(&at_micros.to_be_bytes());
-    records.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
-    records.extend_from_slice(text);
+    let length_at = records.len();
+    records.extend_from_slice(&[0; 4]);
+    write(records);
+    let length = records.len() - length_at - 4;
+    let length = u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
+    records[length_at..length_at + 4].copy_from_slice(&length);
 }
 
 /// Appends a record that counts lost lines.
@@ -314,7 +330,7 @@ mod tests {
     async fn log_records_keep_their_text() {
         let app = Uuid::new_v4();
         let mut records = Vec::new();
-        put_line(&mut records, app, 17, b"at=info path=\"/\"");
+        put_line(&mut records, app, 17, |text| text.extend_from_slice(b"at=info path=\"/\""));
         put_lost(&mut records, app, 18, 4);
         let (mut left, mut right) = UnixStream::pair().unwrap();
         send_logs(&mut left, &records).await.unwrap();

@@ -47,8 +47,15 @@ pub fn server(args: Server) -> ExitCode {
 }
 
 pub fn router(args: Router) -> ExitCode {
-    let _settings = args.settings;
-    missing("crate::router::process::run")
+    let level = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_string());
+    tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr).init();
+    match crate::router::process::run(args.settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("senryu router: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 pub fn git_hook(args: GitHook) -> ExitCode {

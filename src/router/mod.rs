@@ -1,1 +1,30 @@
-//! Not written yet.
+//! The other process: requests reach dynos. It owns the public listeners, knows hosts and dynos
+//! from the snapshot alone, and never sees the store, the engine or a key.
+//!
+//! A request's way: [`listen`] accepts and parses it, [`forward`] tells the story, [`choose`]
+//! finds a dyno in the [`table`], [`pool`] and [`upstream`] speak to it, [`flow`] streams the
+//! answer, [`record`] writes the log line and [`rescue`] turns what went wrong into a page.
+
+pub mod choose;
+pub mod control;
+pub mod flow;
+pub mod forward;
+pub mod headers;
+pub mod link_server;
+pub mod listen;
+pub mod pool;
+pub mod process;
+pub mod record;
+pub mod rescue;
+pub mod response_head;
+pub mod ring;
+pub mod shared;
+pub mod snapshot_file;
+pub mod table;
+pub mod target;
+pub mod timers;
+pub mod tunnel;
+pub mod upstream;
+
+#[cfg(test)]
+mod tests;

@@ -1,16 +1,57 @@
 //! The server's end of the link: makes the listeners, starts a router or finds a running one,
 //! keeps it supplied with the latest snapshot and starts another the moment it is gone.
 
+use super::router_child::{self, Launcher};
 use crate::config::ServerSettings;
-use crate::error::Result;
-use crate::link::{RouterLog, Snapshot};
-use std::sync::Arc;
+use crate::error::{Context, Error, Result};
+use crate::link::{self, Frame, ListenerName, PROTOCOL, RouterLog, Snapshot, ToRouter, ToServer};
+use crate::{limits, tasks};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{Notify, mpsc, watch};
+use uuid::Uuid;
+
+/// The one public listener there is without TLS.
+const HTTP: &str = "http";
 
 /// A handle; clones share the link.
 #[derive(Clone)]
-pub struct RouterLink {}
+pub struct RouterLink(Arc<Inner>);
+
+struct Inner {
+    router_dir: PathBuf,
+    listen: SocketAddr,
+    launcher: Launcher,
+    state: Mutex<State>,
+    /// There is something to send.
+    outgoing: Notify,
+    /// Version that the connected router applied; 0 while there is none.
+    applied: watch::Sender<u64>,
+    /// Changes whenever a target drains.
+    drained: watch::Sender<u64>,
+    connected: watch::Sender<bool>,
+    logs: mpsc::Sender<Vec<RouterLog>>,
+}
+
+#[derive(Default)]
+struct State {
+    snapshot: Option<Arc<Snapshot>>,
+    /// The connected router has not been sent it.
+    unsent: bool,
+    drained: HashSet<String>,
+    watched: BTreeSet<String>,
+    unasked: Vec<String>,
+    listener: Option<TcpListener>,
+    /// Lines that found the log store too busy.
+    lost: HashMap<Uuid, u64>,
+}
 
 impl RouterLink {
     /// Finds a running router, or binds the listener and starts one. The router outlives the
@@ -18,39 +59,294 @@ impl RouterLink {
     pub async fn start(
         settings: Arc<ServerSettings>,
     ) -> Result<(RouterLink, mpsc::Receiver<Vec<RouterLog>>)> {
-        let _ = settings;
-        let (_sender, receiver) = mpsc::channel(crate::limits::LINK_LOG_BATCHES);
-        Ok((RouterLink {}, receiver))
+        let launcher = router_child::launcher(&settings)?;
+        Self::start_with(settings.router_dir(), settings.listen, launcher).await
+    }
+
+    /// As [`RouterLink::start`], with a router that `launcher` starts.
+    pub async fn start_with(
+        router_dir: PathBuf,
+        listen: SocketAddr,
+        launcher: Launcher,
+    ) -> Result<(RouterLink, mpsc::Receiver<Vec<RouterLog>>)> {
+        let (logs, receiver) = mpsc::channel(limits::LINK_LOG_BATCHES);
+        let link = Self(Arc::new(Inner {
+            router_dir,
+            listen,
+            launcher,
+            state: Mutex::default(),
+            outgoing: Notify::new(),
+            applied: watch::channel(0).0,
+            drained: watch::channel(0).0,
+            connected: watch::channel(false).0,
+            logs,
+        }));
+        // The first connection is waited for, so that a port in use is an error at start.
+        let stream = link.connect().await?;
+        let running = link.clone();
+        tasks::spawn("router link", async move { running.run(stream).await });
+        Ok((link, receiver))
     }
 
     /// Makes this the snapshot that the router shall have; a router that comes back gets it too.
-    pub fn publish(&self, _snapshot: Snapshot) {}
-
-    /// True once the router applied this version or a later one; false after `timeout`.
-    pub async fn applied(&self, _version: u64, _timeout: Duration) -> bool {
-        true
+    pub fn publish(&self, snapshot: Snapshot) {
+        let mut state = self.state();
+        for target in snapshot.apps.iter().flat_map(|app| &app.targets) {
+            state.drained.remove(&target.id);
+        }
+        state.snapshot = Some(Arc::new(snapshot));
+        state.unsent = true;
+        drop(state);
+        self.0.outgoing.notify_one();
     }
 
-    /// Has no request begun before its removal in flight: the target left the snapshot and is
-    /// idle. Asking makes the link watch the target until [`RouterLink::forget`].
-    pub fn is_drained(&self, _target: &str) -> bool {
-        true
+    /// True once the router applied this version or a later one; false after `timeout`.
+    pub async fn applied(&self, version: u64, timeout: Duration) -> bool {
+        let mut applied = self.0.applied.subscribe();
+        let reached = applied.wait_for(|applied| *applied >= version);
+        matches!(tokio::time::timeout(timeout, reached).await, Ok(Ok(_)))
+    }
+
+    /// The target left the snapshot and no ordinary request is in flight on it. Asking makes
+    /// the link watch the target until [`RouterLink::forget`].
+    pub fn is_drained(&self, target: &str) -> bool {
+        let mut state = self.state();
+        if state.drained.contains(target) {
+            return true;
+        }
+        if state.watched.len() < limits::LINK_DRAINED_TARGETS
+            && state.watched.insert(target.to_string())
+        {
+            state.unasked.push(target.to_string());
+            drop(state);
+            self.0.outgoing.notify_one();
+        }
+        false
     }
 
     /// Waits until the target is drained; false after `timeout`.
-    pub async fn drained(&self, _target: &str, _timeout: Duration) -> bool {
-        true
+    pub async fn drained(&self, target: &str, timeout: Duration) -> bool {
+        let mut changed = self.watch_drained();
+        let reached = changed.wait_for(|_| self.is_drained(target));
+        matches!(tokio::time::timeout(timeout, reached).await, Ok(Ok(_)))
     }
 
     /// Changes whenever a target drains.
     pub fn watch_drained(&self) -> watch::Receiver<u64> {
-        watch::channel(0).1
+        self.0.drained.subscribe()
     }
 
-    pub fn forget(&self, _target: &str) {}
+    /// The target is gone: nothing about it is remembered any more.
+    pub fn forget(&self, target: &str) {
+        let mut state = self.state();
+        state.drained.remove(target);
+        state.watched.remove(target);
+    }
 
     /// Is a router connected?
     pub fn alive(&self) -> bool {
-        true
+        *self.0.connected.borrow()
+    }
+
+    /// The address that the router listens on: the port is real where 0 was asked for.
+    pub fn listen_addr(&self) -> Option<SocketAddr> {
+        self.state().listener.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn run(self, mut stream: UnixStream) {
+        loop {
+            self.0.connected.send_replace(true);
+            let ended = self.session(stream).await;
+            self.0.connected.send_replace(false);
+            self.0.applied.send_replace(0);
+            tracing::warn!(reason = %ended, "the router is gone; starting another");
+            let mut wait = limits::LINK_RETRY;
+            stream = loop {
+                match self.connect().await {
+                    Ok(stream) => break stream,
+                    Err(error) => {
+                        tracing::error!(error = error.chain(), "no router");
+                        tokio::time::sleep(wait).await;
+                        wait = (wait * 2).min(limits::LINK_START_TIMEOUT);
+                    }
+                }
+            };
+        }
+    }
+
+    /// A greeted connection; both sides hold the listeners afterwards.
+    async fn connect(&self) -> Result<UnixStream> {
+        let socket = link::socket(&self.0.router_dir);
+        // A router that runs already is used, whoever started it.
+        if let Ok(stream) = UnixStream::connect(&socket).await {
+            match self.greet(stream).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => tracing::warn!(%error, "the running router does not greet"),
+            }
+        }
+        self.hold_listener(None)?;
+        (self.0.launcher)().context("can't start the router")?;
+        let deadline = tokio::time::Instant::now() + limits::LINK_START_TIMEOUT;
+        loop {
+            let error = match UnixStream::connect(&socket).await {
+                Ok(stream) => match self.greet(stream).await {
+                    Ok(stream) => return Ok(stream),
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            if tokio::time::Instant::now() >= deadline {
+                return Err(Error::internal("the router that was started does not answer", error));
+            }
+            tokio::time::sleep(limits::LINK_RETRY).await;
+        }
+    }
+
+    async fn greet(&self, stream: UnixStream) -> io::Result<UnixStream> {
+        let greeting = tokio::time::timeout(limits::LINK_HELLO_TIMEOUT, self.exchange(stream));
+        greeting.await?
+    }
+
+    async fn exchange(&self, mut stream: UnixStream) -> io::Result<UnixStream> {
+        link::send(&mut stream, &ToRouter::Hello { protocol: PROTOCOL }).await?;
+        let Frame::Message(ToServer::Hello { protocol: PROTOCOL, pid, listeners }) =
+            link::receive(&mut stream).await?
+        else {
+            return Err(io::Error::other("no greeting"));
+        };
+        let descriptors = link::receive_descriptors(&stream, listeners.len()).await?;
+        let known = listeners
+            .into_iter()
+            .zip(descriptors)
+            .find(|(name, _)| name.name == HTTP && self.fits(name.addr))
+            .map(|(_, descriptor)| TcpListener::from(descriptor));
+        tracing::info!(pid, has_listener = known.is_some(), "router connected");
+        let is_known = known.is_some();
+        let listener =
+            self.hold_listener(known).map_err(|error| io::Error::other(error.chain()))?;
+        if !is_known {
+            let name = ListenerName { name: HTTP.to_string(), addr: listener.local_addr()? };
+            link::send(&mut stream, &ToRouter::Listeners { listeners: vec![name] }).await?;
+            link::send_descriptors(&stream, &[listener.as_fd()]).await?;
+        }
+        Ok(stream)
+    }
+
+    fn fits(&self, addr: SocketAddr) -> bool {
+        let asked = self.0.listen;
+        addr.ip() == asked.ip() && (asked.port() == 0 || addr.port() == asked.port())
+    }
+
+    /// Keeps the router's listener, or binds one if there is none yet. Gives a duplicate.
+    fn hold_listener(&self, known: Option<TcpListener>) -> Result<TcpListener> {
+        let mut state = self.state();
+        if known.is_some() {
+            state.listener = known;
+        }
+        let listener = match state.listener.take() {
+            Some(listener) => listener,
+            None => router_child::bind(self.0.listen)?,
+        };
+        let duplicate = listener.try_clone().context("can't duplicate the listener")?;
+        state.listener = Some(listener);
+        Ok(duplicate)
+    }
+
+    /// Talks to a router until it is gone.
+    async fn session(&self, stream: UnixStream) -> io::Error {
+        {
+            let mut state = self.state();
+            state.unsent = state.snapshot.is_some();
+            // What drained while nobody listened was not told.
+            state.unasked = state.watched.iter().cloned().collect();
+        }
+        let (mut reader, mut writer) = stream.into_split();
+        self.0.outgoing.notify_one();
+        let receiving = self.receive(&mut reader);
+        let sending = self.send(&mut writer);
+        tokio::select! {
+            error = receiving => error,
+            error = sending => error,
+        }
+    }
+
+    async fn send(&self, writer: &mut OwnedWriteHalf) -> io::Error {
+        loop {
+            self.0.outgoing.notified().await;
+            let (snapshot, targets) = {
+                let mut state = self.state();
+                let unsent = std::mem::take(&mut state.unsent);
+                let snapshot = unsent.then(|| state.snapshot.clone()).flatten();
+                (snapshot, std::mem::take(&mut state.unasked))
+            };
+            if let Some(snapshot) = snapshot {
+                let message = link::SnapshotRef { snapshot: &snapshot };
+                if let Err(error) = link::send(writer, &message).await {
+                    return error;
+                }
+            }
+            // In this order: a target may have left with that very snapshot.
+            if !targets.is_empty() {
+                if let Err(error) = link::send(writer, &ToRouter::Query { targets }).await {
+                    return error;
+                }
+            }
+        }
+    }
+
+    async fn receive(&self, reader: &mut OwnedReadHalf) -> io::Error {
+        loop {
+            match link::receive(reader).await {
+                Err(error) => return error,
+                Ok(Frame::Message(ToServer::Applied { version })) => {
+                    self.0.applied.send_replace(version);
+                }
+                Ok(Frame::Message(ToServer::Drained { target })) => self.note_drained(target),
+                Ok(Frame::Message(other)) => tracing::warn!(?other, "unexpected on the link"),
+                Ok(Frame::Logs(batch)) => self.pass_on(batch),
+            }
+        }
+    }
+
+    fn note_drained(&self, target: String) {
+        let mut state = self.state();
+        let listed = |snapshot: &Arc<Snapshot>| {
+            snapshot.apps.iter().any(|app| app.targets.iter().any(|known| known.id == target))
+        };
+        // It may have come back with a snapshot that is still on its way.
+        if state.snapshot.as_ref().is_some_and(listed) {
+            return;
+        }
+        if state.drained.len() < limits::LINK_DRAINED_TARGETS {
+            state.drained.insert(target);
+        }
+        drop(state);
+        self.0.drained.send_modify(|changes| *changes += 1);
+    }
+
+    /// Never waits for the log store: notices come over the same stream.
+    fn pass_on(&self, mut batch: Vec<RouterLog>) {
+        let mut state = self.state();
+        let now = crate::clock::Timestamp::now().0;
+        let lost = std::mem::take(&mut state.lost);
+        let counts = lost.iter().map(|(app, lines)| RouterLog::Lost {
+            app: *app,
+            at_micros: now,
+            lines: *lines,
+        });
+        batch.splice(0..0, counts);
+        if let Err(error) = self.0.logs.try_send(batch) {
+            for log in error.into_inner() {
+                let (app, lines) = match log {
+                    RouterLog::Line { app, .. } => (app, 1),
+                    RouterLog::Lost { app, lines, .. } => (app, lines),
+                };
+                *state.lost.entry(app).or_default() += lines;
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Domains and live dynos become the snapshot that the router follows; its log lines come back.
 
 pub mod link_client;
+pub mod router_child;
 mod table;
 
 use crate::config::ServerSettings;

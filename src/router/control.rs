@@ -1,0 +1,86 @@
+//! The control host: API, git and console go to the server's Unix socket. While the server
+//! restarts, requests wait for it; none of the time-outs for apps apply here.
+
+use super::flow::{RequestMark, RouterBody};
+use super::headers::{self, RequestFacts};
+use super::listen::ConnState;
+use super::shared::Worker;
+use super::{rescue, tunnel};
+use crate::{limits, tasks};
+use http::{HeaderMap, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::net::UnixStream;
+use tokio::time::Instant;
+
+/// Forwards one request to the server.
+pub async fn forward(
+    worker: &Arc<Worker>,
+    conn: &Arc<ConnState>,
+    mut request: Request<Incoming>,
+    facts: &RequestFacts,
+) -> Response<RouterBody> {
+    conn.patient.store(true, Ordering::Relaxed);
+    let Some(stream) = connect(worker).await else { return rescue::server_away() };
+    let client = facts.wants_upgrade.then(|| hyper::upgrade::on(&mut request));
+    headers::edit_for_server(&mut request, facts, conn.peer.ip());
+    let handshake = http1::Builder::new()
+        .max_headers(limits::HEADER_COUNT)
+        .title_case_headers(true)
+        .handshake(TokioIo::new(stream))
+        .await;
+    let Ok((mut sender, connection)) = handshake else { return rescue::server_away() };
+    tasks::spawn("server connection", async move {
+        // An error here is the sender's error too.
+        let _ = connection.with_upgrades().await;
+    });
+    let mut response = match sender.send_request(request).await {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::warn!(%error, "the server did not answer");
+            return rescue::server_away();
+        }
+    };
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        if let Some(client) = client {
+            let server = hyper::upgrade::on(&mut response);
+            let idle = worker.shared.timers.control_idle;
+            let mark = RequestMark::new(conn.clone());
+            tasks::spawn("server tunnel", async move {
+                let _mark = mark;
+                if let (Ok(client), Ok(server)) = tokio::join!(client, server) {
+                    tunnel::pipe(TokioIo::new(client), TokioIo::new(server), idle).await;
+                }
+            });
+        }
+    } else {
+        strip(response.headers_mut());
+    }
+    headers::mark_response(response.headers_mut());
+    response.map(RouterBody::server)
+}
+
+/// The server's socket may be away for as long as a restart takes.
+async fn connect(worker: &Worker) -> Option<UnixStream> {
+    let deadline = Instant::now() + worker.shared.timers.control_wait;
+    loop {
+        match UnixStream::connect(&worker.shared.server_socket).await {
+            Ok(stream) => return Some(stream),
+            Err(error) if Instant::now() >= deadline => {
+                tracing::warn!(%error, "the server's socket does not answer");
+                return None;
+            }
+            Err(_) => tokio::time::sleep(limits::CONTROL_RETRY).await,
+        }
+    }
+}
+
+fn strip(headers: &mut HeaderMap) {
+    for name in [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE, header::TRAILER] {
+        headers.remove(name);
+    }
+    headers.remove("keep-alive");
+}

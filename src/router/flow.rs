@@ -1,0 +1,239 @@
+//! Response bodies on their way to the client. A dyno's body is streamed while the rest of the
+//! request goes up; silence on both sides for too long ends it.
+
+use super::listen::ConnState;
+use super::record::Record;
+use super::rescue::Code;
+use super::target::Busy;
+use super::upstream::{ClientFault, Conn, Decoder, Upload};
+use crate::limits;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep};
+
+/// Any body that the router answers with.
+pub struct RouterBody {
+    kind: Kind,
+    /// Held until the client has it, so that the connection does not count as idle before.
+    pub mark: Option<RequestMark>,
+}
+
+enum Kind {
+    Empty,
+    Full(Bytes),
+    Flow(Box<Flow>),
+    Server(Incoming),
+}
+
+/// Says that a request is under way on a client's connection.
+pub struct RequestMark(Arc<ConnState>);
+
+impl RequestMark {
+    pub fn new(conn: Arc<ConnState>) -> Self {
+        conn.requests.fetch_add(1, Ordering::Relaxed);
+        conn.begun.fetch_add(1, Ordering::Relaxed);
+        Self(conn)
+    }
+}
+
+impl Drop for RequestMark {
+    fn drop(&mut self) {
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl RouterBody {
+    pub fn empty() -> Self {
+        Self { kind: Kind::Empty, mark: None }
+    }
+
+    pub fn full(bytes: Bytes) -> Self {
+        Self { kind: Kind::Full(bytes), mark: None }
+    }
+
+    pub fn flow(flow: Flow) -> Self {
+        Self { kind: Kind::Flow(Box::new(flow)), mark: None }
+    }
+
+    pub fn server(body: Incoming) -> Self {
+        Self { kind: Kind::Server(body), mark: None }
+    }
+}
+
+impl Body for RouterBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match &mut self.kind {
+            Kind::Empty => Poll::Ready(None),
+            Kind::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Kind::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Kind::Flow(flow) => {
+                flow.poll(cx).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+            }
+            Kind::Server(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map(|frame| frame.map(|f| f.map_err(io::Error::other))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Empty => true,
+            Kind::Full(bytes) => bytes.is_empty(),
+            Kind::Flow(flow) => flow.is_done(),
+            Kind::Server(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Flow(flow) => match flow.decoder {
+                Decoder::Length(left) => SizeHint::with_exact(left),
+                _ => SizeHint::default(),
+            },
+            Kind::Server(body) => body.size_hint(),
+        }
+    }
+}
+
+/// A dyno's response body, what is left of the request, and what to do at the end of both.
+pub struct Flow {
+    /// `None` once it went back to the pool or was closed.
+    conn: Option<Conn>,
+    upload: Option<Upload>,
+    decoder: Decoder,
+    reusable: bool,
+    record: Record,
+    busy: Option<Busy>,
+    idle: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    moved_at: Instant,
+    failure: Option<&'static str>,
+}
+
+impl Flow {
+    pub fn new(
+        conn: Conn,
+        upload: Option<Upload>,
+        decoder: Decoder,
+        reusable: bool,
+        record: Record,
+        busy: Busy,
+    ) -> Self {
+        let idle = record.worker.shared.timers.idle;
+        Self {
+            conn: Some(conn),
+            upload,
+            decoder,
+            reusable,
+            record,
+            busy: Some(busy),
+            idle,
+            timer: None,
+            moved_at: Instant::now(),
+            failure: None,
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.conn.is_none() && self.failure.is_none()
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        loop {
+            if let Some(failure) = self.failure.take() {
+                return Poll::Ready(Some(Err(io::Error::other(failure))));
+            }
+            let Some(conn) = &mut self.conn else { return Poll::Ready(None) };
+            if let Some(upload) = &mut self.upload {
+                match upload.poll(cx, &mut conn.io) {
+                    Poll::Ready(Ok(())) => self.upload = None,
+                    Poll::Ready(Err(ClientFault::BadChunk)) => {
+                        return self.fail(cx, Code::H26(400, "bad chunk"));
+                    }
+                    Poll::Ready(Err(ClientFault::Gone)) => return self.fail(cx, Code::H27),
+                    Poll::Pending => self.moved_at = self.moved_at.max(upload.moved_at),
+                }
+            }
+            match self.decoder.next(&mut conn.buffer) {
+                Err(_) => return self.fail(cx, Code::H18),
+                Ok(Some(data)) => {
+                    self.moved_at = Instant::now();
+                    self.record.bytes += data.len() as u64;
+                    if self.decoder.is_done() {
+                        self.end();
+                    }
+                    return Poll::Ready(Some(Ok(data)));
+                }
+                Ok(None) if self.decoder.is_done() => {
+                    self.end();
+                    return Poll::Ready(None);
+                }
+                Ok(None) => {}
+            }
+            let want = match self.decoder {
+                Decoder::Length(left) => usize::try_from(left).unwrap_or(usize::MAX),
+                _ => limits::BODY_READ_BYTES / 4,
+            };
+            let want = want.clamp(limits::HEAD_READ_BYTES, limits::BODY_READ_BYTES);
+            match conn.poll_read(cx, want) {
+                Poll::Ready(Ok(length)) if length > 0 => {}
+                Poll::Ready(Ok(_)) if matches!(self.decoder, Decoder::UntilClose) => {
+                    self.end();
+                    return Poll::Ready(None);
+                }
+                Poll::Ready(_) => return self.fail(cx, Code::H18),
+                Poll::Pending => return self.poll_idle(cx),
+            }
+        }
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        let due = self.moved_at + self.idle;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        while timer.as_mut().poll(cx).is_ready() {
+            if due <= Instant::now() {
+                let client = self.upload.as_ref().is_some_and(|upload| upload.waits_for_client);
+                return self.fail(cx, if client { Code::H28 } else { Code::H15 });
+            }
+            timer.as_mut().reset(due);
+        }
+        Poll::Pending
+    }
+
+    /// The body is complete: the line is written and the place is free before the client has
+    /// read the last of it.
+    fn end(&mut self) {
+        self.record.finish();
+        if let (Some(conn), Some(busy)) = (self.conn.take(), self.busy.take()) {
+            if self.reusable && self.upload.is_none() {
+                self.record.worker.keep(busy.target(), conn);
+            }
+        }
+    }
+
+    /// Cuts the response. An error makes hyper drop what it has not written yet, so it comes
+    /// only after the client had the chance to get what was there.
+    fn fail(&mut self, cx: &mut Context<'_>, code: Code) -> Poll<Option<io::Result<Bytes>>> {
+        self.record.fail(code);
+        self.conn = None;
+        self.busy = None;
+        self.failure = Some(code.row().desc);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

@@ -1,0 +1,274 @@
+//! One request from its head to its answer: refuse what is ambiguous, find the app, find a dyno,
+//! send it there, and again elsewhere while nothing was begun.
+
+use super::choose::choose;
+use super::flow::{Flow, RequestMark, RouterBody};
+use super::headers::{self, RequestFacts};
+use super::listen::ConnState;
+use super::record::Record;
+use super::rescue::{self, Code};
+use super::response_head::{Framing, ResponseHead};
+use super::shared::Worker;
+use super::table::{App, Route};
+use super::target::Busy;
+use super::upstream::{ClientFault, Conn, Decoder, NoAnswer, Upload, exchange};
+use super::{control, tunnel};
+use crate::clock::Timestamp;
+use crate::{limits, tasks};
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+/// Answers one request of a client.
+pub async fn handle(
+    worker: Arc<Worker>,
+    conn: Arc<ConnState>,
+    request: Request<Incoming>,
+) -> Response<RouterBody> {
+    let mark = RequestMark::new(conn.clone());
+    let mut response = answer(&worker, &conn, request).await;
+    response.body_mut().mark = Some(mark);
+    response
+}
+
+async fn answer(
+    worker: &Arc<Worker>,
+    conn: &Arc<ConnState>,
+    request: Request<Incoming>,
+) -> Response<RouterBody> {
+    let received = Instant::now();
+    if let Some(status) = headers::refusal(&request) {
+        return rescue::refuse(status);
+    }
+    let Some(facts) = RequestFacts::read(&request, conn.peer) else {
+        return rescue::refuse(StatusCode::BAD_REQUEST);
+    };
+    let route = worker.shared.table.load().route(&facts.host);
+    let app = match route {
+        Route::Control => return control::forward(worker, conn, request, &facts).await,
+        Route::Unknown => return rescue::no_such_app(),
+        Route::App(app) => app,
+    };
+    let job = Job::new(worker, conn, request, facts, app, received);
+    job.run().await
+}
+
+/// A request to an app, while it has no answer yet.
+struct Job {
+    app: Arc<App>,
+    head: Bytes,
+    body: Option<Incoming>,
+    client: Option<OnUpgrade>,
+    record: Record,
+    expects_wrongly: bool,
+    tries: usize,
+}
+
+/// What came of one try.
+enum Outcome {
+    Answer(Response<RouterBody>),
+    Again,
+    Failed(Code),
+}
+
+impl Job {
+    fn new(
+        worker: &Arc<Worker>,
+        conn: &Arc<ConnState>,
+        mut request: Request<Incoming>,
+        facts: RequestFacts,
+        app: Arc<App>,
+        received: Instant,
+    ) -> Self {
+        let millis = Timestamp::now().0 / 1000;
+        let head = headers::dyno_head(&request, &facts, millis, conn.local_port);
+        let expects_wrongly = headers::has_unknown_expectation(request.headers());
+        let client = facts.wants_upgrade.then(|| hyper::upgrade::on(&mut request));
+        let (parts, body) = request.into_parts();
+        let record = Record {
+            worker: worker.clone(),
+            conn: conn.clone(),
+            app: app.id,
+            method: parts.method,
+            path: parts.uri.into_parts().path_and_query,
+            host: facts.host,
+            request_id: facts.request_id,
+            forwarded_for: facts.forwarded_for,
+            received,
+            handed: None,
+            connect_failed: None,
+            target: None,
+            status: 0,
+            bytes: 0,
+            written: false,
+        };
+        let body = (!body.is_end_stream()).then_some(body);
+        Self { app, head, body, client, record, expects_wrongly, tries: 0 }
+    }
+
+    async fn run(mut self) -> Response<RouterBody> {
+        if self.expects_wrongly {
+            return self.fail(Code::H26(417, "unsupported expect header value"));
+        }
+        let mut last = Code::H21;
+        loop {
+            let shared = self.record.worker.shared.clone();
+            let place =
+                choose(&shared, &self.record.host, &mut self.app, self.record.received).await;
+            let busy = match place {
+                Ok(busy) => busy,
+                // It was this request that found the last dyno closed.
+                Err(Code::H34) if self.tries > 0 => return self.fail(last),
+                Err(code) => return self.fail(code),
+            };
+            self.record.target = Some(busy.target().clone());
+            let conn = match self.connect(&busy).await {
+                Ok(conn) => conn,
+                Err(code) => {
+                    self.record.connect_failed = Some(Instant::now());
+                    // One that just left the table is not the app's fault.
+                    if !busy.target().is_retired() {
+                        shared.quarantine(busy.target());
+                        self.tries += 1;
+                        last = code;
+                    }
+                    if self.tries >= limits::CONNECT_TRIES {
+                        return self.fail(code);
+                    }
+                    continue;
+                }
+            };
+            self.record.handed = Some(Instant::now());
+            match self.exchange(busy, conn).await {
+                (Outcome::Answer(response), _) => return response,
+                (Outcome::Failed(code), Some(job)) => return job.fail(code),
+                (_, Some(job)) => self = job,
+                (_, None) => return rescue::refuse(StatusCode::BAD_GATEWAY),
+            }
+        }
+    }
+
+    fn fail(mut self, code: Code) -> Response<RouterBody> {
+        if matches!(code, Code::H12 | Code::H13) {
+            self.record.bytes = 0;
+        }
+        self.record.fail(code);
+        rescue::respond(code, &self.app)
+    }
+
+    /// A connection from the pool, or a new one.
+    async fn connect(&self, busy: &Busy) -> Result<Conn, Code> {
+        // A request that must not be sent twice takes no connection that may be half closed.
+        let safe = self.body.is_none() && is_idempotent(&self.record.method);
+        while let Some(conn) = self.record.worker.pool.take(busy.target()) {
+            if safe || conn.is_open() {
+                return Ok(conn);
+            }
+        }
+        let limit = self.record.worker.shared.timers.connect;
+        match tokio::time::timeout(limit, TcpStream::connect(busy.target().addr)).await {
+            Ok(Ok(stream)) => {
+                // Small answers wait for nothing; where it fails they are only slower.
+                let _ = stream.set_nodelay(true);
+                Ok(Conn::new(stream))
+            }
+            Ok(Err(_)) => Err(Code::H21),
+            Err(_) => Err(Code::H19),
+        }
+    }
+
+    /// Sends the request over `conn`. Gives the job back unless it was answered.
+    async fn exchange(mut self, busy: Busy, mut conn: Conn) -> (Outcome, Option<Self>) {
+        let timers = self.record.worker.shared.timers.clone();
+        let had_body = self.body.is_some();
+        let mut upload = Some(Upload::new(self.head.clone(), self.body.take()));
+        let method = self.record.method.clone();
+        let answer =
+            exchange(&mut conn, &mut upload, &method, timers.first_byte, timers.idle).await;
+        let code = match answer {
+            Ok(head) => return (self.respond(head, busy, conn, upload), None),
+            Err(NoAnswer::Closed) => {
+                let unsent = upload.as_ref().is_some_and(|upload| !upload.sent);
+                if conn.reused && (unsent || (!had_body && is_idempotent(&method))) {
+                    self.body = upload.and_then(Upload::into_body);
+                    return (Outcome::Again, Some(self));
+                }
+                Code::H13
+            }
+            Err(NoAnswer::CutShort) => Code::H18,
+            Err(NoAnswer::Fault(fault)) => fault.into(),
+            Err(NoAnswer::Client(ClientFault::BadChunk)) => Code::H26(400, "bad chunk"),
+            Err(NoAnswer::Client(ClientFault::Gone)) => Code::H27,
+            Err(NoAnswer::TimedOut { waited_for_client: true }) => Code::H28,
+            Err(NoAnswer::TimedOut { waited_for_client: false }) => Code::H12,
+        };
+        (Outcome::Failed(code), Some(self))
+    }
+
+    fn respond(
+        mut self,
+        head: ResponseHead,
+        busy: Busy,
+        mut conn: Conn,
+        upload: Option<Upload>,
+    ) -> Outcome {
+        let mut response = Response::new(RouterBody::empty());
+        *response.status_mut() = head.status;
+        *response.headers_mut() = head.headers;
+        headers::mark_response(response.headers_mut());
+        if let Some(Ok(reason)) = head.reason.map(hyper::ext::ReasonPhrase::try_from) {
+            response.extensions_mut().insert(reason);
+        }
+        self.record.status = head.status.as_u16();
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            let Some(client) = self.client.take() else {
+                // Nobody asked for it.
+                self.record.fail(Code::H17);
+                return Outcome::Answer(rescue::respond(Code::H17, &self.app));
+            };
+            drop(busy);
+            let mark = RequestMark::new(self.record.conn.clone());
+            tasks::spawn("tunnel", tunnel::dyno(client, conn, self.record, mark));
+            return Outcome::Answer(response);
+        }
+        let reusable = head.keep_alive && upload.is_none();
+        match head.framing {
+            Framing::None | Framing::Length(0) if upload.is_none() => {
+                self.end(busy, conn, reusable);
+            }
+            Framing::Length(length) if upload.is_none() && conn.buffer.len() as u64 >= length => {
+                let length = conn.buffer.len().min(usize::try_from(length).unwrap_or(usize::MAX));
+                *response.body_mut() = RouterBody::full(conn.buffer.split_to(length).freeze());
+                self.record.bytes = length as u64;
+                self.end(busy, conn, reusable);
+            }
+            framing => {
+                let decoder = Decoder::new(framing);
+                let flow = Flow::new(conn, upload, decoder, reusable, self.record, busy);
+                *response.body_mut() = RouterBody::flow(flow);
+            }
+        }
+        Outcome::Answer(response)
+    }
+
+    /// The whole answer is here already.
+    fn end(mut self, busy: Busy, conn: Conn, reusable: bool) {
+        self.record.finish();
+        if reusable {
+            self.record.worker.keep(busy.target(), conn);
+        }
+    }
+}
+
+/// Sending it twice does what sending it once does (RFC 9110, 9.2.2).
+fn is_idempotent(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS | Method::TRACE
+    )
+}

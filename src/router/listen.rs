@@ -1,0 +1,323 @@
+//! Client connections: accepts them on the shared listeners, spreads them evenly over the
+//! router's threads, serves HTTP/1 on them and closes those that idle or stall.
+
+use super::flow::RouterBody;
+use super::forward;
+use super::shared::Worker;
+use super::timers::Timers;
+use crate::{limits, tasks};
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, Sleep};
+
+/// The listeners to accept on, by name. Duplicates: the sockets live on elsewhere too.
+pub type Listeners = Arc<Vec<(String, std::net::TcpListener)>>;
+
+/// One of the router's threads as the others see it.
+#[derive(Clone)]
+pub struct Peer {
+    pub worker: Arc<Worker>,
+    pub inbox: mpsc::Sender<std::net::TcpStream>,
+}
+
+/// What is known of a client's connection beside its bytes.
+pub struct ConnState {
+    pub peer: SocketAddr,
+    pub local_port: u16,
+    /// Requests under way; the connection is idle without any.
+    pub requests: AtomicUsize,
+    /// Requests that there ever were.
+    pub begun: AtomicUsize,
+    /// The client took no data for too long.
+    pub stalled: AtomicBool,
+    /// It talks to the server, whose streams may be silent.
+    pub patient: AtomicBool,
+}
+
+/// Accepts on whatever listeners there are, until `stop`.
+pub async fn accept(
+    peers: Vec<Peer>,
+    own: usize,
+    mut listeners: watch::Receiver<Listeners>,
+    stop: watch::Receiver<bool>,
+) {
+    let mut accepting: Vec<tokio::task::JoinHandle<()>> = Vec::new();
+    let mut stopped = stop.clone();
+    loop {
+        accepting.drain(..).for_each(|task| task.abort());
+        let current = listeners.borrow_and_update().clone();
+        for (name, listener) in current.iter() {
+            match listener.try_clone().and_then(TcpListener::from_std) {
+                Ok(listener) => accepting.push(tasks::spawn(
+                    "accept",
+                    accept_on(peers.clone(), own, listener, stop.clone()),
+                )),
+                Err(error) => tracing::error!(name, %error, "can't accept on a listener"),
+            }
+        }
+        tokio::select! {
+            changed = listeners.changed() => if changed.is_err() { break },
+            _ = stopped.wait_for(|stop| *stop) => break,
+        }
+    }
+    accepting.drain(..).for_each(|task| task.abort());
+}
+
+async fn accept_on(
+    peers: Vec<Peer>,
+    own: usize,
+    listener: TcpListener,
+    stop: watch::Receiver<bool>,
+) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => hand_on(&peers, own, stream, &stop),
+            Err(error) if is_of_the_connection(&error) => {}
+            Err(error) => {
+                tracing::error!(%error, "can't accept");
+                tokio::time::sleep(limits::ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// The client gave up before it was accepted.
+fn is_of_the_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+    )
+}
+
+/// Gives the connection to the thread that has the fewest: whoever wakes first would otherwise
+/// take all of a burst.
+fn hand_on(peers: &[Peer], own: usize, stream: TcpStream, stop: &watch::Receiver<bool>) {
+    let load = |peer: &Peer| peer.worker.connections.load(Ordering::Relaxed);
+    let here = load(&peers[own]);
+    if let Some(other) = peers.iter().min_by_key(|peer| load(peer)) {
+        if load(other) < here {
+            if let Ok(place) = other.inbox.try_reserve() {
+                if let Ok(stream) = stream.into_std() {
+                    other.worker.connections.fetch_add(1, Ordering::Relaxed);
+                    place.send(stream);
+                }
+                return;
+            }
+        }
+    }
+    peers[own].worker.connections.fetch_add(1, Ordering::Relaxed);
+    start(&peers[own].worker, stream, stop);
+}
+
+/// Serves what the other threads hand on.
+pub async fn take_in(
+    worker: Arc<Worker>,
+    mut inbox: mpsc::Receiver<std::net::TcpStream>,
+    stop: watch::Receiver<bool>,
+) {
+    while let Some(stream) = inbox.recv().await {
+        match TcpStream::from_std(stream) {
+            Ok(stream) => start(&worker, stream, &stop),
+            Err(_) => {
+                worker.connections.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Counts a connection until it ends, tunnels and panics included.
+struct Counted(Arc<Worker>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn start(worker: &Arc<Worker>, stream: TcpStream, stop: &watch::Receiver<bool>) {
+    let counted = Counted(worker.clone());
+    let (worker, stop) = (worker.clone(), stop.clone());
+    tasks::spawn("client connection", async move {
+        let _counted = counted;
+        serve(worker, stream, stop).await;
+    });
+}
+
+async fn serve(worker: Arc<Worker>, stream: TcpStream, mut stop: watch::Receiver<bool>) {
+    let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else { return };
+    // Small answers wait for nothing; where it fails they are only slower.
+    let _ = stream.set_nodelay(true);
+    let state = Arc::new(ConnState {
+        peer,
+        local_port: local.port(),
+        requests: AtomicUsize::new(0),
+        begun: AtomicUsize::new(0),
+        stalled: AtomicBool::new(false),
+        patient: AtomicBool::new(false),
+    });
+    let io = ClientIo::new(stream, state.clone(), worker.shared.timers.clone());
+    let service = service_fn(move |request: Request<Incoming>| {
+        let handled = forward::handle(worker.clone(), state.clone(), request);
+        async move { Ok::<http::Response<RouterBody>, Infallible>(handled.await) }
+    });
+    let connection = http1::Builder::new()
+        .header_read_timeout(None)
+        .max_headers(limits::HEADER_COUNT)
+        .max_buf_size(limits::REQUEST_HEAD_BYTES)
+        .title_case_headers(true)
+        .serve_connection(TokioIo::new(io), service)
+        .with_upgrades();
+    tokio::pin!(connection);
+    // What goes wrong with a client's connection is in the request's log line, if it had one.
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = until_stopped(&mut stop) => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+}
+
+async fn until_stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that the process ends.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// A client's socket with the time-outs that hyper doesn't have: idle between requests, a head
+/// that does not end, and a client that takes no data.
+struct ClientIo {
+    io: TcpStream,
+    state: Arc<ConnState>,
+    timers: Timers,
+    timer: Option<Pin<Box<Sleep>>>,
+    moved_at: Instant,
+    /// Requests begun when this was last looked at.
+    begun: usize,
+    /// A head began at this time.
+    head_since: Option<Instant>,
+    stall: Option<Pin<Box<Sleep>>>,
+}
+
+impl ClientIo {
+    fn new(io: TcpStream, state: Arc<ConnState>, timers: Timers) -> Self {
+        let moved_at = Instant::now();
+        let (timer, head_since, stall) = (None, None, None);
+        Self { io, state, timers, timer, moved_at, begun: 0, head_since, stall }
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let busy = self.state.requests.load(Ordering::Relaxed) > 0;
+        let begun = self.state.begun.load(Ordering::Relaxed);
+        if std::mem::replace(&mut self.begun, begun) != begun {
+            self.head_since = None;
+        }
+        let due = match self.head_since {
+            Some(since) => since + self.timers.client_head,
+            None => self.moved_at + self.timers.client_idle,
+        };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        if due < timer.deadline() {
+            timer.as_mut().reset(due);
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            if !busy && due <= now {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            timer.as_mut().reset(if busy { now + self.timers.client_idle } else { due });
+        }
+        Poll::Pending
+    }
+
+    fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let patient = self.state.patient.load(Ordering::Relaxed);
+        let limit = if patient { self.timers.control_idle } else { self.timers.idle };
+        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        if stall.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.state.stalled.store(true, Ordering::Relaxed);
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    fn wrote(
+        &mut self,
+        polled: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if polled.is_pending() {
+            return self.poll_stall(cx);
+        }
+        self.stall = None;
+        self.moved_at = Instant::now();
+        polled
+    }
+}
+
+impl AsyncRead for ClientIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        match Pin::new(&mut self.io).poll_read(cx, buffer) {
+            Poll::Pending => self.poll_idle(cx),
+            Poll::Ready(polled) => {
+                if buffer.filled().len() > before {
+                    let now = Instant::now();
+                    self.moved_at = now;
+                    self.head_since.get_or_insert(now);
+                }
+                Poll::Ready(polled)
+            }
+        }
+    }
+}
+
+impl AsyncWrite for ClientIo {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.io).poll_write(cx, data);
+        self.wrote(polled, cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.io).poll_write_vectored(cx, data);
+        self.wrote(polled, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

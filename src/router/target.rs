@@ -1,0 +1,166 @@
+//! One web dyno as the router sees it: how many requests it has, whether it left the table,
+//! whether it refused a connection a moment ago.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// Set in the load once the target left the table: no request begins there any more.
+const RETIRED: u64 = 1 << 63;
+
+pub struct Target {
+    /// Differs for every target this process ever had: the pool's key.
+    pub key: u64,
+    pub id: String,
+    pub dyno: String,
+    pub addr: SocketAddr,
+    /// Requests in flight, and [`RETIRED`]. One word, so that nothing begins between the last
+    /// look and the retirement.
+    load: AtomicU64,
+    /// Milliseconds after the process's start until which no connection is tried.
+    quarantined_until: AtomicU64,
+    gate: Arc<Gate>,
+    drains: Arc<Drains>,
+}
+
+/// Where requests of one app wait for a place or a dyno; it outlives snapshots.
+#[derive(Default)]
+pub struct Gate {
+    pub waiting: AtomicUsize,
+    pub changed: Notify,
+}
+
+/// Ids of targets that became idle after they had left the table.
+#[derive(Default)]
+pub struct Drains {
+    ids: Mutex<Vec<String>>,
+    pub changed: Notify,
+}
+
+impl Drains {
+    pub fn push(&self, id: &str) {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner).push(id.to_string());
+        self.changed.notify_one();
+    }
+
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.ids.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Why a request can't begin on a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    Full,
+    Retired,
+}
+
+impl Target {
+    pub fn new(
+        id: String,
+        dyno: String,
+        addr: SocketAddr,
+        gate: Arc<Gate>,
+        drains: Arc<Drains>,
+    ) -> Self {
+        static KEYS: AtomicU64 = AtomicU64::new(1);
+        let key = KEYS.fetch_add(1, Ordering::Relaxed);
+        let (load, quarantined_until) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { key, id, dyno, addr, load, quarantined_until, gate, drains }
+    }
+
+    /// Takes a place for one request; dropping it gives the place back.
+    pub fn begin(self: &Arc<Self>, limit: usize) -> Result<Busy, Refused> {
+        self.load
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |load| {
+                (load & RETIRED == 0 && load < limit as u64).then_some(load + 1)
+            })
+            .map(|_| Busy(self.clone()))
+            .map_err(|load| if load & RETIRED == 0 { Refused::Full } else { Refused::Retired })
+    }
+
+    /// Lets no further request begin. True if none is in flight; otherwise the last one to end
+    /// says so.
+    pub fn retire(&self) -> bool {
+        self.load.fetch_or(RETIRED, Ordering::AcqRel) & !RETIRED == 0
+    }
+
+    pub fn is_retired(&self) -> bool {
+        self.load.load(Ordering::Acquire) & RETIRED != 0
+    }
+
+    pub fn in_flight(&self) -> u64 {
+        self.load.load(Ordering::Acquire) & !RETIRED
+    }
+
+    pub fn quarantine(&self, until_millis: u64) {
+        self.quarantined_until.store(until_millis, Ordering::Relaxed);
+    }
+
+    pub fn is_quarantined(&self, now_millis: impl FnOnce() -> u64) -> bool {
+        match self.quarantined_until.load(Ordering::Relaxed) {
+            0 => false,
+            until => until > now_millis(),
+        }
+    }
+}
+
+/// A place on a target, held while a request is in flight.
+pub struct Busy(Arc<Target>);
+
+impl Busy {
+    pub fn target(&self) -> &Arc<Target> {
+        &self.0
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let target = &self.0;
+        let before = target.load.fetch_sub(1, Ordering::AcqRel);
+        if before == RETIRED | 1 {
+            target.drains.push(&target.id);
+        }
+        if target.gate.waiting.load(Ordering::Acquire) > 0 {
+            target.gate.changed.notify_one();
+        }
+    }
+}
+
+/// Milliseconds since `start`, never 0.
+pub fn millis_since(start: Instant) -> u64 {
+    u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(drains: &Arc<Drains>) -> Arc<Target> {
+        let addr = "127.0.0.1:1".parse().unwrap();
+        Arc::new(Target::new("c1".into(), "web.1".into(), addr, Arc::default(), drains.clone()))
+    }
+
+    #[test]
+    fn the_last_request_of_a_retired_target_says_so() {
+        let drains = Arc::new(Drains::default());
+        let target = target(&drains);
+        let (first, second) = (target.begin(2).unwrap(), target.begin(2).unwrap());
+        assert_eq!(target.begin(2).err(), Some(Refused::Full));
+        assert!(!target.retire());
+        assert_eq!(target.begin(9).err(), Some(Refused::Retired));
+        drop(first);
+        assert!(drains.take().is_empty());
+        drop(second);
+        assert_eq!(drains.take(), ["c1"]);
+    }
+
+    #[test]
+    fn an_idle_target_retires_at_once() {
+        let drains = Arc::new(Drains::default());
+        assert!(target(&drains).retire());
+        assert!(drains.take().is_empty());
+    }
+}

@@ -1,0 +1,397 @@
+//! One connection to a dyno: the request goes out while the response's head comes in, since a
+//! dyno may answer before it has read everything. Knows at any time whether a byte was sent or
+//! came back, which decides whether a request may be tried again.
+
+use super::response_head::{self, Framing, HeadFault, ResponseHead};
+use crate::limits;
+use bytes::{Buf, Bytes, BytesMut};
+use http::{Method, StatusCode};
+use http_body::Body;
+use hyper::body::Incoming;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_util::io::poll_read_buf;
+
+pub struct Conn {
+    pub io: TcpStream,
+    /// What was read and not yet used.
+    pub buffer: BytesMut,
+    /// It answered a request before.
+    pub reused: bool,
+}
+
+impl Conn {
+    pub fn new(io: TcpStream) -> Self {
+        Self { io, buffer: BytesMut::new(), reused: false }
+    }
+
+    /// Asks the kernel whether the dyno closed, without waiting for the runtime to hear of it.
+    pub fn is_open(&self) -> bool {
+        let mut byte = [0_u8; 1];
+        let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
+        matches!(rustix::net::recv(&self.io, &mut byte, flags), Err(rustix::io::Errno::AGAIN))
+    }
+
+    /// Reads more; 0 is the end.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, want: usize) -> Poll<io::Result<usize>> {
+        self.buffer.reserve(want);
+        poll_read_buf(Pin::new(&mut self.io), cx, &mut self.buffer)
+    }
+}
+
+/// What the client's side of a request body can do wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientFault {
+    Gone,
+    BadChunk,
+}
+
+/// A request on its way to the dyno.
+pub struct Upload {
+    pending: Bytes,
+    body: Option<Incoming>,
+    chunked: bool,
+    /// The dyno takes no more; its answer may still come.
+    broken: bool,
+    /// Some byte reached the kernel.
+    pub sent: bool,
+    /// The body waits for the client, not for the dyno.
+    pub waits_for_client: bool,
+    pub moved_at: Instant,
+}
+
+impl Upload {
+    pub fn new(head: Bytes, body: Option<Incoming>) -> Self {
+        let chunked = body.as_ref().is_some_and(|body| body.size_hint().exact().is_none());
+        Self {
+            pending: head,
+            body,
+            chunked,
+            broken: false,
+            sent: false,
+            waits_for_client: false,
+            moved_at: Instant::now(),
+        }
+    }
+
+    pub fn into_body(self) -> Option<Incoming> {
+        self.body
+    }
+
+    pub fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        io: &mut TcpStream,
+    ) -> Poll<Result<(), ClientFault>> {
+        loop {
+            while !self.pending.is_empty() && !self.broken {
+                self.waits_for_client = false;
+                match ready!(Pin::new(&mut *io).poll_write(cx, &self.pending)) {
+                    Ok(length) if length > 0 => {
+                        self.sent = true;
+                        self.pending.advance(length);
+                        if self.body.is_some() {
+                            self.moved_at = Instant::now();
+                        }
+                    }
+                    _ => self.broken = true,
+                }
+            }
+            let Some(body) = &mut self.body else { return Poll::Ready(Ok(())) };
+            if self.broken {
+                return Poll::Ready(Ok(()));
+            }
+            self.waits_for_client = true;
+            match ready!(Pin::new(body).poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    self.moved_at = Instant::now();
+                    if let Ok(data) = frame.into_data() {
+                        self.pending = if self.chunked { chunk(&data) } else { data };
+                    }
+                }
+                Some(Err(error)) => return Poll::Ready(Err(client_fault(&error))),
+                None => {
+                    self.moved_at = Instant::now();
+                    self.body = None;
+                    if self.chunked {
+                        self.pending = Bytes::from_static(b"0\r\n\r\n");
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn chunk(data: &[u8]) -> Bytes {
+    if data.is_empty() {
+        return Bytes::new();
+    }
+    let mut framed = Vec::with_capacity(data.len() + 20);
+    framed.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
+    framed.extend_from_slice(data);
+    framed.extend_from_slice(b"\r\n");
+    Bytes::from(framed)
+}
+
+fn client_fault(error: &hyper::Error) -> ClientFault {
+    let cause =
+        std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    match cause.map(io::Error::kind) {
+        Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => ClientFault::BadChunk,
+        _ => ClientFault::Gone,
+    }
+}
+
+/// Why no response came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// The dyno closed without a byte of response.
+    Closed,
+    /// It closed in the middle of the head.
+    CutShort,
+    Fault(HeadFault),
+    Client(ClientFault),
+    /// No byte within the time for it.
+    TimedOut {
+        waited_for_client: bool,
+    },
+}
+
+/// Sends the request and reads the response's head. `upload` is `None` afterwards if it was sent
+/// whole.
+pub async fn exchange(
+    conn: &mut Conn,
+    upload: &mut Option<Upload>,
+    method: &Method,
+    first_byte: std::time::Duration,
+    idle: std::time::Duration,
+) -> Result<ResponseHead, NoAnswer> {
+    let sent_at = Instant::now();
+    let due = |upload: &Option<Upload>, done_at: Instant| match upload {
+        Some(upload) => upload.moved_at + idle,
+        None => done_at + first_byte,
+    };
+    let mut done_at = sent_at;
+    let timer = tokio::time::sleep_until(due(upload, done_at));
+    tokio::pin!(timer);
+    std::future::poll_fn(|cx| {
+        if let Some(sending) = upload {
+            match sending.poll(cx, &mut conn.io) {
+                Poll::Ready(Ok(())) => {
+                    // A body's end starts the wait for the first byte.
+                    done_at = sending.moved_at.max(sent_at);
+                    if !(sending.broken && !sending.sent) {
+                        *upload = None;
+                    }
+                }
+                Poll::Ready(Err(fault)) => return Poll::Ready(Err(NoAnswer::Client(fault))),
+                Poll::Pending => {}
+            }
+        }
+        if let Poll::Ready(answer) = poll_head(cx, conn, method) {
+            return Poll::Ready(answer);
+        }
+        loop {
+            let due = due(upload, done_at);
+            if due < timer.deadline() {
+                timer.as_mut().reset(due);
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if due <= Instant::now() {
+                let waited_for_client = upload.as_ref().is_some_and(|up| up.waits_for_client);
+                return Poll::Ready(Err(NoAnswer::TimedOut { waited_for_client }));
+            }
+            timer.as_mut().reset(due);
+        }
+    })
+    .await
+}
+
+fn poll_head(
+    cx: &mut Context<'_>,
+    conn: &mut Conn,
+    method: &Method,
+) -> Poll<Result<ResponseHead, NoAnswer>> {
+    loop {
+        if !conn.buffer.is_empty() {
+            match response_head::parse(&mut conn.buffer, method) {
+                Err(fault) => return Poll::Ready(Err(NoAnswer::Fault(fault))),
+                // 100 and its like are between dyno and router.
+                Ok(Some(head))
+                    if head.status.is_informational()
+                        && head.status != StatusCode::SWITCHING_PROTOCOLS =>
+                {
+                    continue;
+                }
+                Ok(Some(head)) => return Poll::Ready(Ok(head)),
+                Ok(None) => {}
+            }
+        }
+        let cut = if conn.buffer.is_empty() { NoAnswer::Closed } else { NoAnswer::CutShort };
+        match ready!(conn.poll_read(cx, limits::HEAD_READ_BYTES)) {
+            Ok(0) | Err(_) => return Poll::Ready(Err(cut)),
+            Ok(_) => {}
+        }
+    }
+}
+
+/// Finds a response body's pieces in what was read.
+#[derive(Debug)]
+pub enum Decoder {
+    Length(u64),
+    Chunked(Chunk),
+    UntilClose,
+    Done,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chunk {
+    SizeLine,
+    Data(u64),
+    DataEnd,
+    Trailer,
+}
+
+/// A chunk's size line or a trailer line that is longer is no HTTP.
+const LINE_BYTES: usize = 4096;
+
+#[derive(Debug)]
+pub struct Malformed;
+
+impl Decoder {
+    pub fn new(framing: Framing) -> Self {
+        match framing {
+            Framing::None | Framing::Length(0) => Self::Done,
+            Framing::Length(length) => Self::Length(length),
+            Framing::Chunked => Self::Chunked(Chunk::SizeLine),
+            Framing::UntilClose => Self::UntilClose,
+        }
+    }
+
+    pub fn is_done(&self) -> bool {
+        matches!(self, Self::Done)
+    }
+
+    /// The next piece, if there is one. Goes on to the body's end if that was read already.
+    pub fn next(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, Malformed> {
+        self.skip_framing(buffer)?;
+        let left = match self {
+            Self::Done => return Ok(None),
+            Self::UntilClose => buffer.len() as u64,
+            Self::Length(left) | Self::Chunked(Chunk::Data(left)) => *left,
+            Self::Chunked(_) => return Ok(None),
+        };
+        let length = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        if length == 0 {
+            return Ok(None);
+        }
+        let data = buffer.split_to(length).freeze();
+        let left = left - length as u64;
+        match self {
+            Self::Length(_) if left == 0 => *self = Self::Done,
+            Self::Length(_) => *self = Self::Length(left),
+            Self::Chunked(_) if left == 0 => *self = Self::Chunked(Chunk::DataEnd),
+            Self::Chunked(_) => *self = Self::Chunked(Chunk::Data(left)),
+            Self::UntilClose | Self::Done => {}
+        }
+        self.skip_framing(buffer)?;
+        Ok(Some(data))
+    }
+
+    fn skip_framing(&mut self, buffer: &mut BytesMut) -> Result<(), Malformed> {
+        while let Self::Chunked(state) = self {
+            match state {
+                Chunk::Data(_) => return Ok(()),
+                Chunk::DataEnd => {
+                    if buffer.len() < 2 {
+                        return Ok(());
+                    }
+                    if &buffer.split_to(2)[..] != b"\r\n" {
+                        return Err(Malformed);
+                    }
+                    *state = Chunk::SizeLine;
+                }
+                Chunk::SizeLine => {
+                    let Some(line) = take_line(buffer)? else { return Ok(()) };
+                    *state = match chunk_size(&line).ok_or(Malformed)? {
+                        0 => Chunk::Trailer,
+                        size => Chunk::Data(size),
+                    };
+                }
+                Chunk::Trailer => {
+                    let Some(line) = take_line(buffer)? else { return Ok(()) };
+                    if line.is_empty() {
+                        *self = Self::Done;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A line without its end.
+fn take_line(buffer: &mut BytesMut) -> Result<Option<BytesMut>, Malformed> {
+    match buffer.iter().take(LINE_BYTES).position(|byte| *byte == b'\n') {
+        Some(end) => {
+            let mut line = buffer.split_to(end + 1);
+            line.truncate(end);
+            if line.last() == Some(&b'\r') {
+                line.truncate(end - 1);
+            }
+            Ok(Some(line))
+        }
+        None if buffer.len() >= LINE_BYTES => Err(Malformed),
+        None => Ok(None),
+    }
+}
+
+fn chunk_size(line: &[u8]) -> Option<u64> {
+    let digits = line.split(|byte| *byte == b';').next()?.trim_ascii();
+    if digits.is_empty() || digits.len() > 15 || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(text: &str, step: usize) -> Result<(Vec<u8>, bool), Malformed> {
+        let mut decoder = Decoder::new(Framing::Chunked);
+        let (mut buffer, mut body) = (BytesMut::new(), Vec::new());
+        for piece in text.as_bytes().chunks(step) {
+            buffer.extend_from_slice(piece);
+            while let Some(data) = decoder.next(&mut buffer)? {
+                body.extend_from_slice(&data);
+            }
+        }
+        Ok((body, decoder.is_done()))
+    }
+
+    #[test]
+    fn chunks_are_found_however_they_arrive() {
+        let text = "3;x=y\r\nabc\r\nA\r\n0123456789\r\n0\r\nX-Sum: 1\r\n\r\n";
+        for step in 1..text.len() {
+            let (body, done) = decode(text, step).unwrap();
+            assert_eq!(body, b"abc0123456789");
+            assert!(done, "in steps of {step}");
+        }
+    }
+
+    #[test]
+    fn broken_chunks_are_refused() {
+        assert!(decode("zz\r\n", 9).is_err());
+        assert!(decode("-3\r\nabc", 9).is_err());
+        assert!(decode("3\r\nabcd\r\n", 99).is_err());
+        assert!(decode(&"1".repeat(5000), 5000).is_err());
+        assert!(decode("fffffffffffffffff\r\n", 99).is_err());
+    }
+}
