@@ -65,10 +65,6 @@ impl Body {
         }
     }
 
-    pub fn has(&self, field: &str) -> bool {
-        self.0.contains_key(field)
-    }
-
     /// A string that may be missing or null.
     pub fn text(&self, field: &str) -> Result<Option<&str>> {
         match self.0.get(field) {

@@ -18,8 +18,8 @@ pub struct Create {
     /// The server's socket
     #[arg(
         long,
-        env = "SENRYU_SERVER_SOCKET",
-        default_value = "/run/senryu/server.sock",
+        env = "SENRYU_ADMIN_SOCKET",
+        default_value = "/run/senryu/admin.sock",
         value_name = "SOCKET"
     )]
     socket: PathBuf,
