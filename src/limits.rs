@@ -356,9 +356,7 @@ pub const CLIENT_READ_TIMEOUT: Duration = Duration::from_secs(60);
 pub const CLIENT_STREAM_TIMEOUT: Duration = Duration::from_secs(300);
 /// Bytes of one answer of the API; a page of 1,000 releases takes less than one of them.
 pub const CLIENT_ANSWER_BYTES: usize = 32 * 1024 * 1024;
-/// How often a read is repeated when the server is away for a moment …
-pub const CLIENT_RETRIES: u32 = 5;
-/// … and how long the command waits before each.
+/// Before a request is sent again to a server that was away.
 pub const CLIENT_RETRY_PAUSE: Duration = Duration::from_millis(300);
 /// A waiting command bears this long a restart of the server.
 pub const CLIENT_PATIENCE: Duration = Duration::from_secs(30);

@@ -183,74 +183,77 @@ fn chosen(cx: &Cx, name: Option<String>, app: &AppArgs) -> Result<String> {
     }
 }
 
-pub async fn info(cx: &Cx, args: Info) -> Result {
-    let name = chosen(cx, args.name, &args.app)?;
-    let path = format!("/apps/{}", segment(&name));
-    // A server need not have all of these; the app itself it must.
+/// An app and what belongs to it. A server need not have all of that; the app itself it must.
+async fn facts(cx: &Cx, name: &str) -> Result<Value> {
+    let path = format!("/apps/{}", segment(name));
     let part = |name: &'static str| {
         let path = format!("{path}/{name}");
         async move { cx.client.get_all(&path).await.unwrap_or_default() }
     };
     let (app, addons, dynos, collaborators) =
         tokio::join!(cx.client.get(&path), part("addons"), part("dynos"), part("collaborators"));
-    let app = app?;
+    Ok(json!({
+        "addons": addons, "app": app?, "collaborators": collaborators, "dynos": dynos,
+    }))
+}
+
+/// The values at a pointer inside each item of a list, sorted.
+fn column(facts: &Value, list: &str, pointer: &str) -> Vec<String> {
+    let items = facts.get(list).and_then(Value::as_array);
+    let mut values: Vec<String> =
+        items.into_iter().flatten().map(|item| text(item, pointer).to_string()).collect();
+    values.sort();
+    values
+}
+
+pub async fn info(cx: &Cx, args: Info) -> Result {
+    let name = chosen(cx, args.name, &args.app)?;
+    let facts = facts(cx, &name).await?;
     if args.json {
-        return cx.ui.json(&json!({
-            "addons": addons, "app": app, "collaborators": collaborators, "dynos": dynos,
-        }));
+        return cx.ui.json(&facts);
     }
-    let owner = text(&app, "/owner/email").to_string();
-    let mut addons: Vec<String> =
-        addons.iter().map(|addon| text(addon, "/plan/name").to_string()).collect();
-    addons.sort();
-    let mut people: Vec<String> = collaborators
-        .iter()
-        .map(|one| text(one, "/user/email").to_string())
-        .filter(|email| *email != owner)
-        .collect();
-    people.sort();
-    let mut types: Vec<(String, usize)> = Vec::new();
-    for dyno in &dynos {
-        let process = text(dyno, "/type");
-        match types.iter_mut().find(|(name, _)| name == process) {
-            Some((_, count)) => *count += 1,
-            None => types.push((process.to_string(), 1)),
-        }
-    }
+    let fact = |pointer: &str| text(&facts["app"], pointer).to_string();
+    let bytes = |pointer: &str| size(number(&facts["app"], pointer).unwrap_or(0));
+    let flag = |name: &str| facts["app"].get(name).and_then(Value::as_bool).unwrap_or(false);
+    let owner = fact("/owner/email");
+    let mut people = column(&facts, "collaborators", "/user/email");
+    people.retain(|email| *email != owner);
+    let addons = column(&facts, "addons", "/plan/name");
+    let types = column(&facts, "dynos", "/type");
     let dynos: Vec<String> =
-        types.iter().map(|(process, count)| format!("{process}: {count}")).collect();
-    let fact = |pointer: &str| text(&app, pointer).to_string();
-    let bytes = |pointer: &str| size(number(&app, pointer).unwrap_or(0));
-    let maintenance = app.pointer("/maintenance").and_then(Value::as_bool).unwrap_or(false);
-    let acm = app.pointer("/acm").and_then(Value::as_bool).unwrap_or(false);
-    if args.shell {
-        let print = |key: &str, value: String| cx.ui.line(format!("{key}={}", shell_word(&value)));
-        print("auto_cert_mgmt", acm.to_string())?;
-        print("addons", addons.join(","))?;
-        print("collaborators", people.join(","))?;
-        print("git_url", fact("/git_url"))?;
-        print("web_url", fact("/web_url"))?;
-        print("repo_size", bytes("/repo_size"))?;
-        print("slug_size", bytes("/slug_size"))?;
-        print("owner", owner)?;
-        print("region", fact("/region/name"))?;
-        print("dynos", dynos.join(","))?;
-        return print("stack", fact("/stack/name"));
-    }
-    cx.ui.header(text(&app, "/name"))?;
+        types.chunk_by(|a, b| a == b).map(|same| format!("{}: {}", same[0], same.len())).collect();
     let mut stack = fact("/stack/name");
     let next = fact("/build_stack/name");
+    if args.shell {
+        for (key, value) in [
+            ("auto_cert_mgmt", flag("acm").to_string()),
+            ("addons", addons.join(",")),
+            ("collaborators", people.join(",")),
+            ("git_url", fact("/git_url")),
+            ("web_url", fact("/web_url")),
+            ("repo_size", bytes("/repo_size")),
+            ("slug_size", bytes("/slug_size")),
+            ("owner", owner),
+            ("region", fact("/region/name")),
+            ("dynos", dynos.join(",")),
+            ("stack", stack),
+        ] {
+            cx.ui.line(format!("{key}={}", shell_word(&value)))?;
+        }
+        return Ok(());
+    }
+    cx.ui.header(&fact("/name"))?;
     if !next.is_empty() && next != stack {
         stack.push_str(&format!(" (next build will use {next})"));
     }
-    let on = if maintenance { vec!["on".to_string()] } else { vec![] };
+    let maintenance = if flag("maintenance") { vec!["on".to_string()] } else { vec![] };
     object(
         &cx.ui,
         &[
             ("Addons", addons),
             ("Collaborators", people),
-            ("Maintenance", on),
-            ("Auto Cert Mgmt", vec![acm.to_string()]),
+            ("Maintenance", maintenance),
+            ("Auto Cert Mgmt", vec![flag("acm").to_string()]),
             ("Git URL", vec![fact("/git_url")]),
             ("Web URL", vec![fact("/web_url")]),
             ("Repo Size", vec![bytes("/repo_size")]),

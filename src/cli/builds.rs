@@ -13,7 +13,8 @@ pub struct List {
     #[command(flatten)]
     app: AppArgs,
     /// Number of builds to show
-    #[arg(short, long, default_value_t = 15, value_name = "NUM", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(short, long, default_value_t = 15, value_name = "NUM")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
     num: u32,
     /// Output in JSON format
     #[arg(long)]

@@ -3,7 +3,7 @@
 
 use super::failure::{Failure, Result};
 use crate::limits;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RANGE, RETRY_AFTER};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde_json::Value;
 use std::sync::OnceLock;
@@ -34,6 +34,9 @@ pub struct Call<'a> {
     pub path: &'a str,
     pub body: Option<&'a Value>,
     pub range: Option<&'a str>,
+    /// Whether doing it twice is doing it once, so that it may be sent again when the server goes
+    /// away before it answers.
+    pub repeatable: bool,
 }
 
 pub struct Answer {
@@ -113,34 +116,28 @@ impl Client {
         }
     }
 
-    /// Sends a request. What has not been done for certain is sent again for a while: reads, and
-    /// whatever was answered with 503 and `Retry-After`, which says that nothing was begun.
+    /// Sends a request. While the server restarts, what may be repeated is; of the rest it is said
+    /// that nobody knows.
     pub async fn send(&self, call: &Call<'_>) -> Result<Answer> {
         let until = Instant::now() + limits::CLIENT_PATIENCE;
-        let mut tries = 0;
+        let mut repeated = false;
         loop {
-            tries += 1;
             let result = self.send_once(call).await;
-            let again = match &result {
-                Ok(answer) if answer.status == StatusCode::SERVICE_UNAVAILABLE => {
-                    answer.headers.contains_key(RETRY_AFTER) && Instant::now() < until
-                }
-                Ok(answer) => {
-                    matches!(answer.status.as_u16(), 502 | 504)
-                        && call.method == Method::GET
-                        && tries <= limits::CLIENT_RETRIES
-                }
-                Err(Sent::Maybe(_)) => {
-                    call.method == Method::GET && tries <= limits::CLIENT_RETRIES
-                }
+            let away = match &result {
+                Ok(answer) => matches!(answer.status.as_u16(), 502..=504),
+                Err(Sent::Maybe(_)) => true,
                 Err(Sent::Never(_)) => false,
             };
-            if again {
+            if away && call.repeatable && Instant::now() < until {
+                repeated = true;
                 tokio::time::sleep(limits::CLIENT_RETRY_PAUSE).await;
                 continue;
             }
             return match result {
+                Ok(answer) if away && !call.repeatable => Err(unknown(self.judged(answer).err())),
+                Ok(answer) if repeated && is_gone(call, &answer) => Ok(answer),
                 Ok(answer) => self.judged(answer),
+                Err(Sent::Maybe(failure)) if !call.repeatable => Err(unknown(Some(failure))),
                 Err(Sent::Never(failure) | Sent::Maybe(failure)) => Err(failure),
             };
         }
@@ -272,8 +269,21 @@ impl Client {
 
 impl<'a> Call<'a> {
     pub fn new(method: Method, path: &'a str) -> Self {
-        Self { method, path, body: None, range: None }
+        let repeatable = method != Method::POST;
+        Self { method, path, body: None, range: None, repeatable }
     }
+}
+
+/// What a repeated DELETE does not find was deleted by the first one.
+fn is_gone(call: &Call<'_>, answer: &Answer) -> bool {
+    call.method == Method::DELETE && answer.status == StatusCode::NOT_FOUND
+}
+
+/// The server went away with a request that must not be sent twice.
+fn unknown(failure: Option<Failure>) -> Failure {
+    let message = failure.map(|failure| failure.to_string()).unwrap_or_default();
+    let hint = "It is not known whether this was done: look before you try again.";
+    Failure::with_hint(message, hint)
 }
 
 /// Whether a failed request can have reached the server.

@@ -20,8 +20,11 @@ pub fn url(base: &str, app: &str) -> String {
 
 /// Runs git; what it prints is ours, nothing reaches the terminal.
 fn git(env: &Env, args: &[&str]) -> std::io::Result<Output> {
+    // The user's own settings have nothing to do with where we are, and a user that root acts
+    // for need not be allowed to be here.
+    let dir = if args.contains(&"--global") { &env.home } else { &env.dir };
     let mut command = Command::new("git");
-    command.args(args).current_dir(&env.dir).stdin(Stdio::null()).env("HOME", &env.home);
+    command.args(args).current_dir(dir).stdin(Stdio::null()).env("HOME", &env.home);
     // Root acting for a user must not leave files of root's in that user's home.
     if let Some(owner) = env.owner {
         command.uid(owner.uid).gid(owner.gid).env_remove("XDG_CONFIG_HOME");

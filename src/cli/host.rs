@@ -59,8 +59,7 @@ pub fn router(args: Router) -> ExitCode {
 }
 
 pub fn git_hook(args: GitHook) -> ExitCode {
-    let _phase = args.phase;
-    missing("crate::git::hook::run")
+    crate::git::hook::run(&args.phase)
 }
 
 /// A wrong setting, by its name.

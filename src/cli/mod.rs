@@ -28,6 +28,8 @@ mod socket;
 mod sse;
 mod stream;
 mod terminal;
+#[cfg(test)]
+mod testing;
 mod ui;
 
 use clap::error::ErrorKind;
@@ -247,8 +249,17 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Server(args) => host::server(*args),
         Command::Router(args) => host::router(args),
         Command::GitHook(args) => host::git_hook(args),
+        Command::Version => offline(version),
+        Command::Help { command } => offline(|ui| help(ui, command.as_deref())),
         command => client_command(command),
     }
+}
+
+/// Runs a command that needs neither a server nor what has been saved.
+fn offline(command: impl FnOnce(&Ui) -> Result) -> ExitCode {
+    let ui = Ui::of_process(false);
+    let result = command(&ui);
+    ExitCode::from(report(result, &ui))
 }
 
 /// Runs a command of the client and turns its end into words and a status.
@@ -268,12 +279,7 @@ fn client_command(command: Command) -> ExitCode {
     let ui = Ui::of_process(colour);
     let result = runtime.block_on(async {
         crate::tasks::spawn("interrupt", terminal::end_on_interrupt());
-        let cx = match context(env, ui) {
-            Ok(cx) => cx,
-            Err((failure, ui)) => return report(Err(failure), &ui),
-        };
-        let result = run(&cx, command).await;
-        report(result, &cx.ui)
+        conclude(env, ui, command).await
     });
     runtime.shutdown_background();
     ExitCode::from(result)
@@ -292,23 +298,30 @@ fn report(result: Result, ui: &Ui) -> u8 {
     }
 }
 
-/// Server and token by the variables, or by what has been saved.
-fn context(env: Env, ui: Ui) -> std::result::Result<Cx, (Failure, Ui)> {
-    let base = env.var("SENRYU_URL").unwrap_or(DEFAULT_URL).trim_end_matches('/').to_string();
-    let made = match env.var("SENRYU_API_KEY") {
-        Some(token) => Client::new(&base, Auth::Token(token.trim().to_string()), true),
-        None => credentials::Credentials::load(&env).and_then(|saved| {
-            let auth = match saved.of(&base) {
-                Some(saved) => Auth::Token(saved.token.clone()),
-                None => Auth::None,
-            };
-            Client::new(&base, auth, false)
-        }),
-    };
-    match made {
-        Ok(client) => Ok(Cx { env, ui, client }),
-        Err(failure) => Err((failure, ui)),
+/// One command of the client from its surroundings to its exit status.
+async fn conclude(env: Env, ui: Ui, command: Command) -> u8 {
+    match connection(&env) {
+        Ok(client) => {
+            let cx = Cx { env, ui, client };
+            let result = run(&cx, command).await;
+            report(result, &cx.ui)
+        }
+        Err(failure) => report(Err(failure), &ui),
     }
+}
+
+/// Server and token by the variables, or by what has been saved.
+fn connection(env: &Env) -> Result<Client> {
+    let base = env.var("SENRYU_URL").unwrap_or(DEFAULT_URL).trim_end_matches('/').to_string();
+    if let Some(token) = env.var("SENRYU_API_KEY") {
+        return Client::new(&base, Auth::Token(token.trim().to_string()), true);
+    }
+    let saved = credentials::Credentials::load(env)?;
+    let auth = match saved.of(&base) {
+        Some(saved) => Auth::Token(saved.token.clone()),
+        None => Auth::None,
+    };
+    Client::new(&base, auth, false)
 }
 
 async fn run(cx: &Cx, command: Command) -> Result {
@@ -348,33 +361,29 @@ async fn run(cx: &Cx, command: Command) -> Result {
         Command::BuildsOutput(args) => builds::output(cx, args).await,
         Command::Doctor(args) => doctor::doctor(cx, *args).await,
         Command::AdminCreate(args) => admin::create(cx, args).await,
-        Command::Version => {
-            let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
-            cx.ui.line(format!("senryu/{} {os}-{arch}", env!("CARGO_PKG_VERSION")))
-        }
-        Command::Help { command } => help(cx, command.as_deref()),
+        Command::Version => version(&cx.ui),
+        Command::Help { command } => help(&cx.ui, command.as_deref()),
+        // These bring their own runtime and never come here.
         Command::Server(_) | Command::Router(_) | Command::GitHook(_) => Ok(()),
     }
 }
 
-fn help(cx: &Cx, name: Option<&str>) -> Result {
+fn version(ui: &Ui) -> Result {
+    let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
+    ui.line(format!("senryu/{} {os}-{arch}", env!("CARGO_PKG_VERSION")))
+}
+
+fn help(ui: &Ui, name: Option<&str>) -> Result {
     let mut tree = Cli::command();
     tree.build();
     match name {
-        None => cx.ui.line(tree.render_help().to_string()),
+        None => ui.line(tree.render_help().to_string()),
         Some(name) => match tree.find_subcommand_mut(name) {
-            Some(found) => cx.ui.line(found.render_long_help().to_string()),
+            Some(found) => ui.line(found.render_long_help().to_string()),
             None => Err(Failure::usage(format!("{name} is not a senryu command."))),
         },
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_tree_is_sound() {
-        Cli::command().debug_assert();
-    }
-}
+mod tests;

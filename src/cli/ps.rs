@@ -44,7 +44,8 @@ pub struct Which {
     #[arg(short, long, value_name = "DYNO", conflicts_with = "dyno")]
     dyno_name: Option<String>,
     /// Name of the process type
-    #[arg(short, long, alias = "type", value_name = "TYPE", conflicts_with_all = ["dyno", "dyno_name"])]
+    #[arg(short, long, alias = "type", value_name = "TYPE")]
+    #[arg(conflicts_with_all = ["dyno", "dyno_name"])]
     process_type: Option<String>,
     /// Return at once, without waiting for the dynos
     #[arg(long)]
@@ -151,8 +152,11 @@ pub async fn scale(cx: &Cx, args: Scale) -> Result {
     let named: Vec<String> =
         updates.iter().map(|update| text(update, "/type").to_string()).collect();
     let body = json!({ "updates": updates });
+    // One dyno more, asked for twice, would be two.
+    let repeatable = updates_are_absolute(&body);
+    let call = Call { body: Some(&body), repeatable, ..Call::new(Method::PATCH, &path) };
     let work = async {
-        let formation = cx.client.patch(&path, &body).await?;
+        let formation = cx.client.send(&call).await?.body;
         if !args.no_wait {
             rollout::settle(cx, &app, None).await?;
         }
@@ -169,6 +173,11 @@ pub async fn scale(cx: &Cx, args: Scale) -> Result {
         format!("done, now running {}", words.join(", "))
     };
     cx.ui.action("Scaling dynos", work, done).await.map(|_| ())
+}
+
+fn updates_are_absolute(body: &Value) -> bool {
+    let updates = body.get("updates").and_then(Value::as_array);
+    updates.into_iter().flatten().all(|update| !update["quantity"].is_string())
 }
 
 fn scaled(formation: &Value, between: &str) -> String {

@@ -10,11 +10,13 @@ use std::sync::{Mutex, PoisonError};
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 
 pub fn password(question: &str) -> Result<String> {
-    let no_terminal = |error: std::io::Error| {
-        Failure::with_hint(
+    let no_terminal = |error: std::io::Error| match error.kind() {
+        // Ctrl-C, seen here before the task below could end the process.
+        std::io::ErrorKind::Interrupted => Failure::Exit(INTERRUPTED),
+        _ => Failure::with_hint(
             format!("Can't ask for the password: {error}"),
             "Without a terminal: senryu login --token-stdin < FILE",
-        )
+        ),
     };
     let tty = File::options().read(true).write(true).open("/dev/tty").map_err(no_terminal)?;
     *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = tcgetattr(&tty).ok();

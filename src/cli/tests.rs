@@ -1,0 +1,541 @@
+//! Whole commands against a server on a real socket: their words and their exit status.
+
+use super::testing::{Asked, Reply, Stage};
+use super::*;
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+fn missing() -> Reply {
+    let message = "Couldn't find that app.";
+    Reply::Json(404, json!({"resource": "app", "id": "not_found", "message": message}))
+}
+
+fn ok(value: Value) -> Reply {
+    Reply::Json(200, value)
+}
+
+fn settled(version: i64) -> Value {
+    json!({"state": "settled", "message": null, "release": {"version": version},
+        "serving": {"version": version}, "elapsed_ms": 1})
+}
+
+fn rollout_of(asked: &Asked) -> bool {
+    asked.path.starts_with("/apps/shop/rollout?wait=")
+}
+
+#[test]
+fn the_command_tree_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn a_wrong_command_line_is_a_usage_error() {
+    let error = parse(Cli::command(), vec!["ps:scalle".into()]).unwrap_err();
+    assert!(error.to_string().contains("ps:scale"), "{error}");
+    assert_eq!(error.exit_code(), 2);
+    let error = parse(Cli::command(), vec!["server".into(), "--listen=here".into()]).unwrap_err();
+    assert!(error.to_string().contains("--listen"), "{error}");
+}
+
+#[tokio::test]
+async fn apps_are_listed_page_by_page() {
+    let stage = Stage::new(|asked, _| match (asked.line().as_str(), asked.header("range")) {
+        ("GET /account", _) => ok(json!({"email": "me@example.com"})),
+        ("GET /apps", "") => Reply::Raw(
+            206,
+            ("next-range", "id b..; max=1"),
+            json!([{"name": "shop", "owner": {"email": "me@example.com"}}]).to_string(),
+        ),
+        ("GET /apps", "id b..; max=1") => ok(json!([
+            {"name": "blog", "owner": {"email": "me@example.com"}, "region": {"name": "eu"}},
+            {"name": "theirs", "owner": {"email": "you@example.com"}}
+        ])),
+        _ => missing(),
+    })
+    .await;
+    let done = stage.run(&["apps"]).await;
+    assert_eq!(done.status, 0, "{}", done.err);
+    assert_eq!(
+        done.out,
+        "=== me@example.com Apps\n\nblog (eu)\nshop\n\n=== Collaborated Apps\n\n\
+         Name    Email\n──────  ───────────────\ntheirs  you@example.com\n"
+    );
+    assert_eq!(stage.last("GET /account").header("authorization"), "Bearer key");
+    let accept = "application/vnd.heroku+json; version=3";
+    assert_eq!(stage.last("GET /account").header("accept"), accept);
+    let done = stage.run(&["apps", "--json"]).await;
+    let apps: Value = serde_json::from_str(&done.out).unwrap();
+    assert_eq!(apps.as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn an_app_is_created_and_gets_its_remote() {
+    let stage = Stage::new(|asked, _| match asked.line().as_str() {
+        "POST /apps" => {
+            let name = asked.body.get("name").and_then(Value::as_str).unwrap_or("calm-pond-1");
+            Reply::Json(201, json!({"name": name, "web_url": format!("http://{name}.localhost/")}))
+        }
+        _ => missing(),
+    })
+    .await;
+    let done = stage.run(&["create"]).await;
+    assert_eq!(done.err, "Creating app... done, ⬢ calm-pond-1\n");
+    let git = |args: &[&str]| {
+        let output = std::process::Command::new("git")
+            .args(args)
+            .current_dir(stage.home.path())
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    git(&["init", "-q"]);
+    let done = stage.run(&["apps:create", "shop"]).await;
+    assert_eq!(done.err, "Creating ⬢ shop... done\n");
+    let url = format!("{}/shop.git", stage.url);
+    assert_eq!(done.out, format!("http://shop.localhost/ | {url}\n"));
+    assert_eq!(git(&["remote", "get-url", "senryu"]).trim(), url);
+    // A second app does not take the first one's remote away.
+    let done = stage.run(&["apps:create", "other"]).await;
+    assert!(done.err.contains("stays so"), "{}", done.err);
+    assert_eq!(git(&["remote", "get-url", "senryu"]).trim(), url);
+}
+
+#[tokio::test]
+async fn an_app_is_destroyed_only_by_its_name() {
+    let stage = Stage::new(|asked, _| match asked.line().as_str() {
+        "GET /apps/shop" | "DELETE /apps/shop" => ok(json!({"name": "shop"})),
+        _ => missing(),
+    })
+    .await;
+    let destroyed = || stage.lines().contains(&"DELETE /apps/shop".to_string());
+    let done = stage.run(&["apps:destroy", "-a", "shop", "--confirm", "chop"]).await;
+    assert_eq!((done.status, destroyed()), (1, false));
+    assert_eq!(done.err, " ›   Error: Confirmation chop did not match ⬢ shop. Aborted.\n");
+    let done = stage.run_with(&["apps:destroy", "-a", "shop"], "no\n").await;
+    assert_eq!((done.status, destroyed()), (1, false));
+    let done = stage.run(&["apps:destroy", "-a", "shop"]).await;
+    assert_eq!((done.status, destroyed()), (1, false));
+    let done = stage.run_with(&["apps", "destroy", "shop"], "shop\n").await;
+    assert_eq!((done.status, destroyed()), (0, true));
+    assert!(done.err.ends_with("Destroying ⬢ shop (including all add-ons)... done\n"));
+    let done = stage.run(&["destroy", "-a", "gone", "--confirm", "gone"]).await;
+    assert_eq!(done.status, 1);
+    assert_eq!(done.err, " ›   Error: Couldn't find that app.\n ›\n ›   Error ID: not_found\n");
+}
+
+#[tokio::test]
+async fn config_set_waits_until_the_release_serves() {
+    let polls = AtomicUsize::new(0);
+    let stage = Stage::new(move |asked, _| match asked.line().as_str() {
+        "PATCH /apps/shop/config-vars" => ok(json!({"FOO": "bar", "OLD": "x"})),
+        "GET /apps/shop/releases" => ok(json!([{"version": 12}])),
+        _ if rollout_of(asked) => match polls.fetch_add(1, Ordering::SeqCst) {
+            // The server is killed, answers that it isn't there yet, and then goes on.
+            0 => Reply::Cut,
+            1 => Reply::Raw(503, ("retry-after", "1"), json!({"id": "x"}).to_string()),
+            2 => ok(json!({"state": "converging", "message": null, "release": {"version": 12},
+                "serving": {"version": 11}, "elapsed_ms": 5})),
+            _ => ok(settled(12)),
+        },
+        _ => missing(),
+    })
+    .await;
+    let done = stage.run(&["config:set", "FOO=bar", "EMPTY=", "-a", "shop"]).await;
+    assert_eq!(done.err, "Setting FOO, EMPTY and restarting ⬢ shop... done, v12\n");
+    assert_eq!((done.status, done.out.as_str()), (0, "FOO:   bar\nEMPTY: \n"));
+    let sent = stage.last("PATCH /apps/shop/config-vars").body;
+    assert_eq!(sent, json!({"FOO": "bar", "EMPTY": ""}));
+    let range = stage.last("GET /apps/shop/releases");
+    assert_eq!(range.header("range"), "version ..; order=desc,max=1");
+    assert_eq!(stage.lines().iter().filter(|line| line.contains("rollout")).count(), 4);
+}
+
+#[tokio::test]
+async fn config_comes_from_files_and_standard_input_without_being_shown() {
+    let stage = Stage::new(|asked, _| match asked.line().as_str() {
+        "PATCH /apps/shop/config-vars" => ok(json!({})),
+        "GET /apps/shop/releases" => ok(json!([{"version": 3}])),
+        _ => missing(),
+    })
+    .await;
+    let sent = || stage.last("PATCH /apps/shop/config-vars").body;
+    std::fs::write(stage.home.path().join(".env"), "A=hunter2\nB='two words'\n").unwrap();
+    let done = stage.run(&["config:set", "--file", ".env", "C=3", "-a", "shop"]).await;
+    assert_eq!((done.status, done.out.as_str()), (0, "C: 3\n"));
+    assert!(done.err.starts_with("Setting A, B, C and restarting"), "{}", done.err);
+    assert!(!done.err.contains("hunter2"));
+    assert_eq!(sent(), json!({"A": "hunter2", "B": "two words", "C": "3"}));
+
+    let key = "-----BEGIN-----\nx=y\n-----END-----\n";
+    stage.run_with(&["config:set", "KEY", "--stdin", "-a", "shop"], key).await;
+    assert_eq!(sent(), json!({"KEY": "-----BEGIN-----\nx=y\n-----END-----"}));
+    stage.run_with(&["config:set", "-", "-a", "shop"], "{\"D\": \"1\"}").await;
+    assert_eq!(sent(), json!({"D": "1"}));
+    // A value that is a dash is a value.
+    stage.run(&["config:set", "A=-", "-a", "shop"]).await;
+    assert_eq!(sent(), json!({"A": "-"}));
+
+    for (line, status) in [
+        (["config:set", "FOO", "-a", "shop"], 2),
+        (["config:set", "--file", "none", "-ashop"], 1),
+        (["config:set", "A", "B", "--file=.env"], 2),
+    ] {
+        let done = stage.run(&line).await;
+        assert_eq!(done.status, status, "{line:?}: {}", done.err);
+    }
+}
+
+#[tokio::test]
+async fn a_release_that_does_not_come_up_fails_the_command() {
+    let stage = Stage::new(|asked, _| match asked.line().as_str() {
+        "PATCH /apps/shop/config-vars" => ok(json!({})),
+        "GET /apps/shop/releases" => ok(json!([{"version": 5}])),
+        _ if rollout_of(asked) => ok(json!({"state": "failing", "message": "web.1 crashed (1)",
+            "release": {"version": 5}, "serving": {"version": 4}, "elapsed_ms": 9})),
+        _ => missing(),
+    })
+    .await;
+    let done = stage.run(&["config:unset", "FOO", "-a", "shop"]).await;
+    assert_eq!(done.status, 1);
+    assert!(done.err.starts_with("Unsetting FOO and restarting ⬢ shop... !\n ›   Error: web.1"));
+    assert!(done.err.contains("v4 serves on"), "{}", done.err);
+    assert_eq!(stage.last("PATCH /apps/shop/config-vars").body, json!({"FOO": null}));
+    let done = stage.run(&["config:unset", "FOO", "-a", "shop", "--no-wait"]).await;
+    assert_eq!(done.err, "Unsetting FOO and restarting ⬢ shop... done, v5\n");
+    // A refused release phase leaves the older release current.
+    let done = stage.run(&["releases:wait", "-a", "shop"]).await;
+    assert_eq!(done.status, 1, "{}", done.err);
+}
+
+#[tokio::test]
+async fn config_is_shown_in_every_form() {
+    let stage = Stage::new(|asked, _| match asked.line().as_str() {
+        "GET /apps/shop/config-vars" => ok(json!({"A": "1", "LONGER": "it's $2"})),
+        _ => missing(),
+    })
+    .await;
+    let out = async |line: &[&str]| stage.run(line).await.out;
+    let list = "=== shop Config Vars\n\nA:      1\nLONGER: it's $2\n";
+    assert_eq!(out(&["config", "-a", "shop"]).await, list);
+    assert_eq!(out(&["config", "-s", "-a", "shop"]).await, "A=1\nLONGER='it'\\''s $2'\n");
+    assert_eq!(out(&["config:get", "LONGER", "NO", "-a", "shop"]).await, "it's $2\n\n");
+    assert_eq!(out(&["config", "get", "A", "-s", "-a", "shop"]).await, "A=1\n");
+    let one: Value =
+        serde_json::from_str(&out(&["config:get", "NO", "-j", "-a", "shop"]).await).unwrap();
+    assert_eq!(one, json!({"key": "NO", "value": null}));
+}
+
+#[tokio::test]
+async fn dynos_are_grouped_by_process_type() {
+    let at = "2020-01-01T00:00:00Z";
+    let dyno = move |name: &str, state: &str, version: i64| {
+        let process = name.split('.').next().unwrap();
+        json!({"name": name, "type": process, "state": state, "size": "Standard-1X",
+            "command": format!("npm run {process}"), "updated_at": at,
+            "release": {"version": version}})
+    };
+    let stage = Stage::new(move |asked, _| match asked.line().as_str() {
+        "GET /apps/shop/dynos" => ok(json!([
+            dyno("worker.1", "up", 3),
+            dyno("web.10", "up", 3),
+            dyno("web.2", "starting", 4),
+        ])),
+        "GET /apps/quiet/dynos" => ok(json!([])),
+        _ => missing(),
+    })
+    .await;
+    let done = stage.run(&["ps", "-a", "shop"]).await;
+    let lines: Vec<&str> = done.out.lines().collect();
+    assert_eq!(lines[0], "=== web (Standard-1X): npm run web (2)");
+    assert!(lines[2].starts_with("web.2: starting 20") && lines[2].ends_with(" v4"));
+    assert!(lines[3].starts_with("web.10: up 20") && lines[3].ends_with(" v3"));
+    assert_eq!(lines[5], "=== worker (Standard-1X): npm run worker (1)");
+    let done = stage.run(&["ps", "-a", "quiet"]).await;
+    assert_eq!(done.out, "No dynos on ⬢ quiet\n");
+    let done = stage.run(&["ps", "clock", "-a", "shop"]).await;
+    assert_eq!((done.status, done.err.as_str()), (1, " ›   Error: No clock dynos on ⬢ shop\n"));
+}
+
+#[tokio::test]
+async fn dynos_are_scaled_restarted_and_stopped() {
+    let stage = Stage::new(|asked, _| match asked.line().as_str() {
+        "PATCH /apps/shop/formation" if asked.body["updates"][0]["quantity"] == json!(-1) => {
+            let message = "Quantity must be 0 or more";
+            Reply::Json(422, json!({"id": "invalid_params", "message": message}))
+        }
+        "PATCH /apps/shop/formation" | "GET /apps/shop/formation" => ok(json!([
+            {"type": "worker", "quantity": 0, "size": "Standard-1X"},
+            {"type": "web", "quantity": 2, "size": "Standard-1X"},
+        ])),
+        _ if rollout_of(asked) => ok(settled(3)),
+        "DELETE /apps/shop/dynos"
+        | "DELETE /apps/shop/dynos/web.1"
+        | "DELETE /apps/shop/formations/web"
+        | "POST /apps/shop/dynos/web.1/actions/stop" => Reply::Json(202, json!({})),
+        _ => missing(),
+    })
+    .await;
+    let err = async |line: &[&str]| stage.run(line).await.err;
+    let done = stage.run(&["ps:scale", "-a", "shop"]).await;
+    assert_eq!(done.out, "web=2:Standard-1X worker=0:Standard-1X\n");
+    assert_eq!(
+        err(&["ps", "scale", "web=2", "-a", "shop"]).await,
+        "Scaling dynos... done, now running web at 2:Standard-1X\n"
+    );
+    let sent = stage.last("PATCH /apps/shop/formation").body;
+    assert_eq!(sent, json!({"updates": [{"type": "web", "quantity": 2}]}));
+    let refused = stage.run(&["scale", "web=-1", "-a", "shop"]).await;
+    assert_eq!(refused.status, 1);
+    assert!(refused.err.contains("Quantity must be") && refused.err.contains("invalid_params"));
+    assert_eq!(err(&["restart", "-a", "shop"]).await, "Restarting all dynos on ⬢ shop... done\n");
+    assert_eq!(
+        err(&["ps:restart", "-d", "web.1", "-a", "shop"]).await,
+        "Restarting dyno web.1 on ⬢ shop... done\n"
+    );
+    assert_eq!(
+        err(&["ps:restart", "-p", "web", "-a", "shop"]).await,
+        "Restarting all web dynos on ⬢ shop... done\n"
+    );
+    assert_eq!(
+        err(&["ps:stop", "web.1", "-a", "shop"]).await,
+        "Stopping dyno web.1 on ⬢ shop... done\n"
+    );
+    assert_eq!(stage.run(&["ps:stop", "-a", "shop"]).await.status, 2);
+}
+
+#[tokio::test]
+async fn releases_are_listed_and_rolled_back() {
+    let release = |version: i64, status: &str| {
+        json!({"id": format!("id-{version}"), "version": version, "status": status,
+            "description": "Deploy abc", "user": {"email": "me@example.com"},
+            "created_at": "2020-01-01T00:00:00Z", "current": version == 3,
+            "eligible_for_rollback": version > 1, "output_stream_url": null})
+    };
+    let stage = Stage::new(move |asked, _| match asked.line().as_str() {
+        "GET /apps/shop/releases" => {
+            ok(json!([release(4, "failed"), release(3, "succeeded"), release(1, "succeeded")]))
+        }
+        "GET /apps/shop/releases/2" => ok(release(2, "succeeded")),
+        "POST /apps/shop/releases" => Reply::Json(201, release(5, "succeeded")),
+        _ if rollout_of(asked) => ok(settled(5)),
+        _ => missing(),
+    })
+    .await;
+    let done = stage.run(&["releases", "-a", "shop"]).await;
+    let lines: Vec<&str> = done.out.lines().collect();
+    assert_eq!(lines[0], "=== shop Releases - Current: v3");
+    assert!(lines[2].starts_with("v4  Deploy abc release command failed  me@example.com  2"));
+    let done = stage.run(&["rollback", "v2", "-a", "shop"]).await;
+    assert_eq!(done.status, 0);
+    assert!(done.err.starts_with("Rolling back ⬢ shop to v2... done, v5\n"), "{}", done.err);
+    assert_eq!(stage.last("POST /apps/shop/releases").body, json!({"release": "id-2"}));
+    let done = stage.run(&["rollback", "-a", "shop"]).await;
+    assert!(done.err.starts_with("Rolling back ⬢ shop to v3... done, v5\n"), "{}", done.err);
+    let done = stage.run(&["releases:output", "v2", "-a", "shop"]).await;
+    assert_eq!(done.err, " ›   Warning: Release v2 has no release output available.\n");
+}
+
+#[tokio::test]
+async fn releases_wait_tells_by_its_status() {
+    let stage = Stage::new(|asked, _| match asked.line().as_str() {
+        "GET /apps/shop/releases/4" => ok(json!({"version": 4, "status": "succeeded"})),
+        "GET /apps/shop/releases/5" => ok(json!({"version": 5, "status": "succeeded"})),
+        "GET /apps/shop/releases/6" => ok(json!({"version": 6, "status": "failed"})),
+        _ if rollout_of(asked) => ok(json!({"state": "converging", "message": null,
+            "release": {"version": 5}, "serving": {"version": 4}, "elapsed_ms": 9})),
+        _ => missing(),
+    })
+    .await;
+    let done = stage.run(&["releases:wait", "v4", "-a", "shop"]).await;
+    assert_eq!((done.status, done.out.as_str()), (0, "v4 is serving\n"));
+    let done = stage.run(&["releases:wait", "v5", "-a", "shop", "--timeout", "1"]).await;
+    assert_eq!(done.status, 124, "{}", done.err);
+    let done = stage.run(&["releases:wait", "v6", "-a", "shop"]).await;
+    assert_eq!(done.status, 1);
+    assert!(done.err.contains("failed in its release phase"), "{}", done.err);
+}
+
+#[tokio::test]
+async fn a_release_command_s_output_is_copied_through() {
+    let url = std::sync::Arc::new(std::sync::OnceLock::<String>::new());
+    let known = url.clone();
+    let stage = Stage::new(move |asked, _| match asked.line().as_str() {
+        "GET /apps/shop/releases/2" => ok(json!({"version": 2,
+            "output_stream_url": format!("{}/streams/x?secret=1", known.get().unwrap())})),
+        "GET /streams/x?secret=1" => {
+            Reply::Raw(200, ("content-type", "text/plain"), "migrated\n\0\0done\n".into())
+        }
+        _ => missing(),
+    })
+    .await;
+    url.set(stage.url.clone()).unwrap();
+    let done = stage.run(&["releases:output", "v2", "-a", "shop"]).await;
+    assert_eq!((done.status, done.out.as_str()), (0, "migrated\ndone\n"));
+    assert_eq!(stage.last("GET /streams/x?secret=1").header("authorization"), "");
+}
+
+#[tokio::test]
+async fn logs_go_on_where_they_broke_off() {
+    let url = std::sync::Arc::new(std::sync::OnceLock::<String>::new());
+    let known = url.clone();
+    let reads = AtomicUsize::new(0);
+    let sse = ("content-type", "text/event-stream");
+    let stage = Stage::new(move |asked, _| match asked.line().as_str() {
+        "POST /apps/shop/log-sessions" if reads.load(Ordering::SeqCst) < 3 => {
+            Reply::Json(201, json!({"logplex_url": format!("{}/l", known.get().unwrap())}))
+        }
+        "GET /l" => match reads.fetch_add(1, Ordering::SeqCst) {
+            0 => Reply::Raw(200, sse, ": hi\n\nid: 1\ndata: 2026 app[web.1]: one\n\n".into()),
+            1 => Reply::Raw(200, sse, "id: 2\ndata: 2026 app[web.1]: two\n\n".into()),
+            _ => Reply::Raw(404, sse, String::new()),
+        },
+        _ => missing(),
+    })
+    .await;
+    url.set(stage.url.clone()).unwrap();
+    let done = stage.run(&["logs", "-n", "5", "-s", "app", "-d", "web.1", "-a", "shop"]).await;
+    assert_eq!((done.status, done.out.as_str()), (0, "2026 app[web.1]: one\n"));
+    assert_eq!(
+        stage.last("POST /apps/shop/log-sessions").body,
+        json!({"lines": 5, "tail": false, "source": "app", "dyno": "web.1"})
+    );
+    // Read on with the id, then find the session gone and the app, too.
+    let done = stage.run(&["logs", "--tail", "--ps", "web", "-a", "shop"]).await;
+    assert_eq!(done.out, "2026 app[web.1]: two\n");
+    assert_eq!(done.status, 1);
+    assert_eq!(stage.last("GET /l").header("last-event-id"), "2");
+}
+
+#[tokio::test]
+async fn a_token_is_saved_given_to_git_and_forgotten() {
+    let mut stage = Stage::new(|asked, _| match asked.header("authorization") {
+        "Bearer secret" => match asked.line().as_str() {
+            "GET /account" => ok(json!({"email": "me@example.com"})),
+            "GET /oauth/authorizations/~" => ok(json!({"id": "auth-1"})),
+            "DELETE /oauth/authorizations/auth-1" => ok(json!({})),
+            _ => missing(),
+        },
+        _ => Reply::Json(401, json!({"id": "unauthorized", "message": "Invalid credentials."})),
+    })
+    .await;
+    let done = stage.run_with(&["login", "--token-stdin"], "secret\n").await;
+    assert!(done.status == 1 && done.err.contains("SENRYU_API_KEY"), "{}", done.err);
+    stage.vars.retain(|(name, _)| *name != "SENRYU_API_KEY");
+    let done = stage.run(&["whoami"]).await;
+    assert_eq!(done.status, 1);
+    assert!(done.err.starts_with(" ›   Error: not logged in\n"), "{}", done.err);
+    let done = stage.run_with(&["login", "--token-stdin"], "wrong\n").await;
+    assert_eq!(done.status, 1, "{}", done.err);
+    let done = stage.run(&["login"]).await;
+    assert!(done.status == 1 && done.err.contains("--token-stdin"), "{}", done.err);
+
+    let done = stage.run_with(&["login", "--token-stdin"], "secret\n").await;
+    assert_eq!((done.status, done.out.as_str()), (0, "Logged in as me@example.com\n"));
+    assert_eq!(stage.run(&["auth:whoami"]).await.out, "me@example.com\n");
+    assert_eq!(stage.run(&["auth", "token"]).await.out, "secret\n");
+    let helper = std::fs::read_to_string(stage.home.path().join(".gitconfig")).unwrap();
+    assert!(helper.contains(&stage.url) && helper.contains("git:credentials"), "{helper}");
+
+    let host = stage.url.strip_prefix("http://").unwrap().to_string();
+    let question: &'static str = format!("protocol=http\nhost={host}\n\n").leak();
+    let done = stage.run_with(&["git:credentials", "get"], question).await;
+    let answer = format!("protocol=http\nhost={host}\nusername=senryu\npassword=secret\n");
+    assert_eq!(done.out, answer);
+    let other = "protocol=https\nhost=example.com\n\n";
+    assert_eq!(stage.run_with(&["git:credentials", "get"], other).await.out, "");
+    assert_eq!(stage.run_with(&["git:credentials", "erase"], question).await.status, 0);
+
+    let done = stage.run(&["logout"]).await;
+    assert_eq!((done.status, done.err.as_str()), (0, "Logging out... done\n"));
+    assert!(stage.lines().contains(&"DELETE /oauth/authorizations/auth-1".to_string()));
+    assert_eq!(stage.run(&["auth:token"]).await.status, 1);
+    let helper = std::fs::read_to_string(stage.home.path().join(".gitconfig")).unwrap();
+    assert!(!helper.contains("git:credentials"), "{helper}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_said_to_be_so() {
+    let mut stage = Stage::new(|_, _| missing()).await;
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = closed.local_addr().unwrap().port();
+    drop(closed);
+    stage.vars[0].1 = format!("http://127.0.0.1:{port}");
+    let done = stage.run(&["apps"]).await;
+    assert_eq!(done.status, 1);
+    assert!(done.err.contains("Can't reach http://127.0.0.1"), "{}", done.err);
+    assert!(done.err.contains("senryu doctor"), "{}", done.err);
+    stage.vars[0].1 = "ftp://x".to_string();
+    let done = stage.run(&["apps"]).await;
+    assert!(done.status == 2 && done.err.contains("SENRYU_URL"), "{}", done.err);
+}
+
+#[tokio::test]
+async fn maintenance_is_shown_and_switched() {
+    let stage = Stage::new(|asked, _| match asked.line().as_str() {
+        "GET /apps/shop" => ok(json!({"name": "shop", "maintenance": true})),
+        "PATCH /apps/shop" => ok(json!({"name": asked.body.get("name").cloned(),
+            "web_url": "http://store.localhost/"})),
+        _ => missing(),
+    })
+    .await;
+    assert_eq!(stage.run(&["maintenance", "-a", "shop"]).await.out, "on\n");
+    let done = stage.run(&["maintenance", "off", "-a", "shop"]).await;
+    assert_eq!(done.err, "Disabling maintenance mode for ⬢ shop... done\n");
+    assert_eq!(stage.last("PATCH /apps/shop").body, json!({"maintenance": false}));
+    let done = stage.run(&["rename", "store", "-a", "shop"]).await;
+    assert_eq!(done.out, format!("http://store.localhost/ | {}/store.git\n", stage.url));
+    assert!(done.err.starts_with("Renaming ⬢ shop to store... done\n"), "{}", done.err);
+}
+
+#[tokio::test]
+async fn a_restart_of_the_server_repeats_only_what_may_be_repeated() {
+    let cut = std::sync::Arc::new(AtomicUsize::new(0));
+    let cuts = cut.clone();
+    let stage = Stage::new(move |asked, _| match asked.line().as_str() {
+        "GET /apps/shop" => ok(json!({"name": "shop"})),
+        // The first answer of each kind is lost, though the server has done what was asked.
+        "PATCH /apps/shop" | "DELETE /apps/shop" | "PATCH /apps/shop/formation" | "POST /apps"
+            if cuts.fetch_add(1, Ordering::SeqCst) == 0 =>
+        {
+            Reply::Cut
+        }
+        "PATCH /apps/shop" => ok(json!({"name": "shop"})),
+        _ => missing(),
+    })
+    .await;
+    let done = stage.run(&["maintenance:on", "-a", "shop"]).await;
+    assert_eq!((done.status, cut.swap(0, Ordering::SeqCst)), (0, 2), "{}", done.err);
+    let done = stage.run(&["apps:destroy", "shop", "--confirm", "shop"]).await;
+    assert_eq!((done.status, cut.swap(0, Ordering::SeqCst)), (0, 2), "{}", done.err);
+    for line in [&["create", "new"][..], &["ps:scale", "web+1", "-a", "shop"]] {
+        let done = stage.run(line).await;
+        assert_eq!((done.status, cut.swap(0, Ordering::SeqCst)), (1, 1), "{}", done.err);
+        assert!(done.err.contains("not known whether"), "{}", done.err);
+    }
+}
+
+#[tokio::test]
+async fn an_app_is_shown_with_what_the_server_knows() {
+    let stage = Stage::new(|asked, _| match asked.line().as_str() {
+        "GET /apps/shop" => ok(json!({"name": "shop", "owner": {"email": "me@example.com"},
+            "git_url": "http://localhost/shop.git", "web_url": "http://shop.localhost/",
+            "repo_size": 2_097_152, "slug_size": null, "region": {"name": "us"},
+            "stack": {"name": "heroku-24"}, "build_stack": {"name": "heroku-26"}})),
+        "GET /apps/shop/dynos" => ok(json!([{"type": "web"}, {"type": "worker"}, {"type": "web"}])),
+        _ => missing(),
+    })
+    .await;
+    let done = stage.run(&["info", "-a", "shop"]).await;
+    assert_eq!(
+        done.out,
+        "=== shop\n\nAuto Cert Mgmt: false\nGit URL:        http://localhost/shop.git\n\
+         Web URL:        http://shop.localhost/\nRepo Size:      2 MB\nSlug Size:      0 B\n\
+         Owner:          me@example.com\nRegion:         us\nDynos:          web: 2, worker: 1\n\
+         Stack:          heroku-24 (next build will use heroku-26)\n"
+    );
+    let done = stage.run(&["apps:info", "shop", "--shell"]).await;
+    assert!(done.out.contains("\ndynos='web: 2,worker: 1'\nstack=heroku-24\n"), "{}", done.out);
+    let done = stage.run(&["apps:info", "shop", "--json"]).await;
+    let facts: Value = serde_json::from_str(&done.out).unwrap();
+    assert_eq!(facts["app"]["name"], "shop");
+}
