@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 
 #[derive(RustEmbed)]
 #[folder = "buildpacks/"]
-#[allow_missing = true]
 struct Bundled;
 
 /// The script that runs them inside the build container.
@@ -113,6 +112,121 @@ mod tests {
         let again = Buildpacks::unpack(data.path()).unwrap();
         assert_eq!(first.dir, again.dir);
         assert_eq!(fs::read_dir(data.path().join("buildpacks")).unwrap().count(), 1);
+    }
+
+    /// The driver, with its absolute paths below a directory.
+    struct Container(tempfile::TempDir);
+
+    impl Container {
+        fn new(buildpacks: &[(&str, &[(&str, &str)])]) -> Self {
+            let container = Self(tempfile::tempdir().unwrap());
+            let root = container.0.path();
+            for dir in ["work/build", "work/cache", "work/result", "env"] {
+                fs::create_dir_all(root.join(dir)).unwrap();
+            }
+            for (name, scripts) in buildpacks {
+                let scripts = scripts.iter().map(|(path, script)| {
+                    (path.to_string(), format!("#!/bin/bash\n{script}\n").into_bytes())
+                });
+                let files: Vec<_> = scripts.collect();
+                write(&root.join("packs").join(name), &files).unwrap();
+            }
+            container
+        }
+
+        fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
+            let root = self.0.path().display().to_string();
+            let script = DRIVER
+                .replace("/tmp/buildpacks", "@copies@")
+                .replace("/buildpacks", &format!("{root}/packs"))
+                .replace("@copies@", &format!("{root}/copies"))
+                .replace("/work/", &format!("{root}/work/"))
+                .replace(" /env", &format!(" {root}/env"));
+            let ran = std::process::Command::new("bash")
+                .args(["-c", &script, "driver"])
+                .args(arguments)
+                .env("LC_ALL", "C.UTF-8")
+                .output()
+                .unwrap();
+            (ran.status.code(), String::from_utf8(ran.stdout).unwrap())
+        }
+
+        fn result(&self, name: &str) -> String {
+            let path = self.0.path().join("work/result").join(name);
+            fs::read_to_string(path).unwrap_or_default()
+        }
+    }
+
+    #[test]
+    fn the_driver_takes_the_first_that_fits() {
+        let container = Container::new(&[
+            ("one", &[("bin/detect", "echo no >&2; exit 1")]),
+            (
+                "two",
+                &[
+                    ("bin/detect", "echo Two"),
+                    ("bin/compile", "sleep 0.05; touch $1/made; echo -----\\> out; echo err >&2"),
+                    ("bin/release", "echo 'default_process_types: {web: x}'"),
+                ],
+            ),
+            ("three", &[("bin/detect", "touch $1/asked")]),
+        ]);
+        fs::write(container.0.path().join("work/build/Procfile"), "web: y\n").unwrap();
+        let (code, output) = container.run(&["auto", "one", "two", "three"]);
+        assert_eq!(
+            (code, output.as_str()),
+            (Some(0), "-----> Two app detected\n-----> out\nerr\n")
+        );
+        assert_eq!(container.result("buildpack"), "two\n");
+        assert_eq!(container.result("detected"), "Two\n");
+        assert_eq!(container.result("release"), "default_process_types: {web: x}\n");
+        assert_eq!(container.result("procfile"), "web: y\n");
+        assert!(container.result("micros").trim().parse::<u64>().unwrap() >= 50_000);
+        assert!(!container.0.path().join("work/build/asked").exists());
+    }
+
+    #[test]
+    fn the_driver_runs_all_that_are_chosen_and_sources_their_exports() {
+        let export = "echo 'export TOOL=made' >$(dirname $0)/../export; [ -z \"$TOOL\" ]";
+        let container = Container::new(&[
+            ("one", &[("bin/detect", "echo One"), ("bin/compile", export)]),
+            (
+                "two",
+                &[
+                    ("bin/detect", "echo Two"),
+                    ("bin/compile", "echo $TOOL $#"),
+                    ("bin/report", "echo unseen; exit 1"),
+                    ("bin/release", "echo \"[$TOOL]\""),
+                ],
+            ),
+        ]);
+        let (code, output) = container.run(&["chosen", "one", "two"]);
+        let expected = "-----> One app detected\n-----> Two app detected\nmade 3\n";
+        assert_eq!((code, output.as_str()), (Some(0), expected));
+        assert_eq!(container.result("release"), "[]\n");
+        assert_eq!(container.result("report"), "unseen\n");
+        let unchanged = container.0.path().join("packs/one/export");
+        assert!(!unchanged.exists(), "buildpacks write into a copy of theirs");
+    }
+
+    #[test]
+    fn the_driver_says_by_its_status_what_failed() {
+        let fits = ("bin/detect", "echo Fits");
+        let container = Container::new(&[
+            ("none", &[("bin/detect", "echo why; exit 1")]),
+            ("bad", &[fits, ("bin/compile", "exit 13"), ("bin/report", "touch $1/reported")]),
+            ("mute", &[fits, ("bin/compile", "true"), ("bin/release", "exit 1")]),
+            ("plain", &[("bin/detect", "true"), ("bin/compile", "true")]),
+        ]);
+        assert_eq!(container.run(&["auto", "none"]), (Some(10), String::new()));
+        assert_eq!(container.run(&["auto"]), (Some(10), String::new()));
+        assert_eq!(container.run(&["chosen", "none"]).0, Some(11));
+        assert_eq!(container.result("buildpack"), "none\n");
+        assert_eq!(container.run(&["auto", "bad"]).0, Some(12));
+        assert!(container.0.path().join("work/build/reported").exists());
+        assert_eq!(container.run(&["auto", "mute"]).0, Some(13));
+        let (code, output) = container.run(&["auto", "plain"]);
+        assert_eq!((code, output.as_str()), (Some(0), "-----> plain app detected\n"));
     }
 
     #[test]

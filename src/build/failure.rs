@@ -129,3 +129,56 @@ fn platform(error: &Error) -> Vec<String> {
         " !     The server's log says more. Nothing has changed: push again.".to_string(),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(failure: &BuildFailure) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("output");
+        failure.show(&OutputSink::create(&path).unwrap());
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn herokus_words_where_heroku_has_some() {
+        let language = "Node.js".to_string();
+        for (failure, words) in [
+            (
+                BuildFailure::NothingDetected,
+                " !     No default language could be detected for this app.\n\t\t\tHINT: ",
+            ),
+            (
+                BuildFailure::NotCompatible { buildpack: "heroku/nodejs".to_string() },
+                "-----> App not compatible with buildpack: heroku/nodejs\n       ",
+            ),
+            (
+                BuildFailure::Compile { language: language.clone() },
+                " !     Push rejected, failed to compile Node.js app.\n\n !     Push failed\n",
+            ),
+            (
+                BuildFailure::TimedOut { language, minutes: 15 },
+                " !     Timed out compiling Node.js app (15 minutes)\n",
+            ),
+            (
+                BuildFailure::SlugTooLarge { bytes: 3 << 30 },
+                " !     Compiled slug size: 3072.0M is too large (max is 2048M).\n",
+            ),
+        ] {
+            let shown = shown(&failure);
+            assert!(shown.starts_with(words), "{shown}");
+            assert!(shown.ends_with("\n\n !     Push failed\n"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_fault_of_ours_is_not_described_but_says_what_to_do() {
+        let error = Error::internal("mount a build volume", "mount: /secret/path: no loop device");
+        let text = shown(&BuildFailure::Platform(error));
+        assert!(!text.contains("/secret/path") && text.contains("push again"), "{text}");
+        let away = Error::unavailable("Docker ended the wait for a container");
+        let text = shown(&BuildFailure::Platform(away));
+        assert!(text.contains("The container engine is away"), "{text}");
+    }
+}

@@ -106,7 +106,11 @@ impl Builder {
         let image = loaded?;
         let mut images = vec![reference(input)];
         images.extend(memory.images.iter().take(limits::SLUG_IMAGES_REMEMBERED - 1).cloned());
-        Memory { layers: packed.known(layers), images }.write(volume)?;
+        let remembered = Memory { layers: packed.known(layers), images }.write(volume);
+        if let Err(error) = remembered {
+            // The image is there: only the next build's speed is lost.
+            tracing::warn!(error = error.chain(), "layers are not remembered");
+        }
         Ok(Loaded { image, new_bytes: packed.new_bytes() })
     }
 
@@ -225,5 +229,207 @@ impl Memory {
 
     fn layer(&self, fingerprint: &str) -> Option<Known> {
         self.layers.iter().find(|known| known.fingerprint == fingerprint).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::layers::{Part, scan};
+    use crate::build::{Builder, OutputSink, Source};
+    use crate::engine::{Container, ContainerSpec, Ended, Engine, Event, Image, Output};
+    use crate::model::{AppId, BuildId, ConfigVars, SlugId};
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use futures_util::StreamExt;
+    use futures_util::stream::BoxStream;
+    use std::collections::BTreeMap;
+    use std::io::Read;
+    use std::sync::Mutex;
+    use std::time::Duration;
+    use tokio::sync::mpsc;
+
+    const BASE: &str = "sha256:base";
+
+    /// Keeps images as Docker does: a layer that an archive leaves out must be in another image,
+    /// on top of the same layers.
+    #[derive(Default)]
+    struct Images {
+        loaded: Mutex<BTreeMap<String, Vec<String>>>,
+        /// How many layers each archive held.
+        sent: Mutex<Vec<usize>>,
+        /// Whether layers vanish just before the next load.
+        forgetful: Mutex<bool>,
+    }
+
+    impl Images {
+        fn knows(&self, chain: &[String]) -> bool {
+            let loaded = self.loaded.lock().unwrap();
+            chain == [BASE] || loaded.values().any(|image| image.starts_with(chain))
+        }
+    }
+
+    #[async_trait]
+    impl Engine for Images {
+        async fn load(&self, archive: BoxStream<'static, Bytes>) -> Result<()> {
+            if std::mem::take(&mut *self.forgetful.lock().unwrap()) {
+                self.loaded.lock().unwrap().clear();
+            }
+            let bytes = archive.collect::<Vec<_>>().await.concat();
+            let mut files = BTreeMap::new();
+            for entry in tar::Archive::new(bytes.as_slice()).entries().unwrap() {
+                let mut entry = entry.unwrap();
+                let mut content = Vec::new();
+                entry.read_to_end(&mut content).unwrap();
+                files.insert(entry.path().unwrap().display().to_string(), content);
+            }
+            let manifest: serde_json::Value =
+                serde_json::from_slice(&files["manifest.json"]).unwrap();
+            let layers = manifest[0]["Layers"].as_array().unwrap();
+            let (mut chain, mut sent) = (Vec::new(), 0);
+            for layer in layers {
+                let path = layer.as_str().unwrap();
+                chain.push(path.replace("blobs/sha256/", "sha256:"));
+                sent += usize::from(files.contains_key(path));
+                if !files.contains_key(path) && !self.knows(&chain) {
+                    return Err(Error::internal("load", format!("{path} is missing")));
+                }
+            }
+            let reference = manifest[0]["RepoTags"][0].as_str().unwrap().to_string();
+            self.loaded.lock().unwrap().insert(reference, chain);
+            self.sent.lock().unwrap().push(sent);
+            Ok(())
+        }
+
+        async fn image_layers(&self, image: &str) -> Result<Option<(String, Vec<String>)>> {
+            if image == "senryu/stack:run" {
+                return Ok(Some((String::new(), vec![BASE.to_string()])));
+            }
+            let loaded = self.loaded.lock().unwrap();
+            Ok(loaded.get(image).map(|layers| (image.to_string(), layers.clone())))
+        }
+
+        async fn remove_image(&self, image: &str) -> Result<()> {
+            self.loaded.lock().unwrap().remove(image);
+            Ok(())
+        }
+
+        async fn create(&self, _: &ContainerSpec) -> Result<String> {
+            unreachable!()
+        }
+        async fn start(&self, _: &str) -> Result<()> {
+            unreachable!()
+        }
+        async fn signal(&self, _: &str, _: &str) -> Result<()> {
+            unreachable!()
+        }
+        async fn remove(&self, _: &str) -> Result<()> {
+            unreachable!()
+        }
+        async fn list(&self) -> Result<Vec<Container>> {
+            unreachable!()
+        }
+        async fn inspect(&self, _: &str) -> Result<Option<Container>> {
+            unreachable!()
+        }
+        async fn run(
+            &self,
+            _: &ContainerSpec,
+            _: mpsc::Sender<Output>,
+            _: Duration,
+        ) -> Result<Ended> {
+            unreachable!()
+        }
+        async fn events(&self) -> Result<BoxStream<'static, Event>> {
+            unreachable!()
+        }
+        async fn images(&self, _: &str) -> Result<Vec<Image>> {
+            unreachable!()
+        }
+    }
+
+    struct Fixture {
+        dir: tempfile::TempDir,
+        images: Arc<Images>,
+        builder: Builder,
+        volume: Volume,
+        out: OutputSink,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let images = Arc::new(Images::default());
+            let settings = crate::build::tests::settings(dir.path());
+            let engine: Arc<dyn Engine> = images.clone();
+            let builder = Builder::new(engine, Arc::new(settings), "test".to_string());
+            let volume = Volume::unmounted(dir.path().join("volume"));
+            let out = OutputSink::create(&dir.path().join("output")).unwrap();
+            let fixture = Self { dir, images, builder, volume, out };
+            for file in [".heroku/node", "node_modules/a", "index.js"] {
+                fixture.write(file, "first");
+            }
+            fixture
+        }
+
+        fn write(&self, path: &str, content: &str) {
+            let path = self.volume.build().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+
+        /// Builds; returns how many layers were sent, at the last try.
+        async fn load(&self) -> usize {
+            let input = BuildInput {
+                build: BuildId::random(),
+                app: AppId::random(),
+                source: Source::stored(self.dir.path().to_path_buf(), String::new()),
+                config: ConfigVars::default(),
+                stack: "heroku-24".to_string(),
+                slug: SlugId::random(),
+                buildpack: None,
+            };
+            let scan = scan(&self.volume.build(), &self.out).unwrap();
+            assert_eq!(scan.layers.len(), Part::ALL.len());
+            let loaded = self.builder.load(&input, &self.volume, scan).await.unwrap();
+            assert_eq!(loaded.image, reference(&input));
+            *self.images.sent.lock().unwrap().last().unwrap()
+        }
+    }
+
+    #[tokio::test]
+    async fn only_what_changed_and_what_lies_over_it_is_sent() {
+        let fixture = Fixture::new();
+        assert_eq!(fixture.load().await, 3);
+        assert_eq!(fixture.load().await, 0);
+        fixture.write("index.js", "second");
+        assert_eq!(fixture.load().await, 1);
+        fixture.write("node_modules/a", "second");
+        assert_eq!(fixture.load().await, 2);
+        fixture.write(".heroku/node", "second");
+        assert_eq!(fixture.load().await, 3);
+    }
+
+    #[tokio::test]
+    async fn the_image_of_the_last_build_may_be_gone() {
+        let fixture = Fixture::new();
+        fixture.load().await;
+        fixture.write("index.js", "second");
+        fixture.load().await;
+        let newest = Memory::read(&fixture.volume).images.remove(0);
+        fixture.images.remove_image(&newest).await.unwrap();
+        fixture.write("index.js", "third");
+        assert_eq!(fixture.load().await, 1);
+        fixture.images.loaded.lock().unwrap().clear();
+        assert_eq!(fixture.load().await, 3);
+    }
+
+    #[tokio::test]
+    async fn layers_that_vanish_before_the_load_are_sent_again() {
+        let fixture = Fixture::new();
+        fixture.load().await;
+        *fixture.images.forgetful.lock().unwrap() = true;
+        fixture.write("index.js", "second");
+        assert_eq!(fixture.load().await, 3);
     }
 }

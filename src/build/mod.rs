@@ -120,7 +120,8 @@ impl Builder {
     }
 
     /// Builds, writing the transcript from `-----> Building on the … stack` to `Done: 42.2M`, or
-    /// to ` !     Push failed`. When cancelled, the container is gone before this returns.
+    /// to ` !     Push failed`. It is ended early by `cancel` and not by dropping the future; then
+    /// the container is gone before this returns.
     pub async fn build(
         &self,
         input: BuildInput,
@@ -289,5 +290,30 @@ impl Phase {
         let millis = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(build = %self.build, phase, millis, "build phase");
         self.since = Instant::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use std::path::Path;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        settings: ServerSettings,
+    }
+
+    /// Default settings with everything below one directory.
+    pub fn settings(dir: &Path) -> ServerSettings {
+        let [data, run] = ["data", "run"].map(|name| dir.join(name).display().to_string());
+        Flags::parse_from(["senryu", "--data-dir", &data, "--run-dir", &run]).settings
+    }
+
+    #[test]
+    fn stacks_are_written_as_heroku_writes_them() {
+        assert_eq!(stack_title("heroku-24"), "Heroku-24");
+        assert_eq!(stack_title(""), "");
     }
 }

@@ -145,7 +145,8 @@ mod tests {
         for text in [
             "---\ndefault_process_types:\n  web: npm start\n",
             "addons: []\nconfig_vars: {}\ndefault_process_types:\n  web: npm start",
-            "---\naddons:\n- heroku-postgresql\nconfig_vars:\n  A: b\ndefault_process_types:\n    'web': \"npm start\"\n",
+            "---\naddons:\n- heroku-postgresql\nconfig_vars:\n  A: b\n\
+             default_process_types:\n    'web': \"npm start\"\n",
             "--- {}\n---\ndefault_process_types: {web: npm start}\n",
             ":default_process_types:\n  web: npm\n    start\n",
             "default_process_types:\n  web: >-\n    npm\n    start\nother: x\n",

@@ -15,7 +15,7 @@ use nix::mount::{MntFlags, umount2};
 use std::collections::HashMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -166,6 +166,15 @@ impl Volumes {
 }
 
 impl Volume {
+    /// A plain directory in the place of a volume.
+    #[cfg(test)]
+    pub fn unmounted(root: PathBuf) -> Self {
+        freshen(&root).unwrap();
+        let state = Arc::new(tokio::sync::Mutex::new(State::default()));
+        let state = state.try_lock_owned().unwrap();
+        Self { app: AppId::random(), image: root.join("image"), root, state }
+    }
+
     /// A note of ours.
     pub fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
@@ -310,7 +319,9 @@ fn is_clean(image: &Path) -> bool {
 /// Makes the file and the file system in it: 15 ms, 5 MB on the disk.
 fn make(image: &Path) -> Result<()> {
     remove_file(image)?;
-    let file = fs::File::create_new(image).context("make the file of a build volume")?;
+    let mut options = fs::File::options();
+    let file = options.write(true).create_new(true).mode(0o600).open(image);
+    let file = file.context("make the file of a build volume")?;
     file.set_len(limits::BUILD_VOLUME_BYTES).context("size the file of a build volume")?;
     run(
         // An inode for every 8 KB: dependencies come in small files.
