@@ -179,6 +179,8 @@ pub const PUSH_QUEUE: usize = 10;
 pub const PUSH_PACK_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 /// Bytes from which git streams a file and neither loads nor deltifies it: bounds its memory.
 pub const GIT_BIG_FILE_BYTES: u64 = 8 * 1024 * 1024;
+/// Bytes of a push up to which its objects are stored one by one, which is faster for few.
+pub const GIT_UNPACK_BYTES: u64 = 512 * 1024;
 /// Fetches that are served at one time; each is a git process or two. More of them wait.
 pub const GIT_FETCHES: usize = 16;
 /// Bytes read from or written to a git process at one time: the pipe's own size.

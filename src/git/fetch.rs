@@ -24,7 +24,11 @@ impl GitHost {
         head: Bytes,
         input: Option<Incoming>,
     ) -> Result<Body> {
-        let place = self.fetches.clone().acquire_owned().await.context("fetches are closed")?;
+        let place = match input {
+            Some(_) => Some(self.fetches.clone().acquire_owned().await.context("no fetches")?),
+            // A list of refs is short work, and a push begins with it.
+            None => None,
+        };
         let mut git = self.git(false);
         git.args(arguments).arg(git_dir);
         if let Some(protocol) = protocol {

@@ -23,6 +23,8 @@ pub enum Broken {
 
 pub struct Incoming {
     stream: BodyDataStream,
+    /// At most so many bytes will come, before they are inflated.
+    size: u64,
     gunzip: Option<GzDecoder<Vec<u8>>>,
     packed: Bytes,
     /// Plain bytes that were read and given back.
@@ -31,12 +33,19 @@ pub struct Incoming {
 
 impl Incoming {
     pub fn new(body: Body, gzip: bool) -> Self {
+        let size = http_body::Body::size_hint(&body).upper().unwrap_or(u64::MAX);
         Self {
+            size,
             stream: body.into_data_stream(),
             gunzip: gzip.then(|| GzDecoder::new(Vec::new())),
             packed: Bytes::new(),
             rest: None,
         }
+    }
+
+    /// The client has sent no length, or a large one: git sends what it has not measured.
+    pub fn is_large(&self) -> bool {
+        self.size > limits::GIT_UNPACK_BYTES
     }
 
     /// Gives back what was read too far.

@@ -21,6 +21,9 @@ impl GitHost {
     /// Binds the hook's socket and serves it from now on.
     pub async fn start_hooks_listener(self: &Arc<Self>) -> Result<()> {
         let path = self.socket();
+        if let Some(dir) = path.parent() {
+            std::fs::create_dir_all(dir).context(format!("{} cannot be made", dir.display()))?;
+        }
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(error).context(format!("{} is in the way", path.display()));
@@ -82,7 +85,13 @@ impl GitHost {
                 }
             }
         }
-        let accepted = matches!(told.await, Ok(Verdict::Built | Verdict::Nothing));
+        let verdict = told.await;
+        if verdict.is_err() {
+            // The task panicked, which is in the log.
+            let text = b" !     The server failed in the middle of this push; its log says more.\n";
+            let _ = stream.write_all(&hook::encode(frame::TEXT, text)).await;
+        }
+        let accepted = matches!(verdict, Ok(Verdict::Built | Verdict::Nothing));
         let _ = stream.write_all(&hook::encode(frame::EXIT, &[u8::from(!accepted)])).await;
     }
 

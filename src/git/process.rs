@@ -29,6 +29,9 @@ fn configuration(hooks: &Path) -> Vec<(&'static str, String)> {
         // What a ref names is on the disk before the ref is, also when the power fails.
         ("core.fsync", "committed,loose-object,reference"),
         ("core.fsyncMethod", "batch"),
+        // The quarantine has the repository as its alternate, whose refs git knows already: it
+        // need not start another process to list them.
+        ("core.alternateRefsCommand", "true"),
         ("receive.autogc", "false"),
         ("receive.shallowUpdate", "false"),
         ("receive.denyNonFastForwards", "false"),

@@ -152,17 +152,22 @@ impl GitHost {
         };
         client.line(&format!("Waiting for {ahead} to {name} to finish...")).await;
         tracing::info!(app = %name, ahead = place.ahead(), "push waits");
-        while !place.has_turn() {
+        // One future for the whole wait: a new one would stand at the end of the line again.
+        let turn = place.turn();
+        tokio::pin!(turn);
+        loop {
             tokio::select! {
-                () = place.turn() => {}
-                () = self.stopping.cancelled() => return Err(Refusal {
-                    sentence: "The server is stopping; push again.",
-                    reason: "server is stopping",
-                }),
-                () = client.left() => return Err(Refusal {
-                    sentence: "",
-                    reason: "client left",
-                }),
+                () = &mut turn => break,
+                () = self.stopping.cancelled() => {
+                    return Err(Refusal {
+                        sentence: "The server is stopping; push again.",
+                        reason: "server is stopping",
+                    });
+                }
+                () = client.left() => {
+                    tracing::info!(app = %name, "a push left the line");
+                    return Err(Refusal { sentence: "", reason: "client left" });
+                }
                 () = tokio::time::sleep(limits::GIT_KEEPALIVE) => client.keep_alive().await,
             }
         }
@@ -190,6 +195,10 @@ impl GitHost {
         client: &mut Client,
     ) -> JoinHandle<()> {
         let mut git = self.git(running.is_some());
+        if body.is_large() {
+            // Kept as the pack that it is: unpacking compresses every object anew.
+            git.args(["-c", "receive.unpackLimit=1"]);
+        }
         git.args(["receive-pack", "--stateless-rpc"]).arg(git_dir);
         if let Some(running) = running {
             git.env(process::PUSH_ID, running.push.id.to_string());

@@ -61,6 +61,9 @@ fn marked(mark: &[u8]) -> Vec<i32> {
         .flatten()
         .filter_map(|entry| {
             let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+            if u32::try_from(pid) == Ok(std::process::id()) {
+                return None;
+            }
             let variables = std::fs::read(entry.path().join("environ")).ok()?;
             variables.split(|b| *b == 0).any(|variable| variable == mark).then_some(pid)
         })

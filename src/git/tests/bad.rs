@@ -10,7 +10,7 @@ fn client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().build().unwrap()
 }
 
-async fn post(test: &TestHost, body: impl Into<reqwest::Body>) -> (StatusCode, String) {
+pub(super) async fn post(test: &TestHost, body: impl Into<reqwest::Body>) -> (StatusCode, String) {
     let url = format!("http://{}/sample.git/git-receive-pack", test.address);
     let response = client()
         .post(url)

@@ -181,3 +181,21 @@ async fn the_hosts_own_git_configuration_takes_no_part() {
     let list = String::from_utf8(output.await.unwrap().stdout).unwrap();
     assert!(list.lines().all(|line| line.starts_with("command line:")), "{list}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kinds_of_push_that_few_use() {
+    let test = TestHost::new().await;
+    test.ok("work", &["config", "protocol.version", "1"]).await;
+    let (said, ok) = test.push("work", &["--atomic", "main", "main:feature"]).await;
+    assert!(ok, "{said}");
+    let (said, ok) = test.push("work", &["-o", "x=y", "main:second"]).await;
+    assert!(!ok && said.contains("does not support push options"), "{said}");
+    let (said, ok) = test.push("work", &["--signed=true", "main:second"]).await;
+    assert!(!ok && said.contains("does not support --signed push"), "{said}");
+    let (said, ok) = test.push("work", &["--porcelain", "--dry-run", "main:second"]).await;
+    assert!(ok, "{said}");
+    assert_eq!(test.head("refs/heads/second").await, None);
+    let (said, ok) = test.push("work", &["main:refs/heads/main/below"]).await;
+    assert!(!ok && said.contains("[remote rejected]"), "{said}");
+    assert_eq!(test.deployer.calls().len(), 2);
+}

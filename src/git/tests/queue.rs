@@ -172,3 +172,41 @@ async fn what_is_built_for_a_ref_that_cannot_move_is_given_back() {
     test.wait_for_calls(2).await;
     assert!(test.deployer.calls()[1].starts_with("abandoned "), "{:?}", test.deployer.calls());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deploy_that_panics_refuses_the_ref_and_frees_the_turn() {
+    let test = TestHost::gated().await;
+    test.deployer.gate.close();
+    let (said, ok) = test.push("work", &["main"]).await;
+    assert!(!ok && said.contains("The server failed in the middle of this push"), "{said}");
+    assert_eq!(test.head("refs/heads/main").await, None);
+    let (said, ok) = test.push("work", &["main"]).await;
+    assert!(!ok && !said.contains("Waiting for"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_push_with_an_old_view_of_the_ref_goes_on_as_a_descendant() {
+    let test = TestHost::new().await;
+    assert!(test.push("work", &["main"]).await.1);
+    let base = test.ok("work", &["rev-parse", "HEAD"]).await.trim().to_string();
+    let middle = test.commit("work", "middle").await;
+    let newest = test.commit("work", "newest").await;
+    // What a client that read its refs before the other push sends.
+    let mut commands = Vec::new();
+    let line = format!("{base} {newest} refs/heads/main\0 report-status side-band-64k");
+    pktline::put(&mut commands, line.as_bytes());
+    commands.extend_from_slice(b"0000");
+    let mut pack = test.command("work", &["pack-objects", "--revs", "--stdout", "-q"]);
+    let mut pack = pack.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let mut revs = pack.stdin.take().unwrap();
+    let range = format!("{newest}\n^{base}\n");
+    tokio::io::AsyncWriteExt::write_all(&mut revs, range.as_bytes()).await.unwrap();
+    drop(revs);
+    let pack = pack.wait_with_output().await.unwrap().stdout;
+    assert!(test.push("work", &[&format!("{middle}:refs/heads/main")]).await.1);
+    let (status, text) = bad::post(&test, [commands, pack].concat()).await;
+    assert!(status.is_success() && text.contains("ok refs/heads/main"), "{text}");
+    assert_eq!(test.head("refs/heads/main").await.unwrap(), newest);
+    let last = format!("post refs/heads/main {} {}", &middle[..7], &newest[..7]);
+    assert_eq!(test.deployer.calls().last().unwrap(), &last);
+}
