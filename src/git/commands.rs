@@ -191,6 +191,39 @@ mod tests {
     }
 
     #[test]
+    fn whatever_strangers_send_is_read_or_refused() {
+        let mut good = Vec::new();
+        let line = format!("{A} {B} refs/heads/main\0 report-status side-band-64k");
+        pktline::put(&mut good, line.as_bytes());
+        pktline::put(&mut good, format!("{ZERO} {B} refs/heads/other").as_bytes());
+        good.extend_from_slice(pktline::FLUSH);
+        let mut state = 7u64;
+        let mut random = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) as usize % below
+        };
+        for _ in 0..20_000 {
+            let mut bytes = good.clone();
+            for _ in 0..=random(4) {
+                let place = random(bytes.len());
+                match random(3) {
+                    0 => bytes[place] = random(256) as u8,
+                    1 => bytes.truncate(place + 1),
+                    _ => bytes.insert(place, b"0f \0\n"[random(5)]),
+                }
+            }
+            let mut buffer = BytesMut::from(&bytes[..]);
+            let mut commands = Commands::default();
+            let before = buffer.len();
+            match read(&mut buffer, &mut commands) {
+                Ok(true) => assert!(commands.encode().len() + buffer.len() <= before + 4),
+                Ok(false) => assert!(buffer.len() < pktline::MAX_PAYLOAD + 4),
+                Err(sentence) => assert!(sentence.contains("push"), "{sentence}"),
+            }
+        }
+    }
+
+    #[test]
     fn nonsense_is_a_sentence() {
         for bad in ["", "hello", "a b refs/heads/main", &format!("{A} {B} "), "push-cert\0x"] {
             let error = list(&[bad.to_string()]).unwrap_err();

@@ -83,7 +83,7 @@ impl GitHost {
             let commands = std::mem::take(&mut request.commands);
             let rest =
                 self.receive_pack(&request.git_dir, commands, request.body, None, &mut client);
-            let rest = rest.await;
+            let (rest, _) = rest.await;
             if other {
                 client.line("Pushed to branch other than [main, master], skipping build.").await;
             }
@@ -122,13 +122,13 @@ impl GitHost {
         let running = Arc::new(begin(&mut request, &update, current));
         self.expect_hook(&running);
         let commands = std::mem::take(&mut request.commands);
-        let rest = self
+        let (rest, moved) = self
             .receive_pack(&request.git_dir, commands, request.body, Some(&running), client)
             .await;
         self.take_expected(running.push.id);
         running.tasks.close();
         running.tasks.wait().await;
-        self.finish(&running, client).await;
+        self.finish(&running, moved, client).await;
         drop(place);
         let host = self.clone();
         tasks::spawn("git gc", async move { host.collect_garbage(&request.git_dir).await });
@@ -185,7 +185,8 @@ impl GitHost {
         }
     }
 
-    /// Runs git on what the client sends. What it returns ends when the client's body does.
+    /// Runs git on what the client sends. It returns a task that ends when the client's body
+    /// does, and whether git reported that the ref which deploys has moved.
     async fn receive_pack(
         &self,
         git_dir: &std::path::Path,
@@ -193,7 +194,7 @@ impl GitHost {
         body: Incoming,
         running: Option<&Arc<Running>>,
         client: &mut Client,
-    ) -> JoinHandle<()> {
+    ) -> (JoinHandle<()>, bool) {
         let mut git = self.git(running.is_some());
         if body.is_large() {
             // Kept as the pack that it is: unpacking compresses every object anew.
@@ -215,17 +216,18 @@ impl GitHost {
             Err(error) => {
                 tracing::error!(%error, "git cannot be run");
                 client.refuse(&commands.updates, "the server cannot run git").await;
-                return drain(body);
+                return (drain(body), false);
             }
         };
         let rest = tasks::spawn("push body", feed(commands.encode(), body, input));
+        let awaited = running.map(|running| running.push.git_ref.as_str());
         let reason = |git_ref: &str| {
             let running = running?;
             let first = running.verdict() == Verdict::FetchFirst && git_ref == running.push.git_ref;
             first.then_some("fetch first")
         };
         let (relayed, errors, status) =
-            tokio::join!(relay(output, client, reason), last_words(errors), child.wait());
+            tokio::join!(relay(output, client, awaited, reason), last_words(errors), child.wait());
         let reported = relayed.as_ref().is_ok_and(|relayed| relayed.reported);
         if !reported || !errors.is_empty() {
             tracing::info!(?status, ?relayed, errors, "git receive-pack");
@@ -234,7 +236,7 @@ impl GitHost {
             client.remote(errors.as_bytes()).await;
             client.refuse(&commands.updates, "git receive-pack failed").await;
         }
-        rest
+        (rest, relayed.is_ok_and(|relayed| relayed.moved))
     }
 
     /// What the hook asks: may the ref move? Builds the slug.
@@ -299,21 +301,21 @@ impl GitHost {
     }
 
     /// Git is done: what was built is released if the ref moved.
-    async fn finish(self: &Arc<Self>, running: &Arc<Running>, client: &mut Client) {
+    async fn finish(self: &Arc<Self>, running: &Arc<Running>, reported: bool, client: &mut Client) {
         if running.verdict() != Verdict::Built {
             return;
         }
         let push = &running.push;
-        match self.repositories.head(push.app.id, &push.git_ref).await {
-            Ok(Some(head)) if head == push.new => {}
-            Ok(head) => {
-                tracing::warn!(push = %push.id, ?head, "built, but the ref did not move");
-                return self.deployer.abandoned(push).await;
-            }
+        let moved = match self.repositories.head(push.app.id, &push.git_ref).await {
+            Ok(head) => head.as_ref() == Some(&push.new),
             Err(error) => {
                 tracing::error!(push = %push.id, error = error.chain(), "ref unreadable");
-                return;
+                reported
             }
+        };
+        if !moved {
+            tracing::warn!(push = %push.id, "built, but the ref did not move");
+            return self.deployer.abandoned(push).await;
         }
         tracing::info!(push = %push.id, app = %push.app.name, phase = "ref moved");
         if let Err(error) = self.repositories.point_head_at(push.app.id, &push.git_ref).await {
