@@ -46,7 +46,7 @@ cache_restore_dependencies() {
   elif [ -d node_modules ]; then
     detail "- node_modules is checked into source control (nothing is restored)"
   else
-    detail "Cached directories were not restored: there are none yet"
+    detail "- nothing is cached"
   fi
 }
 

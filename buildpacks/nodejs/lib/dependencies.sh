@@ -22,7 +22,7 @@ dependencies_fingerprint() {
   done
   {
     printf '%s\n' "format 1" "${STACK:-}" "$NODE_VERSION" "$MANAGER $MANAGER_VERSION" \
-      "${SENRYU_NODE_MODE:-}" "$DEPENDENCY_TEXT" "$CONFIG_TEXT" "${files[@]}"
+      "${SENRYU_NODE_MODE:-}" "$DEPENDENCY_TEXT" "${CONFIG[@]}" "${files[@]}"
     [ ${#files[@]} = 0 ] || cat -- "${files[@]}"
   } | sha256sum | cut -c1-64
 }
@@ -55,7 +55,8 @@ dependencies_kind() {
 dependencies_may_skip() {
   [ "$NODE_MODULES_CACHE" = true ] && [ "$HAS_LIFECYCLE" = false ] \
     && [ "$HAS_LOCAL_DEPENDENCIES" = false ] && [ "$HAS_WORKSPACES" = false ] \
-    && [ ! -f binding.gyp ] && [ ! -f pnpm-workspace.yaml ] && [ "$PREBUILT" = no ]
+    && [ ! -f binding.gyp ] && [ "$PREBUILT" = no ] \
+    && ! grep -qs '^packages:' pnpm-workspace.yaml
 }
 
 # Whether anything in node_modules is newer than the end of the install.
@@ -71,7 +72,11 @@ dependencies_install() {
   [ ! -d node_modules ] || [ -f node_modules/.senryu-fingerprint ] || PREBUILT=yes
   FINGERPRINT=$(dependencies_fingerprint)
   if dependencies_may_skip && dependencies_reuse; then
-    detail "Dependencies have not changed since the last build"
+    if [ -d node_modules ]; then
+      detail "Dependencies have not changed since the last build"
+    else
+      detail "package.json names no dependencies"
+    fi
     touch "$WORK_DIR/installed"
     return 0
   fi
@@ -116,7 +121,7 @@ dependencies_reuse() {
 
 # COMMAND...: runs an installing command; its failure ends the build with an explanation.
 dependencies_run() {
-  run_logged "$WORK_DIR/install.log" "$@" || failure_explain "$WORK_DIR/install.log" "$*"
+  run_logged "$WORK_DIR/install.log" "$@" || failure_explain "$WORK_DIR/install.log" "${*/#env CI=true /}"
 }
 
 dependencies_install_npm() {
@@ -141,7 +146,7 @@ dependencies_install_npm() {
 
 # Yarn has a registry address of its own; both yarns are given npm's, unless the app sets one.
 dependencies_registry() {
-  npm config get registry 2>/dev/null || true
+  with_config npm config get registry 2>/dev/null || true
 }
 
 dependencies_install_yarn() {
@@ -177,21 +182,13 @@ dependencies_install_berry() {
 
 dependencies_install_pnpm() {
   local options=(--prod=false)
-  dependencies_pnpm_settings
   if [ -n "$LOCK_FILE" ]; then
     options+=(--frozen-lockfile)
   else
     options+=(--no-frozen-lockfile)
   fi
   detail "Running 'pnpm install' with ${LOCK_FILE:-package.json}"
-  dependencies_run pnpm install "${options[@]}"
-}
-
-dependencies_pnpm_settings() {
-  export npm_config_store_dir=$CACHE_DIR/node/pnpm-store
-  export npm_config_confirm_modules_purge=false npm_config_manage_package_manager_versions=false
-  export pnpm_config_store_dir=$npm_config_store_dir pnpm_config_confirm_modules_purge=false
-  export npm_config_reporter=append-only CI=true
+  dependencies_run env CI=true pnpm install "${options[@]}"
 }
 
 # --- prune -------------------------------------------------------------------------------------
@@ -257,7 +254,7 @@ dependencies_prune_now() {
         "devDependencies stay in the slug" \
         "This yarn cannot prune. Yarn 4 can; Yarn 2 and 3 need the plugin \"workspace-tools\"."
       ;;
-    pnpm) dependencies_run pnpm prune --prod --ignore-scripts ;;
+    pnpm) dependencies_run env CI=true pnpm prune --prod --ignore-scripts ;;
   esac
 }
 

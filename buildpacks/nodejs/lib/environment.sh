@@ -1,11 +1,14 @@
 # Config vars come in from ENV_DIR; what dynos and later buildpacks need goes out.
 
 # Names that a config var must not change while building.
-readonly PROTECTED='^(PATH|GIT_DIR|CPATH|CPPATH|LD_PRELOAD|LIBRARY_PATH|LD_LIBRARY_PATH|LANG|BUILD_DIR|CACHE_DIR|ENV_DIR|HOME|STACK|IFS|BASH_ENV|ENV|SHELLOPTS|BASHOPTS)$'
+PROTECTED='^(PATH|GIT_DIR|CPATH|CPPATH|LD_PRELOAD|LIBRARY_PATH|LD_LIBRARY_PATH|LANG|BUILD_DIR|CACHE_DIR|ENV_DIR|HOME|STACK|IFS|ENV|SHELLOPTS|EUID|UID|PPID|BASH.*)$'
 
-# All of the config vars, as one text that the fingerprint of the dependencies covers: install
-# scripts may read any of them.
-CONFIG_TEXT=
+# The settings among them that this buildpack reads itself. Only these become variables of its
+# own shell: any other name could be one that it uses.
+SETTINGS='^(NODE_ENV|NODE_OPTIONS|NODE_MODULES_CACHE|NODE_VERBOSE|NODE_BUILD_FLAGS|NODE_EXTRA_CA_CERTS|NPM_CONFIG_LOGLEVEL|NPM_CONFIG_PRODUCTION|NPM_CONFIG_REGISTRY|NPM_CONFIG_CAFILE|npm_config_registry|npm_config_cafile|USE_NPM_INSTALL|YARN_PRODUCTION|YARN_CACHE_FOLDER|YARN_REGISTRY|YARN_NPM_REGISTRY_SERVER|YARN2_SKIP_PRUNING|PNPM_SKIP_PRUNING|SSL_CERT_FILE|(HTTPS?|https?|NO|no)_(PROXY|proxy))$'
+
+# NAME=VALUE of each config var, for the programs of the app and of its package manager.
+CONFIG=()
 
 environment_load() { # ENV_DIR
   local file name value
@@ -14,14 +17,25 @@ environment_load() { # ENV_DIR
     name=${file##*/}
     [ -f "$file" ] || continue
     [[ $name =~ ^[A-Za-z_][A-Za-z0-9_]*$ ]] || continue
-    [[ $name =~ $PROTECTED ]] && continue
+    [[ ! $name =~ $PROTECTED ]] || continue
     value=
     IFS= read -r -d '' value <"$file" || true
-    export "$name=$value"
-    CONFIG_TEXT+="$name=$value"$'\n'
+    CONFIG+=("$name=$value")
+    [[ ! $name =~ $SETTINGS ]] || export "$name=$value"
   done
 }
 
+# Runs COMMAND with the config vars, which are never in an argument list.
+with_config() { # COMMAND...
+  (
+    for pair in "${CONFIG[@]}"; do
+      export "$pair"
+    done
+    exec "$@"
+  )
+}
+
+# Package managers keep what they fetch in the build cache.
 environment_defaults() {
   export NODE_ENV=${NODE_ENV:-production}
   export NPM_CONFIG_LOGLEVEL=${NPM_CONFIG_LOGLEVEL:-error}
@@ -32,8 +46,9 @@ environment_defaults() {
   export npm_config_update_notifier=false npm_config_fund=false npm_config_audit=false
   export npm_config_progress=false
   export YARN_CACHE_FOLDER=${YARN_CACHE_FOLDER:-$CACHE_DIR/node/yarn-cache}
-  export COREPACK_ENABLE_DOWNLOAD_PROMPT=0 CI=${CI:-}
-  [ -n "$CI" ] || unset CI
+  export npm_config_store_dir=$CACHE_DIR/node/pnpm-store npm_config_reporter=append-only
+  export npm_config_confirm_modules_purge=false npm_config_manage_package_manager_versions=false
+  export pnpm_config_store_dir=$npm_config_store_dir pnpm_config_confirm_modules_purge=false
 }
 
 environment_print() {

@@ -18,9 +18,9 @@ fail() { # TITLE LINE...
   exit 1
 }
 
-# Runs a command with its output indented and kept in LOG; the status is the command's.
+# Runs a command of the app with its output indented and kept in LOG; the status is the command's.
 run_logged() { # LOG COMMAND...
   local log=$1
   shift
-  "$@" 2>&1 | tee "$log" | sed -u 's/^/       /'
+  with_config "$@" 2>&1 | tee "$log" | sed -u 's/^/       /'
 }

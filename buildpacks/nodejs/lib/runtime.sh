@@ -88,7 +88,7 @@ runtime_install_node() { # PACKAGE
 runtime_record() { # NAME VERSION
   { grep -v "^$1 " "$RUNTIME_DIR/.versions" || true; printf '%s %s\n' "$1" "$2"; } \
     >"$WORK_DIR/recorded"
-  cp "$WORK_DIR/recorded" "$RUNTIME_DIR/.versions"
+  mv "$WORK_DIR/recorded" "$RUNTIME_DIR/.versions"
 }
 
 # The npm that this line of Node.js came with; npm refuses a Node.js that is too old for it.

@@ -1,7 +1,7 @@
 # Which version a range means, asked of the registry through its own client. Lists and answers
 # are kept for a day, and used however old they are when the registry cannot be reached.
 
-readonly DAY_SECONDS=86400
+DAY_SECONDS=86400
 
 versions_print() {
   detail "engines.node (package.json):   ${NODE_RANGE:-unspecified}"
