@@ -372,6 +372,10 @@ pub const CONFIG_FILE_BYTES: u64 = 16 * 1024 * 1024;
 pub const LOG_EVENT_BYTES: usize = 4 * 1024 * 1024;
 /// Before a followed log that broke off is asked for again.
 pub const LOG_RECONNECT_PAUSE: Duration = Duration::from_secs(1);
+/// Lines asked for when a followed log goes on in a new session; those shown already are left out.
+pub const LOG_RESUME_LINES: u32 = 1500;
+/// Lines of one microsecond that are remembered for that.
+pub const LOG_SAME_TIME_LINES: usize = 1000;
 /// For each thing that `doctor` asks of a socket.
 pub const DOCTOR_TIMEOUT: Duration = Duration::from_secs(5);
 /// Free bytes on the data folder's disk below which `doctor` warns, and fails.

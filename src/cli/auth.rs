@@ -1,7 +1,7 @@
 //! `login`, `logout`, `auth:whoami`, `auth:token`: who the command line is to the server.
 
 use super::Cx;
-use super::client::{Auth, text};
+use super::client::{Auth, segment, text};
 use super::credentials::{Credentials, Saved};
 use super::failure::{Failure, Result};
 use super::{git, terminal};
@@ -125,19 +125,8 @@ pub async fn logout(cx: &Cx) -> Result {
 /// Ends the saved token on the server. One that it has forgotten already is as good.
 async fn revoke(cx: &Cx, saved: &Saved) -> Result {
     let client = cx.client.with_auth(Auth::Token(saved.token.clone()));
-    let id = match &saved.authorization {
-        Some(id) => Ok(id.clone()),
-        None => client
-            .get("/oauth/authorizations/~")
-            .await
-            .map(|authorization| text(&authorization, "/id").to_string()),
-    };
-    let result = match id {
-        Ok(id) if !id.is_empty() => {
-            client.delete(&format!("/oauth/authorizations/{}", super::client::segment(&id))).await
-        }
-        _ => client.delete("/oauth/sessions/~").await,
-    };
+    let id = saved.authorization.as_deref().map_or("~".to_string(), segment);
+    let result = client.delete(&format!("/oauth/authorizations/{id}")).await;
     match result {
         // The token was refused, so there is nothing left to revoke.
         Err(Failure::Refused { .. }) => Ok(()),

@@ -1,7 +1,7 @@
 //! The commands of the machine itself: `server`, `router` and git's hooks. They run in place of
 //! the client and bring their own runtime.
 
-use super::failure::{FAILED, Failure, USAGE};
+use super::failure::{Failure, USAGE};
 use crate::config::{self, RouterSettings, ServerSettings};
 use clap::{Args, Command};
 use std::path::PathBuf;
@@ -41,7 +41,7 @@ Exit status: 2 a wrong setting, 3 another server uses the data directory.";
 
 pub fn server(args: Server) -> ExitCode {
     match args.settings.check() {
-        Ok(()) => missing("crate::server::run"),
+        Ok(()) => crate::server::run(args.settings),
         Err(message) => refused(&message),
     }
 }
@@ -101,10 +101,4 @@ pub fn with_settings_file(args: Vec<String>, tree: &Command) -> Result<Vec<Strin
     let mut all = args;
     all.splice(1..1, flags);
     Ok(all)
-}
-
-/// Stands where a part of the program will be called that is being written.
-fn missing(what: &str) -> ExitCode {
-    eprintln!("{what} is not written yet");
-    ExitCode::from(FAILED)
 }

@@ -47,12 +47,15 @@ pub async fn logs(cx: &Cx, args: Logs) -> Result {
     if let Some(source) = &args.source {
         body.insert("source".to_string(), json!(source));
     }
-    if let Some(dyno) = args.dyno_name.as_ref().or(args.process_type.as_ref()) {
+    if let Some(dyno) = &args.dyno_name {
         body.insert("dyno".to_string(), json!(dyno));
     }
-    let body = Value::Object(body);
+    if let Some(process) = &args.process_type {
+        body.insert("type".to_string(), json!(process));
+    }
+    let mut body = Value::Object(body);
     let paint = cx.ui.colour && !args.no_color;
-    let mut reading = Reading { paint, seen: None };
+    let mut reading = Reading { paint, ..Reading::default() };
     let mut url = session(cx, &app, &body).await?;
     let mut until = Instant::now() + limits::CLIENT_PATIENCE;
     loop {
@@ -61,6 +64,9 @@ pub async fn logs(cx: &Cx, args: Logs) -> Result {
             Ok(()) => {}
             // The session is gone, as after a restart of the server: go on in a new one.
             Err(failure) if args.tail && failure.is_api(404) && Instant::now() < until => {
+                if reading.resume() {
+                    body["lines"] = json!(limits::LOG_RESUME_LINES);
+                }
                 url = again(cx, &app, &body, until).await?;
             }
             Err(failure @ Failure::Unreachable { .. }) => {
@@ -97,13 +103,46 @@ async fn again(cx: &Cx, app: &str, body: &Value, until: Instant) -> Result<Strin
     }
 }
 
+#[derive(Default)]
 struct Reading {
     paint: bool,
-    /// Id of the last line shown, from which the server goes on.
+    /// Id of the last event, from which a server that gives ids goes on.
     seen: Option<String>,
+    /// Time of the last line shown, and the lines of that very time.
+    stamp: String,
+    shown: Vec<String>,
+    /// Set while lines that come again are left out.
+    resuming: bool,
 }
 
 impl Reading {
+    /// The next lines begin before the last one that was shown. `false` when none was.
+    fn resume(&mut self) -> bool {
+        self.resuming = !self.stamp.is_empty();
+        self.resuming
+    }
+
+    /// Whether a line is to be shown. Times have one width, so they compare as text.
+    fn is_new(&mut self, line: &str) -> bool {
+        let stamp = line.split(' ').next().unwrap_or_default();
+        if self.resuming {
+            let old = stamp < self.stamp.as_str()
+                || (stamp == self.stamp && self.shown.iter().any(|shown| shown == line));
+            if old {
+                return false;
+            }
+            self.resuming = false;
+        }
+        if stamp != self.stamp {
+            self.stamp = stamp.to_string();
+            self.shown.clear();
+        }
+        if self.shown.len() < limits::LOG_SAME_TIME_LINES {
+            self.shown.push(line.to_string());
+        }
+        true
+    }
+
     /// Prints a stream until it ends.
     async fn follow(&mut self, cx: &Cx, url: &str, until: &mut Instant) -> Result {
         let mut headers = vec![(ACCEPT, "text/event-stream".to_string())];
@@ -124,6 +163,9 @@ impl Reading {
                 .map_err(|()| Failure::refused("The server sent a line without an end"))?;
             for event in events {
                 for line in event.data.split('\n') {
+                    if !self.is_new(line) {
+                        continue;
+                    }
                     match self.paint {
                         true => cx.ui.line(painted(&cx.ui, line))?,
                         false => cx.ui.line(line)?,
@@ -167,4 +209,22 @@ fn painted(ui: &Ui, line: &str) -> String {
         }
     };
     format!("{}{}", ui.painted(colour, head), &line[end + 2..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_come_again_after_a_restart_are_left_out() {
+        let mut reading = Reading::default();
+        assert!(!reading.resume());
+        for line in ["01 a", "02 b", "02 c"] {
+            assert!(reading.is_new(line));
+        }
+        assert!(reading.resume());
+        let again = ["01 a", "02 b", "02 c", "02 d", "03 e", "02 late", "03 e"];
+        let shown: Vec<&str> = again.into_iter().filter(|line| reading.is_new(line)).collect();
+        assert_eq!(shown, ["02 d", "03 e", "02 late", "03 e"]);
+    }
 }

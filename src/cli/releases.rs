@@ -153,7 +153,11 @@ pub async fn info(cx: &Cx, args: Info) -> Result {
         return cx.ui.json(&release);
     }
     let version = version(&release);
-    let vars = cx.client.get(&format!("{}/{version}/config-vars", path(&app))).await?;
+    // A server need not tell the config vars of old releases.
+    let vars = match cx.client.get(&format!("{}/{version}/config-vars", path(&app))).await {
+        Err(failure) if failure.is_api(404) => None,
+        other => Some(other?),
+    };
     let mut change = text(&release, "/description").to_string();
     if !status_words(&release).is_empty() {
         change.push_str(&format!(" ({})", status_words(&release)));
@@ -172,6 +176,7 @@ pub async fn info(cx: &Cx, args: Info) -> Result {
             ("When", vec![text(&release, "/created_at").to_string()]),
         ],
     )?;
+    let Some(vars) = vars else { return Ok(()) };
     cx.ui.line("")?;
     cx.ui.header(&format!("v{version} Config vars"))?;
     let vars: Vec<(&str, String)> = vars

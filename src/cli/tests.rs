@@ -411,8 +411,7 @@ async fn a_token_is_saved_given_to_git_and_forgotten() {
     let mut stage = Stage::new(|asked, _| match asked.header("authorization") {
         "Bearer secret" => match asked.line().as_str() {
             "GET /account" => ok(json!({"email": "me@example.com"})),
-            "GET /oauth/authorizations/~" => ok(json!({"id": "auth-1"})),
-            "DELETE /oauth/authorizations/auth-1" => ok(json!({})),
+            "DELETE /oauth/authorizations/~" => ok(json!({})),
             _ => missing(),
         },
         _ => Reply::Json(401, json!({"id": "unauthorized", "message": "Invalid credentials."})),
@@ -447,7 +446,7 @@ async fn a_token_is_saved_given_to_git_and_forgotten() {
 
     let done = stage.run(&["logout"]).await;
     assert_eq!((done.status, done.err.as_str()), (0, "Logging out... done\n"));
-    assert!(stage.lines().contains(&"DELETE /oauth/authorizations/auth-1".to_string()));
+    assert!(stage.lines().contains(&"DELETE /oauth/authorizations/~".to_string()));
     assert_eq!(stage.run(&["auth:token"]).await.status, 1);
     let helper = std::fs::read_to_string(stage.home.path().join(".gitconfig")).unwrap();
     assert!(!helper.contains("git:credentials"), "{helper}");
