@@ -233,6 +233,13 @@ impl Builder {
         self.volumes.forget(app).await
     }
 
+    /// At a graceful stop, when no build runs any more: unmounts everything.
+    pub async fn close(&self) {
+        self.volumes.close().await;
+        // Not there when the run directory is a tmpfs itself.
+        let _ = nix::mount::umount2(&self.env_home(), nix::mount::MntFlags::UMOUNT_NOFOLLOW);
+    }
+
     fn buildpacks(&self) -> Result<&Buildpacks> {
         self.buildpacks.get().ok_or_else(|| Error::unavailable("The server is still starting"))
     }

@@ -2,18 +2,19 @@
 //! device, so that no build can fill the host's disk. In `work` it holds what a build sees, beside
 //! it, out of every build's sight, our own notes.
 //!
-//! The file system has no journal: making, filling and emptying it is quicker (8,000 files are
-//! removed in 0.16 s instead of 0.23 s), and all that it holds can be made again. One that was
-//! not unmounted cleanly (a power cut) is therefore thrown away, never repaired. It is mounted
-//! without `discard`, which makes removing ten times slower; a volume that has freed much is
-//! trimmed in the background instead.
+//! What it holds can be made again, so one that was not unmounted cleanly (a power cut) is thrown
+//! away, and may be mounted without barriers: half-written dependencies would be worse than none.
+//! It has a journal all the same: without one ext4 does not reuse the inodes of files removed a
+//! minute ago, and looks at each of them for every new file (8,000 files: 32 s instead of 1.3 s).
+//! It is mounted without `discard`, which makes removing ten times slower; a volume that has freed
+//! much is trimmed in the background instead.
 
 use crate::error::{Context, Error, Result};
 use crate::model::AppId;
 use crate::{limits, tasks};
 use nix::mount::{MntFlags, umount2};
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -128,6 +129,22 @@ impl Volumes {
         Ok(())
     }
 
+    /// At a stop: unmounts what no build uses, so that nothing of ours holds the data directory.
+    pub async fn close(&self) {
+        let idle: Vec<_> = self
+            .lock()
+            .iter()
+            .filter_map(|(app, slot)| Some((*app, Arc::clone(&slot.state).try_lock_owned().ok()?)))
+            .collect();
+        for (app, mut state) in idle {
+            let root = self.mounts.join(app.to_string());
+            match tasks::blocking("unmount a build volume", move || unmount(&root)).await {
+                Ok(()) => *state = State::default(),
+                Err(error) => tracing::warn!(%app, error = error.chain(), "still mounted"),
+            }
+        }
+    }
+
     /// Unmounts the volume that has been idle longest when too many are mounted.
     async fn evict(&self) {
         let idle = {
@@ -148,7 +165,7 @@ impl Volumes {
                 *state = State::default();
                 self.lock().remove(&app);
             }
-            Err(error) => tracing::warn!(app = %app, error = error.chain(), "still mounted"),
+            Err(error) => tracing::warn!(%app, error = error.chain(), "still mounted"),
         }
     }
 
@@ -301,33 +318,34 @@ fn mount(image: &Path, root: &Path) -> Result<()> {
 fn attach(image: &Path, root: &Path) -> Result<()> {
     run(
         Command::new("mount")
-            .args(["-t", "ext4", "-o", "loop,nosuid,nodev,noatime,noinit_itable"])
+            .args(["-t", "ext4", "-o", "loop,nosuid,nodev,noatime,noinit_itable,barrier=0"])
             .arg(image)
             .arg(root),
         "mount a build volume",
     )
 }
 
-/// Whether the file holds an ext4 that was unmounted cleanly: bit 0 of `s_state`.
+/// Whether the file holds an ext4 that was unmounted cleanly: by its magic number, the state "clean,
+/// no errors", and no journal that waits to be replayed.
 fn is_clean(image: &Path) -> bool {
-    let mut magic_and_state = [0; 4];
-    let read =
-        fs::File::open(image).and_then(|file| file.read_exact_at(&mut magic_and_state, 1080));
-    read.is_ok() && magic_and_state[..2] == [0x53, 0xef] && magic_and_state[2] & 3 == 1
+    let mut block = [0; 1024];
+    let read = File::open(image).and_then(|file| file.read_exact_at(&mut block, 1024));
+    let magic = block[0x38..0x3a] == [0x53, 0xef];
+    read.is_ok() && magic && block[0x3a] & 3 == 1 && block[0x60] & 4 == 0
 }
 
-/// Makes the file and the file system in it: 15 ms, 5 MB on the disk.
+/// Makes the file and the file system in it: 30 ms, 5 MB on the disk.
 fn make(image: &Path) -> Result<()> {
     remove_file(image)?;
-    let mut options = fs::File::options();
+    let mut options = File::options();
     let file = options.write(true).create_new(true).mode(0o600).open(image);
     let file = file.context("make the file of a build volume")?;
     file.set_len(limits::BUILD_VOLUME_BYTES).context("size the file of a build volume")?;
     run(
         // An inode for every 8 KB: dependencies come in small files.
         Command::new("mkfs.ext4")
-            .args(["-q", "-F", "-m", "0", "-i", "8192", "-O", "^has_journal"])
-            .args(["-E", "lazy_itable_init=1,nodiscard"])
+            .args(["-q", "-F", "-m", "0", "-i", "8192", "-J", "size=16"])
+            .args(["-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard"])
             .arg(image),
         "make a build volume",
     )
@@ -460,6 +478,49 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_volume_that_was_not_unmounted_is_thrown_away() {
+        let (_data, _cleanup, volumes) = volumes();
+        volumes.recover(&[]).await.unwrap();
+        let app = AppId::random();
+        let volume = volumes.acquire(app).await.unwrap();
+        fs::write(volume.cache().join("half"), "x").unwrap();
+        let image = volume.image.clone();
+        assert!(!is_clean(&image), "a mounted one has a journal that waits");
+        drop(volume);
+        volumes.close().await;
+        assert!(is_clean(&image));
+        // As a power cut leaves it.
+        let file = File::options().read(true).write(true).open(&image).unwrap();
+        let mut features = [0];
+        file.read_exact_at(&mut features, 1024 + 0x60).unwrap();
+        file.write_all_at(&[features[0] | 4], 1024 + 0x60).unwrap();
+        let volume = volumes.acquire(app).await.unwrap();
+        assert!(!volume.cache().join("half").exists());
+        drop(volume);
+        volumes.forget(app).await.unwrap();
+    }
+
+    /// Without a journal, ext4 took 10 s for these.
+    #[tokio::test]
+    async fn many_files_can_be_made_again_right_after_they_were_removed() {
+        let (_data, _cleanup, volumes) = volumes();
+        volumes.recover(&[]).await.unwrap();
+        let app = AppId::random();
+        let volume = volumes.acquire(app).await.unwrap();
+        for round in 0..3 {
+            let started = tokio::time::Instant::now();
+            for n in 0..4000 {
+                fs::write(volume.build().join(n.to_string()), "x").unwrap();
+            }
+            assert!(started.elapsed().as_secs() < 5, "round {round}: {:?}", started.elapsed());
+            fs::remove_dir_all(volume.build()).unwrap();
+            fs::create_dir(volume.build()).unwrap();
+        }
+        drop(volume);
+        volumes.forget(app).await.unwrap();
+    }
+
+    #[tokio::test]
     async fn a_broken_file_is_replaced() {
         let (_data, _cleanup, volumes) = volumes();
         volumes.recover(&[]).await.unwrap();
@@ -467,7 +528,12 @@ mod tests {
         fs::write(image_path(&volumes.images, app), "no file system").unwrap();
         let volume = volumes.acquire(app).await.unwrap();
         assert!(volume.cache().is_dir() && !volume.is_full());
+        volumes.close().await;
+        assert!(volume.cache().is_dir(), "what is in use stays mounted");
         drop(volume);
+        volumes.close().await;
+        assert_eq!(fs::read_dir(&volumes.mounts).unwrap().count(), 0);
+        drop(volumes.acquire(app).await.unwrap());
         volumes.forget(app).await.unwrap();
     }
 }
