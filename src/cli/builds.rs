@@ -120,8 +120,8 @@ pub async fn info(cx: &Cx, args: One) -> Result {
             ("Slug", fact("/slug/id")),
             ("By", fact("/user/email")),
             ("When", fact("/created_at")),
-            ("Took", seconds("/total_ms")),
-            ("Buildpacks took", seconds("/buildpack_ms")),
+            ("Took", seconds("/took_ms")),
+            ("Buildpacks took", seconds("/buildpacks_ms")),
         ],
     )
 }

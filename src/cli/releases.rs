@@ -110,6 +110,10 @@ fn status_words(release: &Value) -> &'static str {
     }
 }
 
+fn seconds(millis: i64) -> String {
+    format!("{:.1} s", millis as f64 / 1000.0)
+}
+
 fn version(release: &Value) -> i64 {
     number(release, "/version").unwrap_or(0)
 }
@@ -174,6 +178,10 @@ pub async fn info(cx: &Cx, args: Info) -> Result {
             ("Change", vec![change]),
             ("Eligible for Rollback?", vec![if eligible { "Yes" } else { "No" }.to_string()]),
             ("When", vec![text(&release, "/created_at").to_string()]),
+            (
+                "Served after",
+                number(&release, "/serving_after_ms").map(seconds).into_iter().collect(),
+            ),
         ],
     )?;
     let Some(vars) = vars else { return Ok(()) };
@@ -281,6 +289,10 @@ async fn outcome(cx: &Cx, app: &str, args: &Wait) -> Result<i64> {
                 format!("`senryu releases:output {name} -a {app}` shows why."),
             ));
         }
+        if text(&release, "/status") == "pending" {
+            tokio::time::sleep(limits::CLIENT_RETRY_PAUSE).await;
+            continue;
+        }
         let wait = Duration::from_secs(limits::ROLLOUT_POLL_SECONDS.min(args.timeout));
         match rollout::ask(cx, app, wait).await? {
             Some(rollout) => match judged(&rollout, version, app) {
@@ -323,10 +335,9 @@ fn judged(rollout: &Rollout, version: i64, app: &str) -> Option<Result<i64>> {
                 "" => Failure::refused(format!("v{version} of ⬢ {app} does not come up")),
                 message => Failure::refused(message),
             })),
-            // Nothing has traffic because there is nothing to run, and that is as wanted.
-            State::Settled if rollout.serving.is_none() && rollout.current == Some(version) => {
-                Some(Ok(version))
-            }
+            // Nothing has traffic because there is nothing to run, as before the first deploy, and
+            // that is as wanted.
+            State::Settled if rollout.serving.is_none() => Some(Ok(version)),
             State::Settled | State::Converging => None,
         },
     }
@@ -345,6 +356,9 @@ mod tests {
         let said = |state, current, serving| judged(&rollout(state, current, serving), 4, "shop");
         assert!(matches!(said(State::Settled, 4, Some(4)), Some(Ok(4))));
         assert!(matches!(said(State::Settled, 4, None), Some(Ok(4))));
+        // Before the first deploy a release has nothing to run.
+        let bare = Rollout { current: None, ..rollout(State::Settled, 4, None) };
+        assert!(matches!(judged(&bare, 4, "shop"), Some(Ok(4))));
         assert!(matches!(said(State::Failing, 4, Some(3)), Some(Err(_))));
         assert!(said(State::Converging, 4, Some(3)).is_none());
         assert!(said(State::Settled, 3, Some(3)).is_none());
