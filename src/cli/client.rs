@@ -238,7 +238,14 @@ impl Client {
         while let Some(below) = cause.source() {
             cause = below;
         }
-        Failure::Unreachable { message: format!("Can't reach {}: {cause}", self.base()) }
+        let message = format!("Can't reach {}: {cause}", self.base());
+        match self.base.scheme() == "https" && message.contains("certificate") {
+            true => Failure::with_hint(
+                message,
+                "SSL_CERT_FILE names a file with the CA's certificate, where it is your own.",
+            ),
+            false => Failure::Unreachable { message },
+        }
     }
 
     fn late(&self) -> Failure {

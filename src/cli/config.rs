@@ -85,7 +85,7 @@ fn path(app: &str) -> String {
     format!("/apps/{}/config-vars", segment(app))
 }
 
-async fn fetch(cx: &Cx, app: &str) -> Result<Map<String, Value>> {
+pub async fn fetch(cx: &Cx, app: &str) -> Result<Map<String, Value>> {
     match cx.client.get(&path(app)).await? {
         Value::Object(vars) => Ok(vars),
         _ => Err(Failure::refused("The server answered something that is no set of config vars")),
@@ -159,7 +159,7 @@ pub async fn unset(cx: &Cx, args: Unset) -> Result {
 }
 
 /// Changes config vars and waits for the release that this makes.
-async fn change(cx: &Cx, app: &str, what: &str, body: Value, wait: bool) -> Result {
+pub async fn change(cx: &Cx, app: &str, what: &str, body: Value, wait: bool) -> Result {
     let work = async {
         cx.client.patch(&path(app), &body).await?;
         let version = rollout::last_version(cx, app).await?;

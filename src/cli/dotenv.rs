@@ -13,6 +13,25 @@ pub fn parse(text: &str) -> Result<Pairs, String> {
     }
 }
 
+/// One pair as `parse` reads it back, on one line.
+pub fn line(key: &str, value: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./%+~:@,=".contains(c);
+    if value.chars().all(plain) {
+        return format!("{key}={value}");
+    }
+    let mut quoted = String::new();
+    for c in value.chars() {
+        match c {
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c => quoted.push(c),
+        }
+    }
+    format!("{key}=\"{quoted}\"")
+}
+
 fn json(text: &str) -> Result<Pairs, String> {
     let value: Value = serde_json::from_str(text)
         .map_err(|error| format!("no JSON at line {}, column {}", error.line(), error.column()))?;
@@ -183,5 +202,29 @@ mod tests {
         assert_eq!(pairs[2].1, "true");
         assert!(parse("{\"A\": null}").unwrap_err().contains("A"));
         assert!(parse("").unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let values = [
+            "",
+            "plain",
+            " two words ",
+            "a#b",
+            "\"q\" 'q'",
+            "l1\nl2\r\n\t",
+            "\\n",
+            "$A `b` !",
+            "é",
+        ];
+        for value in values {
+            let line = line("KEY", value);
+            assert_eq!(
+                parse(&format!("{line}\n")).unwrap(),
+                [("KEY".into(), value.into())],
+                "{line}"
+            );
+            assert_eq!(line.lines().count(), 1);
+        }
     }
 }

@@ -9,6 +9,7 @@ mod auth;
 mod builds;
 mod client;
 mod config;
+mod config_edit;
 mod credentials;
 mod doctor;
 mod dotenv;
@@ -103,6 +104,9 @@ enum Command {
     /// Set config vars, from arguments, a file or standard input
     #[command(name = "config:set", alias = "config:add")]
     ConfigSet(config::Set),
+    /// Edit config vars in your editor
+    #[command(name = "config:edit")]
+    ConfigEdit(config_edit::Edit),
     /// Unset config vars
     #[command(name = "config:unset", alias = "config:remove")]
     ConfigUnset(config::Unset),
@@ -341,6 +345,7 @@ async fn run(cx: &Cx, command: Command) -> Result {
         Command::Config(args) => config::list(cx, args).await,
         Command::ConfigGet(args) => config::get(cx, args).await,
         Command::ConfigSet(args) => config::set(cx, args).await,
+        Command::ConfigEdit(args) => config_edit::edit(cx, args).await,
         Command::ConfigUnset(args) => config::unset(cx, args).await,
         Command::Ps(args) => ps::list(cx, args).await,
         Command::PsScale(args) => ps::scale(cx, args).await,

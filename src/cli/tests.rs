@@ -538,3 +538,27 @@ async fn an_app_is_shown_with_what_the_server_knows() {
     let facts: Value = serde_json::from_str(&done.out).unwrap();
     assert_eq!(facts["app"]["name"], "shop");
 }
+
+#[tokio::test]
+async fn config_is_edited_in_an_editor() {
+    let mut stage = Stage::new(|asked, _| match asked.line().as_str() {
+        "GET /apps/shop/config-vars" => ok(json!({"A": "1", "B": "two words", "C": "3"})),
+        "PATCH /apps/shop/config-vars" => ok(json!({})),
+        "GET /apps/shop/releases" => ok(json!([{"version": 8}])),
+        _ => missing(),
+    })
+    .await;
+    let script = stage.home.path().join("editor");
+    let text = "sed -i -e '/^A=/d' -e 's/two words/2/' \"$1\"; echo 'D=new' >> \"$1\"\n";
+    std::fs::write(&script, text).unwrap();
+    stage.vars.push(("EDITOR", format!("sh {}", script.display())));
+    let done = stage.run(&["config:edit", "-a", "shop"]).await;
+    assert_eq!(done.err, "Updating A, B, D and restarting ⬢ shop... done, v8\n");
+    let sent = stage.last("PATCH /apps/shop/config-vars").body;
+    assert_eq!(sent, json!({"A": null, "B": "2", "D": "new"}));
+    stage.vars.last_mut().unwrap().1 = "true".to_string();
+    let done = stage.run(&["config:edit", "-a", "shop"]).await;
+    assert_eq!((done.status, stage.lines().len()), (0, 6), "{}", done.err);
+    stage.vars.last_mut().unwrap().1 = "false".to_string();
+    assert_eq!(stage.run(&["config:edit", "-a", "shop"]).await.status, 1);
+}
