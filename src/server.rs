@@ -135,11 +135,13 @@ async fn serve(settings: Arc<ServerSettings>) -> Result<()> {
     if tokio::time::timeout(limit, platform.git.idle()).await.is_err() {
         tracing::warn!("builds still run; they end with the server and can be pushed again");
     }
+    platform.builder.close().await;
     Ok(())
 }
 
 struct Platform {
     git: Arc<GitHost>,
+    builder: Arc<Builder>,
 }
 
 impl Platform {
@@ -201,7 +203,7 @@ impl Platform {
         listen(&settings.server_socket(), SocketFor::Router(&settings), public)?;
         listen(&settings.admin_socket(), SocketFor::Root, api::internal::routes(api))?;
         tracing::info!(url = settings.control_url(), installation, "ready");
-        Ok(Self { git })
+        Ok(Self { git, builder })
     }
 }
 

@@ -46,17 +46,12 @@ impl Deploy {
     /// Slug images that no row knows. A build that runs has one before its row is stored, so
     /// images of its app wait.
     async fn remove_strays(&self) -> Result<()> {
+        // In this order: a build that ends in between is at work still, or its slug is stored.
         let engine = &self.parts().engine;
         let images = engine.images("slug").await?;
-        let wanted: BTreeSet<String> = self
-            .parts()
-            .store
-            .read(store::releases::slugs)
-            .await?
-            .into_iter()
-            .map(|slug: Slug| slug.image)
-            .collect();
         let building = self.apps_at_work();
+        let slugs = self.parts().store.read(store::releases::slugs).await?;
+        let wanted: BTreeSet<String> = slugs.into_iter().map(|slug: Slug| slug.image).collect();
         for image in images {
             let app = image.labels.get(LABEL_APP).and_then(|id| id.parse::<AppId>().ok());
             if wanted.contains(&image.id) || app.is_some_and(|app| building.contains(&app)) {

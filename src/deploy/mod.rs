@@ -94,6 +94,14 @@ impl Deploy {
         self.0.outputs.create(build.0)
     }
 
+    /// Makes the app's build volume ready while its push is still being received. The build finds
+    /// out by itself what did not work.
+    pub async fn prepare(&self, app: AppId) {
+        if let Err(error) = self.parts().builder.prepare(app).await {
+            tracing::warn!(error = error.chain(), "a build volume is not ready yet");
+        }
+    }
+
     /// The output of a build that this server works on.
     pub fn running_output(&self, build: BuildId) -> Option<OutputSink> {
         self.0.outputs.running(build.0)

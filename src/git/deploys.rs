@@ -7,9 +7,14 @@ use crate::error::Result;
 use crate::git::GitHost;
 use crate::model::{AppId, BuildId};
 use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
 
 #[async_trait]
 impl Deployer for Deploy {
+    async fn coming(&self, app: AppId) {
+        self.prepare(app).await;
+    }
+
     async fn pre_receive(&self, push: &Push, out: &Progress) -> Result<(), ()> {
         let id = BuildId(push.id);
         let output = match self.output(id) {
@@ -60,26 +65,30 @@ impl Repos for GitHost {
     }
 }
 
-/// Relays output while `work` is done and until all that it wrote is relayed.
+/// Relays output while `work` is done and until all that it wrote is relayed. A client that
+/// stalls holds up the relay, never the work.
 async fn while_relayed<T>(
     work: impl Future<Output = T>,
     mut reader: OutputReader,
     out: &Progress,
 ) -> T {
-    tokio::pin!(work);
-    loop {
-        tokio::select! {
-            biased;
-            piece = reader.next() => match piece {
+    let done = CancellationToken::new();
+    let relay = async {
+        loop {
+            let piece = tokio::select! {
+                piece = reader.next() => piece,
+                () = done.cancelled() => reader.ready(),
+            };
+            match piece {
                 Some(piece) => out.bytes(piece).await,
-                None => return work.await,
-            },
-            result = &mut work => {
-                while let Some(piece) = reader.ready() {
-                    out.bytes(piece).await;
-                }
-                return result;
+                None => return,
             }
         }
-    }
+    };
+    let worked = async {
+        let result = work.await;
+        done.cancel();
+        result
+    };
+    tokio::join!(worked, relay).0
 }

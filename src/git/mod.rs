@@ -26,7 +26,7 @@ pub use host::GitHost;
 pub use progress::Progress;
 pub use repo::Repositories;
 
-use crate::model::{App, User};
+use crate::model::{App, AppId, User};
 use async_trait::async_trait;
 use std::ffi::OsString;
 use std::fmt;
@@ -37,6 +37,9 @@ use uuid::Uuid;
 /// the client nor git's processes can cancel them by going away.
 #[async_trait]
 pub trait Deployer: Send + Sync {
+    /// A push to be deployed is being received: what its build needs may be made ready meanwhile.
+    async fn coming(&self, app: AppId);
+
     /// Before the ref moves: builds and stores the slug. `Err` refuses the ref; the reason is
     /// already printed to `out`.
     async fn pre_receive(&self, push: &Push, out: &Progress) -> Result<(), ()>;

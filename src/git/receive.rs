@@ -121,6 +121,8 @@ impl GitHost {
         };
         let running = Arc::new(begin(&mut request, &update, current));
         self.expect_hook(&running);
+        let (deployer, app) = (self.deployer.clone(), request.app.id);
+        tasks::spawn("make ready for a build", async move { deployer.coming(app).await });
         let commands = std::mem::take(&mut request.commands);
         let (rest, moved) = self
             .receive_pack(&request.git_dir, commands, request.body, Some(&running), client)

@@ -112,6 +112,8 @@ impl FakeDeployer {
 
 #[async_trait]
 impl Deployer for FakeDeployer {
+    async fn coming(&self, _: AppId) {}
+
     async fn pre_receive(&self, push: &Push, out: &Progress) -> Result<(), ()> {
         self.note("pre", push);
         let repo = git2::Repository::open_bare(&push.git_dir).unwrap();
