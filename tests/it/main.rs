@@ -1,1 +1,16 @@
-fn main(){}
+//! Tests of the built program, which they see only from outside: real git, real Docker, real
+//! sockets. One file for each journey of a user.
+
+mod api;
+mod config;
+mod crash;
+mod destroy;
+mod fixtures;
+mod logs;
+mod push;
+mod releases;
+mod router;
+mod scale;
+mod settings;
+mod support;
+mod tidy;

@@ -1,0 +1,47 @@
+//! Everyday apps: one for each package manager, one with a native module, and the sample.
+
+use crate::support::{App, Platform};
+
+fn deployed(fixture: &str) -> App {
+    let app = Platform::shared().app_with(fixture);
+    app.push().succeeded().says("Verifying deploy... done.");
+    app
+}
+
+#[test]
+fn express_by_npm() {
+    let app = deployed("express-npm");
+    assert_eq!(app.get("/").is(200).text(), "npm v3 web.1\n");
+}
+
+#[test]
+fn express_by_yarn() {
+    let app = deployed("express-yarn");
+    assert_eq!(app.get("/").is(200).text(), "yarn v3 web.1\n");
+}
+
+#[test]
+fn express_by_pnpm() {
+    let app = deployed("express-pnpm");
+    assert_eq!(app.get("/").is(200).text(), "pnpm v3 web.1\n");
+}
+
+#[test]
+fn a_native_module_is_compiled_and_cached() {
+    let app = deployed("native-module");
+    assert_eq!(app.get("/").is(200).text(), "42 v3\n");
+    app.commit("nothing new");
+    app.push().succeeded();
+    assert_eq!(app.get("/").is(200).text(), "42 v4\n");
+}
+
+#[test]
+fn the_sample_with_all_its_process_types() {
+    let app = deployed("sample");
+    assert!(app.get("/").is(200).text().contains("v3"));
+    assert_eq!(app.get("/healthz").is(200).text(), "ok\n");
+    app.cli(&["ps:scale", "worker=1", "clock=1"]).succeeded();
+    app.log_says("app[worker.1]: worker.1 of v3 starts");
+    app.cli(&["config:set", "RELEASE_FAILS=1"]).failed(1).says("failed in its release phase");
+    assert_eq!(app.get("/").is(200).header("x-release"), "v3");
+}

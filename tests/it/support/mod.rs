@@ -1,0 +1,16 @@
+//! The harness: a platform of its own for each group of tests, driven as its users drive it, by
+//! `git`, by the command line and over HTTP. Nothing here knows the program's code.
+
+pub mod app;
+pub mod command;
+pub mod docker;
+pub mod http;
+pub mod platform;
+pub mod process;
+pub mod wait;
+
+pub use app::App;
+pub use command::Output;
+pub use http::{Connection, Reply};
+pub use platform::Platform;
+pub use wait::{eventually, until};
