@@ -21,15 +21,16 @@ enum Look {
     Starting,
 }
 
-/// A place on a dyno of the app, by the newest table. Waits where Heroku's router does.
+/// A place on a dyno of the app, by the newest table. Waits where Heroku's router does, and says
+/// whether it did.
 pub async fn choose(
     shared: &Shared,
     host: &str,
     app: &mut Arc<App>,
     received: Instant,
-) -> Result<Busy, Code> {
+) -> Result<(Busy, bool), Code> {
     if let Look::Free(busy) = look(shared, app) {
-        return Ok(busy);
+        return Ok((busy, false));
     }
     let gate = app.gate.clone();
     // Counted before the next look, so that a request which ends after it wakes this one.
@@ -43,7 +44,7 @@ pub async fn choose(
             *app = newest;
         }
         let (limit, code) = match look(shared, app) {
-            Look::Free(busy) => return Ok(busy),
+            Look::Free(busy) => return Ok((busy, has_waited)),
             Look::Failed(code) => return Err(code),
             Look::Starting => (shared.timers.start_wait, Code::H20),
             Look::Full => {

@@ -218,10 +218,11 @@ impl Flow {
     /// The body is complete: the line is written and the place is free before the client has
     /// read the last of it.
     fn end(&mut self) {
-        self.record.finish();
+        let now = Instant::now();
+        self.record.finish(now);
         if let (Some(conn), Some(busy)) = (self.conn.take(), self.busy.take()) {
             if self.reusable && self.upload.is_none() {
-                self.record.worker.keep(busy.target(), conn);
+                self.record.worker.keep(busy.target(), conn, now);
             }
         }
     }

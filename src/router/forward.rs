@@ -11,7 +11,7 @@ use super::response_head::{Framing, ResponseHead};
 use super::shared::Worker;
 use super::table::{App, Route};
 use super::target::Busy;
-use super::upstream::{ClientFault, Conn, Decoder, NoAnswer, Upload, exchange};
+use super::upstream::{ClientFault, Conn, Decoder, NoAnswer, Patience, Upload, exchange};
 use super::{control, tunnel};
 use crate::clock::Timestamp;
 use crate::{limits, tasks};
@@ -120,8 +120,8 @@ impl Job {
             let shared = self.record.worker.shared.clone();
             let place =
                 choose(&shared, &self.record.host, &mut self.app, self.record.received).await;
-            let busy = match place {
-                Ok(busy) => busy,
+            let (busy, waited) = match place {
+                Ok(chosen) => chosen,
                 // It was this request that found the last dyno closed.
                 Err(Code::H34) if self.tries > 0 => return self.fail(last),
                 Err(code) => return self.fail(code),
@@ -143,7 +143,9 @@ impl Job {
                     continue;
                 }
             };
-            self.record.handed = Some(Instant::now());
+            // The clock costs something; a kept connection right away took no time.
+            let waited = !conn.reused || self.tries > 0 || waited;
+            self.record.handed = Some(if waited { Instant::now() } else { self.record.received });
             match self.exchange(busy, conn).await {
                 (Outcome::Answer(response), _) => return response,
                 (Outcome::Failed(code), Some(job)) => return job.fail(code),
@@ -165,7 +167,7 @@ impl Job {
     async fn connect(&self, busy: &Busy) -> Result<Conn, Code> {
         // A request that must not be sent twice takes no connection that may be half closed.
         let safe = self.body.is_none() && is_idempotent(&self.record.method);
-        while let Some(conn) = self.record.worker.pool.take(busy.target()) {
+        while let Some(conn) = self.record.worker.pool.take(busy.target(), self.record.received) {
             if safe || conn.is_open() {
                 return Ok(conn);
             }
@@ -184,18 +186,18 @@ impl Job {
 
     /// Sends the request over `conn`. Gives the job back unless it was answered.
     async fn exchange(mut self, busy: Busy, mut conn: Conn) -> (Outcome, Option<Self>) {
-        let timers = self.record.worker.shared.timers.clone();
+        let timers = &self.record.worker.shared.timers;
+        let patience = Patience { first_byte: timers.first_byte, idle: timers.idle };
+        let handed = self.record.handed.unwrap_or(self.record.received);
         let had_body = self.body.is_some();
-        let mut upload = Some(Upload::new(self.head.clone(), self.body.take()));
-        let method = self.record.method.clone();
-        let answer =
-            exchange(&mut conn, &mut upload, &method, timers.first_byte, timers.idle).await;
+        let mut upload = Upload::new(std::mem::take(&mut self.head), self.body.take(), handed);
+        let answer = exchange(&mut conn, &mut upload, &self.record.method, patience).await;
         let code = match answer {
             Ok(head) => return (self.respond(head, busy, conn, upload), None),
             Err(NoAnswer::Closed) => {
-                let unsent = upload.as_ref().is_some_and(|upload| !upload.sent);
-                if conn.reused && (unsent || (!had_body && is_idempotent(&method))) {
-                    self.body = upload.and_then(Upload::into_body);
+                let again = !had_body && is_idempotent(&self.record.method);
+                if conn.reused && (again || !upload.sent) {
+                    (self.head, self.body) = upload.into_parts();
                     return (Outcome::Again, Some(self));
                 }
                 Code::H13
@@ -215,8 +217,9 @@ impl Job {
         head: ResponseHead,
         busy: Busy,
         mut conn: Conn,
-        upload: Option<Upload>,
+        upload: Upload,
     ) -> Outcome {
+        let upload = (!upload.is_over()).then_some(upload);
         let mut response = Response::new(RouterBody::empty());
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;
@@ -258,9 +261,10 @@ impl Job {
 
     /// The whole answer is here already.
     fn end(mut self, busy: Busy, conn: Conn, reusable: bool) {
-        self.record.finish();
+        let now = Instant::now();
+        self.record.finish(now);
         if reusable {
-            self.record.worker.keep(busy.target(), conn);
+            self.record.worker.keep(busy.target(), conn, now);
         }
     }
 }

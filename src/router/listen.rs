@@ -162,6 +162,16 @@ async fn serve(worker: Arc<Worker>, stream: TcpStream, mut stop: watch::Receiver
     let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else { return };
     // Small answers wait for nothing; where it fails they are only slower.
     let _ = stream.set_nodelay(true);
+    // Nothing is kept for a client that sends nothing.
+    let first_bytes =
+        tokio::time::timeout(worker.shared.timers.client_idle, has_wide_head(&stream));
+    let is_wide = tokio::select! {
+        looked = first_bytes => match looked {
+            Ok(Ok(is_wide)) => is_wide,
+            _ => return,
+        },
+        () = until_stopped(&mut stop) => return,
+    };
     let state = Arc::new(ConnState {
         peer,
         local_port: local.port(),
@@ -175,13 +185,13 @@ async fn serve(worker: Arc<Worker>, stream: TcpStream, mut stop: watch::Receiver
         let handled = forward::handle(worker.clone(), state.clone(), request);
         async move { Ok::<http::Response<RouterBody>, Infallible>(handled.await) }
     });
-    let connection = http1::Builder::new()
-        .header_read_timeout(None)
-        .max_headers(limits::HEADER_COUNT)
-        .max_buf_size(limits::REQUEST_HEAD_BYTES)
-        .title_case_headers(true)
-        .serve_connection(TokioIo::new(io), service)
-        .with_upgrades();
+    let mut builder = http1::Builder::new();
+    builder.header_read_timeout(None).title_case_headers(true);
+    builder.max_buf_size(limits::REQUEST_HEAD_BYTES);
+    if is_wide {
+        builder.max_headers(limits::HEADER_COUNT);
+    }
+    let connection = builder.serve_connection(TokioIo::new(io), service).with_upgrades();
     tokio::pin!(connection);
     // What goes wrong with a client's connection is in the request's log line, if it had one.
     tokio::select! {
@@ -191,6 +201,22 @@ async fn serve(worker: Arc<Worker>, stream: TcpStream, mut stop: watch::Receiver
             let _ = connection.await;
         }
     }
+}
+
+/// Waits for the first bytes: does the client send so many headers that hyper's usual room for
+/// them may be too small?
+async fn has_wide_head(stream: &TcpStream) -> io::Result<bool> {
+    let peek = || {
+        let mut head = [0_u8; limits::HEAD_PEEK_BYTES];
+        let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
+        let (_, length) = rustix::net::recv(stream, &mut head, flags)?;
+        let head = &head[..length];
+        let lines = head.iter().filter(|byte| **byte == b'\n').count();
+        // One that is not here as a whole may be of any length.
+        let is_whole = head.windows(4).any(|bytes| bytes == b"\r\n\r\n");
+        Ok(lines > limits::USUAL_HEADER_LINES || !is_whole)
+    };
+    stream.async_io(tokio::io::Interest::READABLE, peek).await
 }
 
 async fn until_stopped(stop: &mut watch::Receiver<bool>) {

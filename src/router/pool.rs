@@ -37,12 +37,12 @@ impl Pool {
     }
 
     /// The connection to a target that was used last.
-    pub fn take(&self, target: &Target) -> Option<Conn> {
+    pub fn take(&self, target: &Target, now: Instant) -> Option<Conn> {
         let idle = {
             let mut inner = self.lock();
             inner.idle.get_mut(&target.key)?.pop()?
         };
-        (idle.since.elapsed() < self.idle_limit).then_some(idle.conn)
+        (now.duration_since(idle.since) < self.idle_limit).then_some(idle.conn)
     }
 
     fn sweep(&self) -> bool {
@@ -58,7 +58,7 @@ impl Pool {
 
 impl Worker {
     /// Keeps a connection whose response was read to its end.
-    pub fn keep(self: &Arc<Self>, target: &Arc<Target>, mut conn: Conn) {
+    pub fn keep(self: &Arc<Self>, target: &Arc<Target>, mut conn: Conn, now: Instant) {
         if target.is_retired() || !conn.buffer.is_empty() {
             return;
         }
@@ -66,7 +66,7 @@ impl Worker {
         if conn.buffer.capacity() > limits::BODY_READ_BYTES / 2 {
             conn.buffer = bytes::BytesMut::new();
         }
-        let idle = Idle { conn, target: target.clone(), since: Instant::now() };
+        let idle = Idle { conn, target: target.clone(), since: now };
         let start_sweep = {
             let mut inner = self.pool.lock();
             inner.idle.entry(target.key).or_default().push(idle);

@@ -37,23 +37,23 @@ pub struct Record {
 
 impl Record {
     /// The response went out whole.
-    pub fn finish(&mut self) {
-        self.write(None, self.status);
+    pub fn finish(&mut self, now: Instant) {
+        self.write(None, self.status, now);
     }
 
     pub fn fail(&mut self, code: Code) {
-        self.write(Some(code), code.row().status);
+        self.write(Some(code), code.row().status, Instant::now());
     }
 
-    fn write(&mut self, code: Option<Code>, status: u16) {
+    fn write(&mut self, code: Option<Code>, status: u16, now: Instant) {
         if std::mem::replace(&mut self.written, true) {
             return;
         }
         let at = Timestamp::now().0;
-        self.worker.ring.push(self.app, at, |text| self.line(text, code, status));
+        self.worker.ring.push(self.app, at, |text| self.line(text, code, status, now));
     }
 
-    fn line(&self, text: &mut Vec<u8>, code: Option<Code>, status: u16) {
+    fn line(&self, text: &mut Vec<u8>, code: Option<Code>, status: u16, now: Instant) {
         match code.map(Code::row) {
             None => text.extend_from_slice(b"at=info"),
             Some(row) => {
@@ -88,7 +88,7 @@ impl Record {
         }
         text.extend_from_slice(b" service=");
         if let Some(handed) = self.handed {
-            put_millis(text, handed.elapsed());
+            put_millis(text, now.duration_since(handed));
         }
         // Writing to memory can't fail.
         let _ = write!(text, " status={status} bytes=");

@@ -32,13 +32,13 @@ pub async fn dyno(client: OnUpgrade, mut conn: Conn, mut record: Record, mark: R
     let early = conn.buffer.split();
     record.bytes = early.len() as u64;
     if client.write_all(&early).await.is_err() {
-        return record.finish();
+        return record.finish(Instant::now());
     }
     let idle = record.worker.shared.timers.idle;
     let (end, from_dyno) = pipe(client, conn.io, idle).await;
     record.bytes += from_dyno;
     match end {
-        End::Closed => record.finish(),
+        End::Closed => record.finish(Instant::now()),
         End::Idle => record.fail(Code::H15),
     }
 }

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -52,6 +53,9 @@ pub enum ClientFault {
 
 /// A request on its way to the dyno.
 pub struct Upload {
+    head: Bytes,
+    head_sent: usize,
+    /// A piece of the body, framed.
     pending: Bytes,
     body: Option<Incoming>,
     chunked: bool,
@@ -65,21 +69,33 @@ pub struct Upload {
 }
 
 impl Upload {
-    pub fn new(head: Bytes, body: Option<Incoming>) -> Self {
+    pub fn new(head: Bytes, body: Option<Incoming>, now: Instant) -> Self {
         let chunked = body.as_ref().is_some_and(|body| body.size_hint().exact().is_none());
         Self {
-            pending: head,
+            head,
+            head_sent: 0,
+            pending: Bytes::new(),
             body,
             chunked,
             broken: false,
             sent: false,
             waits_for_client: false,
-            moved_at: Instant::now(),
+            moved_at: now,
         }
     }
 
-    pub fn into_body(self) -> Option<Incoming> {
-        self.body
+    /// What it takes to send the request again.
+    pub fn into_parts(self) -> (Bytes, Option<Incoming>) {
+        (self.head, self.body)
+    }
+
+    /// The whole request is with the kernel, or the dyno takes no more of it.
+    pub fn is_over(&self) -> bool {
+        self.broken || (self.body.is_none() && self.pending.is_empty() && self.head_is_sent())
+    }
+
+    fn head_is_sent(&self) -> bool {
+        self.head_sent == self.head.len()
     }
 
     pub fn poll(
@@ -87,16 +103,22 @@ impl Upload {
         cx: &mut Context<'_>,
         io: &mut TcpStream,
     ) -> Poll<Result<(), ClientFault>> {
+        while !self.head_is_sent() && !self.broken {
+            match ready!(Pin::new(&mut *io).poll_write(cx, &self.head[self.head_sent..])) {
+                Ok(length) if length > 0 => {
+                    self.sent = true;
+                    self.head_sent += length;
+                }
+                _ => self.broken = true,
+            }
+        }
         loop {
             while !self.pending.is_empty() && !self.broken {
                 self.waits_for_client = false;
                 match ready!(Pin::new(&mut *io).poll_write(cx, &self.pending)) {
                     Ok(length) if length > 0 => {
-                        self.sent = true;
                         self.pending.advance(length);
-                        if self.body.is_some() {
-                            self.moved_at = Instant::now();
-                        }
+                        self.moved_at = Instant::now();
                     }
                     _ => self.broken = true,
                 }
@@ -161,42 +183,37 @@ pub enum NoAnswer {
     },
 }
 
-/// Sends the request and reads the response's head. `upload` is `None` afterwards if it was sent
-/// whole.
+/// How long a dyno and a client may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    pub first_byte: Duration,
+    pub idle: Duration,
+}
+
+/// Sends the request and reads the response's head. What is not sent by then is sent together
+/// with reading the body.
 pub async fn exchange(
     conn: &mut Conn,
-    upload: &mut Option<Upload>,
+    upload: &mut Upload,
     method: &Method,
-    first_byte: std::time::Duration,
-    idle: std::time::Duration,
+    patience: Patience,
 ) -> Result<ResponseHead, NoAnswer> {
-    let sent_at = Instant::now();
-    let due = |upload: &Option<Upload>, done_at: Instant| match upload {
-        Some(upload) => upload.moved_at + idle,
-        None => done_at + first_byte,
+    // Once all is sent the wait for the first byte begins; before, the body has to move.
+    let due = |upload: &Upload| {
+        let limit = if upload.is_over() { patience.first_byte } else { patience.idle };
+        upload.moved_at + limit
     };
-    let mut done_at = sent_at;
-    let timer = tokio::time::sleep_until(due(upload, done_at));
+    let timer = tokio::time::sleep_until(due(upload));
     tokio::pin!(timer);
     std::future::poll_fn(|cx| {
-        if let Some(sending) = upload {
-            match sending.poll(cx, &mut conn.io) {
-                Poll::Ready(Ok(())) => {
-                    // A body's end starts the wait for the first byte.
-                    done_at = sending.moved_at.max(sent_at);
-                    if !(sending.broken && !sending.sent) {
-                        *upload = None;
-                    }
-                }
-                Poll::Ready(Err(fault)) => return Poll::Ready(Err(NoAnswer::Client(fault))),
-                Poll::Pending => {}
-            }
+        if let Poll::Ready(Err(fault)) = upload.poll(cx, &mut conn.io) {
+            return Poll::Ready(Err(NoAnswer::Client(fault)));
         }
         if let Poll::Ready(answer) = poll_head(cx, conn, method) {
             return Poll::Ready(answer);
         }
         loop {
-            let due = due(upload, done_at);
+            let due = due(upload);
             if due < timer.deadline() {
                 timer.as_mut().reset(due);
             }
@@ -204,7 +221,7 @@ pub async fn exchange(
                 return Poll::Pending;
             }
             if due <= Instant::now() {
-                let waited_for_client = upload.as_ref().is_some_and(|up| up.waits_for_client);
+                let waited_for_client = !upload.is_over() && upload.waits_for_client;
                 return Poll::Ready(Err(NoAnswer::TimedOut { waited_for_client }));
             }
             timer.as_mut().reset(due);

@@ -350,3 +350,188 @@ impl RouterLink {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::RouterSettings;
+    use crate::link::{RoutedApp, RoutedState, WebTarget};
+    use crate::router::process::run_until;
+    use crate::router::timers::Timers;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// Routers on threads; the newest one can be ended.
+    #[derive(Default)]
+    struct Routers {
+        started: AtomicUsize,
+        stop: Mutex<Option<tokio::sync::oneshot::Sender<()>>>,
+        threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
+    }
+
+    impl Routers {
+        fn launcher(self: &Arc<Self>, dir: PathBuf) -> Launcher {
+            let routers = self.clone();
+            Arc::new(move || {
+                routers.started.fetch_add(1, Ordering::Relaxed);
+                let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+                *routers.stop.lock().unwrap() = Some(stop);
+                let settings = RouterSettings {
+                    server_socket: dir.join("none.sock"),
+                    router_dir: dir.clone(),
+                    router_threads: 1,
+                };
+                let timers = Timers { stop_grace: Duration::from_millis(100), ..Timers::default() };
+                let thread = std::thread::spawn(move || {
+                    let stop = || async {
+                        let _ = stopped.await;
+                    };
+                    run_until(settings, timers, stop).unwrap();
+                });
+                routers.threads.lock().unwrap().push(thread);
+                Ok(())
+            })
+        }
+
+        /// Ends the newest router and waits until its threads are gone.
+        fn end(&self) {
+            drop(self.stop.lock().unwrap().take());
+        }
+
+        fn join(&self) {
+            self.end();
+            for thread in self.threads.lock().unwrap().drain(..) {
+                thread.join().unwrap();
+            }
+        }
+    }
+
+    async fn start(
+        dir: &std::path::Path,
+        routers: &Arc<Routers>,
+    ) -> (RouterLink, mpsc::Receiver<Vec<RouterLog>>) {
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let launcher = routers.launcher(dir.to_path_buf());
+        RouterLink::start_with(dir.to_path_buf(), listen, launcher).await.unwrap()
+    }
+
+    fn snapshot(version: u64, targets: &[(&str, SocketAddr)]) -> Snapshot {
+        let id = Uuid::from_u128(1);
+        let target = |(id, addr): &(&str, SocketAddr)| WebTarget {
+            id: (*id).to_string(),
+            dyno: "web.1".into(),
+            addr: *addr,
+        };
+        let state = if targets.is_empty() { RoutedState::Blank } else { RoutedState::Dynos };
+        let app = RoutedApp {
+            id,
+            name: "sample".into(),
+            state,
+            starting: false,
+            targets: targets.iter().map(target).collect(),
+            error_page_url: None,
+            maintenance_page_url: None,
+        };
+        let hosts = [("sample.localhost".to_string(), id)].into();
+        Snapshot { version, apps: vec![app], hosts, control_hosts: Vec::new() }
+    }
+
+    async fn ask(addr: SocketAddr) -> String {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        let request = "GET / HTTP/1.1\r\nHost: sample.localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_router_that_ends_is_replaced_and_no_connection_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let routers = Arc::new(Routers::default());
+        let (link, _logs) = start(dir.path(), &routers).await;
+        link.publish(snapshot(7, &[]));
+        assert!(link.applied(7, PATIENCE).await);
+        let addr = link.listen_addr().unwrap();
+        assert!(ask(addr).await.starts_with("HTTP/1.1 502"));
+        for round in 2..5 {
+            routers.end();
+            // Whether it meets the old router, none or the new one.
+            assert!(ask(addr).await.starts_with("HTTP/1.1 502"));
+            let waiting = async {
+                while routers.started.load(Ordering::Relaxed) < round || !link.alive() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, waiting).await.unwrap();
+            assert!(link.applied(7, PATIENCE).await, "the snapshot is sent again");
+            assert!(ask(addr).await.starts_with("HTTP/1.1 502"));
+        }
+        routers.join();
+    }
+
+    #[tokio::test]
+    async fn a_server_that_restarts_finds_the_router_and_its_listener() {
+        let dir = tempfile::tempdir().unwrap();
+        let routers = Arc::new(Routers::default());
+        let (path, known) = (dir.path().to_path_buf(), routers.clone());
+        // A server whose tasks all end with it.
+        let old_server = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(async {
+                let (first, _logs) = start(&path, &known).await;
+                first.publish(snapshot(1, &[]));
+                assert!(first.applied(1, PATIENCE).await);
+                first.listen_addr().unwrap()
+            })
+        });
+        let addr = old_server.join().unwrap();
+        assert!(ask(addr).await.starts_with("HTTP/1.1 502"), "nobody needs the server");
+        let (second, _logs) = start(dir.path(), &routers).await;
+        assert_eq!(second.listen_addr(), Some(addr));
+        assert_eq!(routers.started.load(Ordering::Relaxed), 1);
+        assert!(ask(addr).await.starts_with("HTTP/1.1 502"), "the old snapshot still routes");
+        second.publish(snapshot(2, &[]));
+        assert!(second.applied(2, PATIENCE).await);
+        routers.join();
+    }
+
+    #[tokio::test]
+    async fn lines_and_drains_come_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let routers = Arc::new(Routers::default());
+        let (link, mut logs) = start(dir.path(), &routers).await;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let dyno = listener.local_addr().unwrap();
+        drop(listener);
+        link.publish(snapshot(1, &[("c1", dyno)]));
+        assert!(link.applied(1, PATIENCE).await);
+        assert!(!link.is_drained("c1"));
+        assert!(ask(link.listen_addr().unwrap()).await.starts_with("HTTP/1.1 503"));
+        let batch = tokio::time::timeout(PATIENCE, logs.recv()).await.unwrap().unwrap();
+        let RouterLog::Line { app, text, .. } = &batch[0] else { panic!("{batch:?}") };
+        assert_eq!(*app, Uuid::from_u128(1));
+        assert!(text.starts_with("at=error code=H21 "), "{text}");
+        assert!(!link.drained("c1", Duration::from_millis(10)).await);
+        link.publish(snapshot(2, &[]));
+        assert!(link.drained("c1", PATIENCE).await);
+        assert!(link.drained("never seen", PATIENCE).await, "asked for, and idle");
+        link.publish(snapshot(3, &[("c1", dyno)]));
+        assert!(!link.is_drained("c1"), "it came back");
+        routers.join();
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_an_error_at_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listen = taken.local_addr().unwrap();
+        let launcher = Arc::new(Routers::default()).launcher(dir.path().to_path_buf());
+        let error = RouterLink::start_with(dir.path().to_path_buf(), listen, launcher).await;
+        let error = error.err().expect("the port is taken");
+        assert!(error.chain().starts_with(&format!("can't listen on {listen}: ")));
+    }
+}
