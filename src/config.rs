@@ -29,19 +29,39 @@ pub struct ServerSettings {
     pub domain: Option<String>,
     /// The master key that wraps the key of all config vars. Made on the first start. Without it
     /// the config vars in the database cannot be read again: keep a copy elsewhere
-    #[arg(long, env = "SENRYU_MASTER_KEY_FILE", default_value = "/etc/senryu/master.key", value_name = "FILE")]
+    #[arg(
+        long,
+        env = "SENRYU_MASTER_KEY_FILE",
+        default_value = "/etc/senryu/master.key",
+        value_name = "FILE"
+    )]
     pub master_key_file: PathBuf,
     /// User that the router runs as; it needs no rights
     #[arg(long, env = "SENRYU_ROUTER_USER", default_value = "senryu-router", value_name = "USER")]
     pub router_user: String,
     /// Image that dynos run in
-    #[arg(long, env = "SENRYU_RUN_IMAGE", default_value = "senryu/stack:run", value_name = "IMAGE")]
+    #[arg(
+        long,
+        env = "SENRYU_RUN_IMAGE",
+        default_value = "senryu/stack:run",
+        value_name = "IMAGE"
+    )]
     pub run_image: String,
     /// Image that builds run in
-    #[arg(long, env = "SENRYU_BUILD_IMAGE", default_value = "senryu/stack:build", value_name = "IMAGE")]
+    #[arg(
+        long,
+        env = "SENRYU_BUILD_IMAGE",
+        default_value = "senryu/stack:build",
+        value_name = "IMAGE"
+    )]
     pub build_image: String,
     /// CA bundle given to build containers, for networks behind an inspecting proxy
-    #[arg(long, env = "SENRYU_BUILD_CA_FILE", default_value = "/etc/ssl/certs/ca-certificates.crt", value_name = "FILE")]
+    #[arg(
+        long,
+        env = "SENRYU_BUILD_CA_FILE",
+        default_value = "/etc/ssl/certs/ca-certificates.crt",
+        value_name = "FILE"
+    )]
     pub build_ca_file: PathBuf,
     /// Seconds a web dyno has to listen on $PORT
     #[arg(long, env = "SENRYU_BOOT_TIMEOUT", default_value_t = limits::BOOT_TIMEOUT.as_secs(), value_name = "SECONDS")]
@@ -76,10 +96,20 @@ pub struct ServerSettings {
 #[derive(Debug, Clone, Args)]
 pub struct RouterSettings {
     /// Directory of the router's own socket and its last snapshot
-    #[arg(long, env = "SENRYU_ROUTER_DIR", default_value = "/run/senryu/router", value_name = "DIR")]
+    #[arg(
+        long,
+        env = "SENRYU_ROUTER_DIR",
+        default_value = "/run/senryu/router",
+        value_name = "DIR"
+    )]
     pub router_dir: PathBuf,
     /// The server's socket, to which the control host's requests go
-    #[arg(long, env = "SENRYU_SERVER_SOCKET", default_value = "/run/senryu/server.sock", value_name = "SOCKET")]
+    #[arg(
+        long,
+        env = "SENRYU_SERVER_SOCKET",
+        default_value = "/run/senryu/server.sock",
+        value_name = "SOCKET"
+    )]
     pub server_socket: PathBuf,
     /// Threads that route requests; 0 is one for each core
     #[arg(long, env = "SENRYU_ROUTER_THREADS", default_value_t = 0, value_name = "N")]

@@ -157,11 +157,8 @@ impl Platform {
         let (link, router_log) = RouterLink::start(settings.clone()).await?;
         keep_logs(router_log, logs.clone());
         let routing = Arc::new(Routing::new(link, settings.clone()));
-        let builder = Arc::new(Builder::new(
-            engine.clone(),
-            settings.clone(),
-            installation.clone(),
-        ));
+        let builder =
+            Arc::new(Builder::new(engine.clone(), settings.clone(), installation.clone()));
         let dynos = Dynos::start(DynosParts {
             store: store.clone(),
             engine: engine.clone(),

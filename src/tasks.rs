@@ -10,10 +10,8 @@ where
 {
     #[allow(clippy::disallowed_methods, reason = "the one place that may")]
     tokio::spawn(async move {
-        if let Err(panic) = futures_util::FutureExt::catch_unwind(
-            std::panic::AssertUnwindSafe(future),
-        )
-        .await
+        if let Err(panic) =
+            futures_util::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(future)).await
         {
             let text = panic
                 .downcast_ref::<String>()

@@ -39,9 +39,7 @@ fn accepted(headers: &HeaderMap) -> bool {
     let versions: Vec<&str> = accept
         .split(',')
         .filter(|part| part.trim_start().starts_with("application/vnd.heroku+json"))
-        .filter_map(|part| {
-            part.split(';').find_map(|piece| piece.trim().strip_prefix("version="))
-        })
+        .filter_map(|part| part.split(';').find_map(|piece| piece.trim().strip_prefix("version=")))
         .collect();
     versions.is_empty()
         || versions.iter().any(|version| *version == "3" || version.starts_with("3."))
@@ -72,9 +70,9 @@ async fn tagged(response: Response, matches: Option<HeaderValue>) -> Response {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let digest = Sha256::digest(&bytes);
-    let tag = digest.iter().take(16).fold(String::from("\""), |text, byte| {
-        format!("{text}{byte:02x}")
-    }) + "\"";
+    let tag =
+        digest.iter().take(16).fold(String::from("\""), |text, byte| format!("{text}{byte:02x}"))
+            + "\"";
     let Ok(tag) = HeaderValue::from_str(&tag) else {
         return Response::from_parts(parts, Body::from(bytes));
     };

@@ -42,8 +42,7 @@ pub async fn authorizations(
     headers: HeaderMap,
 ) -> Result {
     let user = caller.user.id;
-    let rows =
-        api.store.read(move |db| crate::store::users::authorizations(db, user)).await?;
+    let rows = api.store.read(move |db| crate::store::users::authorizations(db, user)).await?;
     let now = crate::clock::Timestamp::now();
     let items = rows
         .iter()
@@ -72,9 +71,7 @@ pub async fn revoke(
         .into_iter()
         .find(|row| row.id == id)
         .ok_or_else(|| Error::not_found("authorization"))?;
-    api.store
-        .write(move |db| crate::store::users::delete_authorization(db, user, id))
-        .await?;
+    api.store.write(move |db| crate::store::users::delete_authorization(db, user, id)).await?;
     Ok(Json(json::authorization(&row, None, None)).into_response())
 }
 

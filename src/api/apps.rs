@@ -40,9 +40,8 @@ pub async fn create(extract::State(api): State, Auth(caller): Auth, body: Body) 
     };
     let email = &caller.user.email;
     let lines = ["Initial release", "Release v1 created", "Enable Logplex", "Release v2 created"];
-    let lines = lines.iter().map(|text| {
-        crate::logs::LogLine::api(format!("{text} by user {email}"))
-    });
+    let lines =
+        lines.iter().map(|text| crate::logs::LogLine::api(format!("{text} by user {email}")));
     api.logs.write(app.id, lines.collect()).await;
     api.dynos.wake();
     let shown = api.app(&caller, app.name.as_str()).await?;

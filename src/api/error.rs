@@ -25,9 +25,7 @@ fn status_and_id(kind: Kind) -> (StatusCode, &'static str) {
         Kind::NotFound => (StatusCode::NOT_FOUND, "not_found"),
         Kind::Conflict => (StatusCode::CONFLICT, "conflict"),
         Kind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large"),
-        Kind::Range => {
-            (StatusCode::RANGE_NOT_SATISFIABLE, "requested_range_not_satisfiable")
-        }
+        Kind::Range => (StatusCode::RANGE_NOT_SATISFIABLE, "requested_range_not_satisfiable"),
         Kind::InvalidParams => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_params"),
         Kind::ConfirmationRequired => (StatusCode::LOCKED, "confirmation_required"),
         Kind::RateLimit => (StatusCode::TOO_MANY_REQUESTS, "rate_limit"),

@@ -27,9 +27,10 @@ pub async fn create(
     body.only(&["dyno", "dyno_name", "type", "lines", "source", "tail"])?;
     let source = match body.text("source")? {
         None => None,
-        Some(text) => Some(Source::parse(text).ok_or_else(|| {
-            Error::invalid("source must be \"app\" or \"heroku\"")
-        })?),
+        Some(text) => Some(
+            Source::parse(text)
+                .ok_or_else(|| Error::invalid("source must be \"app\" or \"heroku\""))?,
+        ),
     };
     let lines = body.integer("lines")?.unwrap_or(limits::LOG_LINES_DEFAULT);
     let lines = usize::try_from(lines)
@@ -62,9 +63,9 @@ pub async fn stream(
         let text = "This log session has expired. Ask for a new one.";
         return Ok(reply(StatusCode::NOT_FOUND, "not_found", text, None));
     };
-    let events = headers
-        .get(header::ACCEPT)
-        .is_some_and(|accept| accept.as_bytes().windows(17).any(|part| part == b"text/event-stream"));
+    let events = headers.get(header::ACCEPT).is_some_and(|accept| {
+        accept.as_bytes().windows(17).any(|part| part == b"text/event-stream")
+    });
     let kind = if events { "text/event-stream" } else { "text/plain; charset=utf-8" };
     if !session.tail {
         let lines = api.logs.last(session.app, &session.filter, session.lines).await?;

@@ -61,14 +61,12 @@ pub fn page(headers: &HeaderMap, mut items: Vec<Value>, fields: &[&str]) -> Resu
     let range = match headers.get(header::RANGE).map(HeaderValue::to_str) {
         None => Range::of(default),
         Some(Ok(text)) if text.trim().is_empty() => Range::of(default),
-        Some(text) => {
-            text.ok().and_then(|text| Range::parse(text, fields)).ok_or_else(|| {
-                Error::new(
-                    Kind::Range,
-                    format!("Range must be of the form: {default} FROM..TO; max=N, order=asc"),
-                )
-            })?
-        }
+        Some(text) => text.ok().and_then(|text| Range::parse(text, fields)).ok_or_else(|| {
+            Error::new(
+                Kind::Range,
+                format!("Range must be of the form: {default} FROM..TO; max=N, order=asc"),
+            )
+        })?,
     };
     let key = |item: &Value| item.get(&range.field).cloned().unwrap_or(Value::Null);
     items.sort_by(|a, b| compare(&key(a), &key(b)));

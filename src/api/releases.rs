@@ -21,8 +21,7 @@ pub async fn list(
     let app = api.app(&caller, &app).await?;
     let rows = all(&api, &app).await?;
     let current = current(&rows);
-    let items =
-        rows.iter().map(|row| json::release(row, &app, current, &api.settings)).collect();
+    let items = rows.iter().map(|row| json::release(row, &app, current, &api.settings)).collect();
     range::page(&headers, items, &["version", "id"])
 }
 

@@ -60,9 +60,9 @@ impl Access {
     /// Makes an admin, unless the e-mail is taken: then `None`. The password is told once.
     pub async fn create_admin(&self, email: &str) -> Result<(User, Option<String>)> {
         let email = email.trim().to_string();
-        let plausible = email.split_once('@').is_some_and(|(name, host)| {
-            !name.is_empty() && !host.is_empty() && email.len() <= 254
-        });
+        let plausible = email
+            .split_once('@')
+            .is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && email.len() <= 254);
         if !plausible || email.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return Err(Error::invalid(format!("Email {email:?} is not an e-mail address")));
         }

@@ -88,10 +88,7 @@ impl Deploy {
             }
             // Its dynos' last lines have been read by now.
             self.parts().logs.forget(app).await;
-            self.parts()
-                .store
-                .write(move |db| store::apps::forget_destroyed(db, app))
-                .await?;
+            self.parts().store.write(move |db| store::apps::forget_destroyed(db, app)).await?;
         }
         Ok(())
     }
@@ -101,13 +98,8 @@ impl Deploy {
         if ids.is_empty() {
             return Ok(());
         }
-        let known: BTreeSet<Uuid> = self
-            .parts()
-            .store
-            .read(store::releases::output_ids)
-            .await?
-            .into_iter()
-            .collect();
+        let known: BTreeSet<Uuid> =
+            self.parts().store.read(store::releases::output_ids).await?.into_iter().collect();
         for id in ids {
             if !known.contains(&id) && self.outputs().running(id).is_none() {
                 self.outputs().remove(id);

@@ -171,10 +171,7 @@ impl Deploy {
             }
             Progress::Converging => {
                 out.line("Verifying deploy... still starting.");
-                out.warning(&format!(
-                    "Watch it with: senryu releases:wait --app {}",
-                    app.name
-                ));
+                out.warning(&format!("Watch it with: senryu releases:wait --app {}", app.name));
                 "not serving yet".to_string()
             }
         };

@@ -140,8 +140,7 @@ impl Deploy {
         tracing::info!(phase = "received", app = %app.name, build = %id, "a push is built");
         let _slot = self.slot(out).await?;
         let config = parts.releases.config(app.id).await?;
-        let buildpack =
-            parts.store.read(move |db| store::apps::buildpack(db, app.id)).await?;
+        let buildpack = parts.store.read(move |db| store::apps::buildpack(db, app.id)).await?;
         let slug = SlugId::random();
         let (commit, commit_description) = (request.commit, None);
         let input = BuildInput {
@@ -310,7 +309,9 @@ impl Deploy {
         };
         let waited = tokio::time::timeout(limits::RELEASE_TURN, lock.lock_owned()).await;
         let guard = waited.map_err(|_| {
-            Error::conflict("A release command is running for this app. Try again when it has ended")
+            Error::conflict(
+                "A release command is running for this app. Try again when it has ended",
+            )
         })?;
         Ok(Turn { _guard: guard })
     }

@@ -41,7 +41,8 @@ impl Deploy {
 
     async fn finish(&self, build: &Build, repos: &dyn Repos) -> Result<()> {
         let app = build.app;
-        let Some(app) = self.parts().store.read(move |db| store::apps::by_id(db, app)).await? else {
+        let Some(app) = self.parts().store.read(move |db| store::apps::by_id(db, app)).await?
+        else {
             return Ok(());
         };
         let moved = match (&build.commit, &build.git_ref, build.slug) {
@@ -69,12 +70,7 @@ impl Deploy {
                 .store
                 .write(move |db| {
                     let now = Timestamp::now();
-                    store::releases::set_release_status(
-                        db,
-                        release.id,
-                        ReleaseStatus::Failed,
-                        now,
-                    )
+                    store::releases::set_release_status(db, release.id, ReleaseStatus::Failed, now)
                 })
                 .await?;
             let line = format!(

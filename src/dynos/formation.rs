@@ -52,10 +52,7 @@ pub async fn scale(store: &Store, app: AppId, updates: Vec<Update>) -> Result<Ve
 
 fn unknown_type(process: &str) -> Error {
     let shown: String = process.chars().take(128).collect();
-    Error::new(
-        crate::error::Kind::NotFound,
-        format!("Couldn't find that process type ({shown})."),
-    )
+    Error::new(crate::error::Kind::NotFound, format!("Couldn't find that process type ({shown})."))
 }
 
 fn resolve(wanted: Quantity, row: &Formation) -> Result<u32> {

@@ -41,11 +41,8 @@ impl Dynos {
             created_at: release.created_at,
             served: false,
         };
-        let generation = Generation {
-            release: release.id,
-            epoch: 0,
-            size: Size::DEFAULT.to_string(),
-        };
+        let generation =
+            Generation { release: release.id, epoch: 0, size: Size::DEFAULT.to_string() };
         let app_host = parts.settings.app_host(app.name.as_str());
         let spec = DynoSpec {
             id: Uuid::new_v4(),

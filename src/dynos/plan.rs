@@ -8,7 +8,7 @@
 //! gets no traffic, and crashed or added dynos of the old one are still started.
 
 use crate::limits;
-use crate::model::{AppId, DynoName, Procfile, ProcessType, ReleaseId};
+use crate::model::{AppId, DynoName, ProcessType, Procfile, ReleaseId};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -109,14 +109,25 @@ pub type Crashes = BTreeMap<(DynoName, ReleaseId), Crash>;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
-    Start { name: DynoName, generation: Generation },
+    Start {
+        name: DynoName,
+        generation: Generation,
+    },
     /// Take it out of the routing table, let begun requests finish, then stop it.
-    Retire { container: String },
-    Stop { container: String },
+    Retire {
+        container: String,
+    },
+    Stop {
+        container: String,
+    },
     /// R10.
-    BootTimeout { container: String },
+    BootTimeout {
+        container: String,
+    },
     /// Remember that the current release has taken over.
-    Served { release: ReleaseId },
+    Served {
+        release: ReleaseId,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,9 +200,9 @@ impl<'a> Planner<'a> {
         let web = self.wanted_web(current);
         let quantity = web.map_or(0, |web| web.quantity);
         let web_up = (1..=quantity).all(|number| self.fresh(web, current, number).1);
-        let others_up = self.others(current).all(|(wanted, number)| {
-            self.fresh(Some(wanted), current, number).1
-        });
+        let others_up = self
+            .others(current)
+            .all(|(wanted, number)| self.fresh(Some(wanted), current, number).1);
         let came_up = if quantity > 0 { web_up } else { others_up };
         let served = current.served || came_up;
         if served && !current.served {
@@ -230,13 +241,10 @@ impl<'a> Planner<'a> {
             }
         }
         let within = |dyno: &Seen| dyno.name.number >= 1 && dyno.name.number <= web.quantity;
-        let is_fresh =
-            |dyno: &Seen| dyno.generation == generation(web, current, dyno.name.number);
-        let of_old =
-            |dyno: &Seen| old.is_some_and(|old| dyno.generation.release == old.release);
-        let replaced = |planner: &Self, dyno: &Seen| {
-            planner.fresh(Some(web), current, dyno.name.number).1
-        };
+        let is_fresh = |dyno: &Seen| dyno.generation == generation(web, current, dyno.name.number);
+        let of_old = |dyno: &Seen| old.is_some_and(|old| dyno.generation.release == old.release);
+        let replaced =
+            |planner: &Self, dyno: &Seen| planner.fresh(Some(web), current, dyno.name.number).1;
         let keeps = |planner: &Self, dyno: &Seen| {
             let waits = dyno.generation.release == current.release && !replaced(planner, dyno);
             within(dyno) && (is_fresh(dyno) || of_old(dyno) || waits)
@@ -258,11 +266,15 @@ impl<'a> Planner<'a> {
     }
 
     fn web_state(&self, web: &Wanted) -> Web {
-        let starting = self.seen.iter().any(|dyno| {
-            dyno.name.process.is_web() && dyno.phase == Phase::Starting
-        }) || self.plan.steps.iter().any(|step| {
-            matches!(step, Step::Start { name, .. } if name.process.is_web())
-        });
+        let starting = self
+            .seen
+            .iter()
+            .any(|dyno| dyno.name.process.is_web() && dyno.phase == Phase::Starting)
+            || self
+                .plan
+                .steps
+                .iter()
+                .any(|step| matches!(step, Step::Start { name, .. } if name.process.is_web()));
         if web.quantity == 0 {
             Web::None
         } else if !self.plan.routed.is_empty() {
@@ -313,9 +325,8 @@ impl<'a> Planner<'a> {
 
     fn start(&mut self, name: DynoName, generation: Generation) {
         let crash = self.crashes.get(&(name.clone(), generation.release));
-        let retry_at = crash
-            .filter(|crash| crash.generation == generation)
-            .map_or(self.now, Crash::retry_at);
+        let retry_at =
+            crash.filter(|crash| crash.generation == generation).map_or(self.now, Crash::retry_at);
         if retry_at <= self.now {
             self.plan.steps.push(Step::Start { name, generation });
         } else {
@@ -413,9 +424,8 @@ impl<'a> Planner<'a> {
             for number in 1..=wanted.quantity {
                 let name = DynoName { process: wanted.process.clone(), number };
                 let crash = self.crashes.get(&(name.clone(), current.release));
-                let crash = crash.filter(|crash| {
-                    crash.generation == generation(wanted, current, number)
-                });
+                let crash =
+                    crash.filter(|crash| crash.generation == generation(wanted, current, number));
                 if let Some(crash) = crash
                     && !self.fresh(Some(wanted), current, number).1
                 {

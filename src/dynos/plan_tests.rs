@@ -189,12 +189,11 @@ fn scaling_down_retires_the_highest_and_up_touches_nothing_running() {
         .dyno("web.2", 3, 0, Up);
     assert_eq!(world.steps(), ["-web.2@3/0"]);
     assert_eq!(world.plan().routed, ["web.1@3/0"]);
-    let world =
-        World::new(current.clone(), Some(current.clone()), vec![wanted("web", 3)])
-            .dyno("web.1", 3, 0, Up);
-    assert_eq!(world.steps(), ["+web.2@3", "+web.3@3"]);
-    let world = World::new(current.clone(), Some(current), vec![wanted("web", 0)])
+    let world = World::new(current.clone(), Some(current.clone()), vec![wanted("web", 3)])
         .dyno("web.1", 3, 0, Up);
+    assert_eq!(world.steps(), ["+web.2@3", "+web.3@3"]);
+    let world =
+        World::new(current.clone(), Some(current), vec![wanted("web", 0)]).dyno("web.1", 3, 0, Up);
     assert_eq!(world.steps(), ["-web.1@3/0"]);
     assert_eq!(world.plan().web, Web::None);
     assert_eq!(world.plan().progress, Progress::Settled);
@@ -232,8 +231,8 @@ fn workers_stop_before_they_start_and_wait_for_web() {
         .dyno("web.1", 4, 0, Up)
         .dyno("worker.1", 3, 0, Stopping);
     assert!(world.steps().is_empty());
-    let world = World::new(target(4, &["web", "worker"], true), old, formation)
-        .dyno("web.1", 4, 0, Up);
+    let world =
+        World::new(target(4, &["web", "worker"], true), old, formation).dyno("web.1", 4, 0, Up);
     assert_eq!(world.steps(), ["+worker.1@4"]);
 }
 
@@ -274,8 +273,8 @@ fn a_dyno_that_never_listens_times_out() {
 
 #[test]
 fn an_app_without_a_release_runs_nothing() {
-    let mut world = World::new(target(3, &["web"], true), None, vec![wanted("web", 1)])
-        .dyno("web.1", 3, 0, Up);
+    let mut world =
+        World::new(target(3, &["web"], true), None, vec![wanted("web", 1)]).dyno("web.1", 3, 0, Up);
     world.desired.current = None;
     assert_eq!(world.steps(), ["!web.1@3/0"]);
     assert_eq!(world.plan().web, Web::Blank);

@@ -144,11 +144,9 @@ impl Dynos {
 
 fn rollout_of(state: &Published, app: AppId) -> Rollout {
     match state.apps.get(&app) {
-        Some(app) => Rollout {
-            progress: app.progress.clone(),
-            current: app.current,
-            serving: app.serving,
-        },
+        Some(app) => {
+            Rollout { progress: app.progress.clone(), current: app.current, serving: app.serving }
+        }
         None => Rollout { progress: Progress::Converging, current: None, serving: None },
     }
 }
@@ -357,11 +355,8 @@ impl Reconciler {
             return;
         }
         let Some(container) = live.container.clone() else { return };
-        let hint = if live.loopback_only {
-            " (it listens on 127.0.0.1 only: bind 0.0.0.0)"
-        } else {
-            ""
-        };
+        let hint =
+            if live.loopback_only { " (it listens on 127.0.0.1 only: bind 0.0.0.0)" } else { "" };
         live.killed = Some(if live.loopback_only {
             "listened on 127.0.0.1 only, where no request can reach it (R10): bind 0.0.0.0:$PORT"
         } else {
@@ -426,8 +421,7 @@ impl Reconciler {
         let store = self.store.clone();
         tasks::spawn("store that a release serves", async move {
             let now = Timestamp::now();
-            let stored =
-                store.write(move |db| store::releases::set_served(db, release, now)).await;
+            let stored = store.write(move |db| store::releases::set_served(db, release, now)).await;
             if let Err(error) = stored {
                 tracing::error!(error = error.chain(), "a release that serves is not stored");
             }
@@ -687,9 +681,9 @@ impl Reconciler {
             .collect();
         self.add_crashed(desired, &mut dynos);
         dynos.sort_by(|a, b| (&a.name, a.version).cmp(&(&b.name, b.version)));
-        let starting = dynos.iter().any(|dyno| {
-            dyno.name.process.is_web() && dyno.state == DynoState::Starting
-        });
+        let starting = dynos
+            .iter()
+            .any(|dyno| dyno.name.process.is_web() && dyno.state == DynoState::Starting);
         let version = |target: &Option<Target>| target.as_ref().map(|target| target.version);
         AppDynos {
             name: desired.name.clone(),
@@ -712,8 +706,7 @@ impl Reconciler {
             let wanted = desired.formation.iter().any(|wanted| {
                 wanted.process == name.process && (1..=wanted.quantity).contains(&name.number)
             });
-            let there =
-                dynos.iter().any(|dyno| dyno.name == *name && dyno.release == *release);
+            let there = dynos.iter().any(|dyno| dyno.name == *name && dyno.release == *release);
             // Only the release that is wanted, unless the other one serves on.
             let Some(target) = target.filter(|_| wanted && !there) else { continue };
             dynos.push(Dyno {
@@ -782,3 +775,7 @@ fn target((release, slug): (crate::model::Release, crate::model::Slug)) -> Targe
         served: release.served_at.is_some(),
     }
 }
+
+#[cfg(test)]
+#[path = "reconciler_tests.rs"]
+mod tests;

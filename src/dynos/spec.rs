@@ -2,7 +2,9 @@
 //! and the directory on a tmpfs that gives it its config vars, its start script and its quota.
 
 use super::plan::{Generation, Target};
-use crate::engine::{ContainerSpec, LABEL_APP, LABEL_DYNO, LABEL_KIND, LABEL_RELEASE, Labels, Mount};
+use crate::engine::{
+    ContainerSpec, LABEL_APP, LABEL_DYNO, LABEL_KIND, LABEL_RELEASE, Labels, Mount,
+};
 use crate::error::{Context, Result};
 use crate::limits;
 use crate::model::{AppId, ConfigVars, DynoName, Size};
@@ -97,11 +99,7 @@ impl DynoSpec<'_> {
     pub fn write_directory(&self, run_dir: &Path, config: &ConfigVars) -> Result<()> {
         let directory = self.directory(run_dir);
         let what = || format!("write {}", directory.display());
-        std::fs::DirBuilder::new()
-            .mode(0o500)
-            .recursive(true)
-            .create(&directory)
-            .context(what())?;
+        std::fs::DirBuilder::new().mode(0o500).recursive(true).create(&directory).context(what())?;
         let quota = Size::stored(&self.generation.size).memory_bytes;
         write_private(&directory.join("launch"), &self.launch(config, quota)).context(what())?;
         write_private(&directory.join("quota"), &format!("{quota}\n")).context(what())?;

@@ -139,8 +139,12 @@ impl DockerEngine {
         container: &str,
         output: mpsc::Sender<Output>,
     ) -> Result<tokio::task::JoinHandle<()>> {
-        let options =
-            AttachContainerOptions { stream: true, stdout: true, stderr: true, ..Default::default() };
+        let options = AttachContainerOptions {
+            stream: true,
+            stdout: true,
+            stderr: true,
+            ..Default::default()
+        };
         let mut attached = self
             .docker
             .attach_container(container, Some(options))
@@ -317,11 +321,8 @@ impl Engine for DockerEngine {
 
     async fn load(&self, archive: BoxStream<'static, Bytes>) -> Result<()> {
         let options = ImportImageOptions { quiet: true, ..Default::default() };
-        let mut progress = self.patient.import_image_stream(
-            options,
-            archive.map(Ok::<_, std::io::Error>),
-            None,
-        );
+        let mut progress =
+            self.patient.import_image_stream(options, archive.map(Ok::<_, std::io::Error>), None);
         while let Some(step) = progress.next().await {
             let step = step.map_err(|error| failed("load an image", error))?;
             if let Some(detail) = step.error_detail.and_then(|detail| detail.message) {
@@ -369,9 +370,8 @@ fn container_from(inspected: bollard::models::ContainerInspectResponse) -> Conta
     let state = inspected.state.unwrap_or_default();
     let running = state.running.unwrap_or(false);
     // Docker writes year 1 for what has not happened.
-    let time = |text: Option<String>| {
-        text.and_then(|text| Timestamp::parse(&text)).filter(|at| at.0 > 0)
-    };
+    let time =
+        |text: Option<String>| text.and_then(|text| Timestamp::parse(&text)).filter(|at| at.0 > 0);
     let started_at = time(state.started_at);
     let config = inspected.config.unwrap_or_default();
     let address = inspected

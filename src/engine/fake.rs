@@ -1,1 +1,224 @@
-//! Not written yet.
+//! An engine in memory, for tests: containers do what the test says, in no time.
+
+use super::{
+    Container, ContainerSpec, ContainerStatus, Ended, Engine, Event, EventAction, Image, Output,
+};
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc};
+
+/// What a container does once it is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behaviour {
+    /// Runs until SIGTERM.
+    Runs,
+    /// Ends at once with this status.
+    Exits(i64),
+    /// Ends at SIGKILL only.
+    IgnoresTerm,
+    /// Can't be started.
+    DoesNotStart,
+}
+
+pub struct FakeEngine {
+    state: Mutex<State>,
+    events: broadcast::Sender<Event>,
+}
+
+struct State {
+    containers: BTreeMap<String, Container>,
+    behaviour: Behaviour,
+    made: usize,
+    /// Signals in the order in which they came: container name, signal.
+    signals: Vec<(String, String)>,
+}
+
+impl FakeEngine {
+    pub fn new() -> Self {
+        let (events, _) = broadcast::channel(1024);
+        let state = State {
+            containers: BTreeMap::new(),
+            behaviour: Behaviour::Runs,
+            made: 0,
+            signals: Vec::new(),
+        };
+        Self { state: Mutex::new(state), events }
+    }
+
+    /// What containers that are started from now on do.
+    pub fn behave(&self, behaviour: Behaviour) {
+        self.lock().behaviour = behaviour;
+    }
+
+    /// Names of the containers that run, without the installation's prefix and the random end.
+    pub fn running(&self) -> Vec<String> {
+        let state = self.lock();
+        let running = state
+            .containers
+            .values()
+            .filter(|container| container.status == ContainerStatus::Running)
+            .map(|container| container.labels[super::LABEL_DYNO].clone());
+        let mut names: Vec<String> = running.collect();
+        names.sort();
+        names
+    }
+
+    pub fn containers(&self) -> usize {
+        self.lock().containers.len()
+    }
+
+    /// How many containers were ever made.
+    pub fn made(&self) -> usize {
+        self.lock().made
+    }
+
+    pub fn signals(&self) -> Vec<String> {
+        self.lock().signals.iter().map(|(_, signal)| signal.clone()).collect()
+    }
+
+    /// Ends a running dyno as if its process had.
+    pub fn end(&self, dyno: &str, code: i64) {
+        let id = self
+            .lock()
+            .containers
+            .values()
+            .find(|container| {
+                container.labels[super::LABEL_DYNO] == dyno
+                    && container.status == ContainerStatus::Running
+            })
+            .map(|container| container.id.clone())
+            .unwrap();
+        self.exit(&id, code);
+    }
+
+    fn exit(&self, id: &str, code: i64) {
+        if let Some(container) = self.lock().containers.get_mut(id) {
+            container.status = ContainerStatus::Exited;
+            container.exit_code = Some(code);
+            container.finished_at = Some(Timestamp::now());
+        }
+        self.tell(id, EventAction::Died);
+    }
+
+    fn tell(&self, id: &str, action: EventAction) {
+        let _ = self.events.send(Event { container: id.to_string(), action });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+}
+
+#[async_trait]
+impl Engine for FakeEngine {
+    async fn create(&self, spec: &ContainerSpec) -> Result<String> {
+        let mut state = self.lock();
+        state.made += 1;
+        let id = format!("c{}", state.made);
+        state.containers.insert(
+            id.clone(),
+            Container {
+                id: id.clone(),
+                name: spec.name.clone(),
+                labels: spec.labels.clone(),
+                status: ContainerStatus::Created,
+                image: spec.image.clone(),
+                created_at: Timestamp::now(),
+                started_at: None,
+                finished_at: None,
+                exit_code: None,
+                out_of_memory: false,
+                pid: None,
+                address: None,
+                log_path: None,
+            },
+        );
+        Ok(id)
+    }
+
+    async fn start(&self, container: &str) -> Result<()> {
+        let behaviour = self.lock().behaviour;
+        if behaviour == Behaviour::DoesNotStart {
+            return Err(Error::unavailable("no such image"));
+        }
+        if let Some(found) = self.lock().containers.get_mut(container) {
+            found.status = ContainerStatus::Running;
+            found.started_at = Some(Timestamp::now());
+        }
+        self.tell(container, EventAction::Started);
+        if let Behaviour::Exits(code) = behaviour {
+            self.exit(container, code);
+        }
+        Ok(())
+    }
+
+    async fn signal(&self, container: &str, signal: &str) -> Result<()> {
+        let behaviour = {
+            let mut state = self.lock();
+            state.signals.push((container.to_string(), signal.to_string()));
+            state.behaviour
+        };
+        match signal {
+            "SIGKILL" => self.exit(container, 137),
+            _ if behaviour != Behaviour::IgnoresTerm => self.exit(container, 143),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, container: &str) -> Result<()> {
+        self.lock().containers.remove(container);
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<Vec<Container>> {
+        Ok(self.lock().containers.values().cloned().collect())
+    }
+
+    async fn inspect(&self, container: &str) -> Result<Option<Container>> {
+        Ok(self.lock().containers.get(container).cloned())
+    }
+
+    async fn run(
+        &self,
+        spec: &ContainerSpec,
+        _: mpsc::Sender<Output>,
+        _: Duration,
+    ) -> Result<Ended> {
+        let id = self.create(spec).await?;
+        self.remove(&id).await?;
+        let code = match self.lock().behaviour {
+            Behaviour::Exits(code) => code,
+            _ => 0,
+        };
+        Ok(Ended::Exited { code, out_of_memory: false })
+    }
+
+    async fn events(&self) -> Result<BoxStream<'static, Event>> {
+        let events = tokio_stream::wrappers::BroadcastStream::new(self.events.subscribe());
+        Ok(events.filter_map(|event| async { event.ok() }).boxed())
+    }
+
+    async fn load(&self, _: BoxStream<'static, Bytes>) -> Result<()> {
+        Ok(())
+    }
+
+    async fn images(&self, _: &str) -> Result<Vec<Image>> {
+        Ok(Vec::new())
+    }
+
+    async fn image_layers(&self, _: &str) -> Result<Option<(String, Vec<String>)>> {
+        Ok(None)
+    }
+
+    async fn remove_image(&self, _: &str) -> Result<()> {
+        Ok(())
+    }
+}

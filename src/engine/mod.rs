@@ -3,9 +3,9 @@
 
 pub mod archive;
 pub mod docker;
-pub mod network;
 #[cfg(test)]
 pub mod fake;
+pub mod network;
 
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -121,7 +121,10 @@ pub struct Output {
 /// How a container that ran to completion ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    Exited { code: i64, out_of_memory: bool },
+    Exited {
+        code: i64,
+        out_of_memory: bool,
+    },
     /// It took longer than the limit and was killed.
     TimedOut,
 }

@@ -21,7 +21,8 @@ impl Deployer for Deploy {
             Ok(output) => output,
             Err(error) => {
                 tracing::error!(error = error.chain(), "a build has no output file");
-                out.line(" !     The platform failed: the disk may be full. Try again later.").await;
+                out.line(" !     The platform failed: the disk may be full. Try again later.")
+                    .await;
                 return Err(());
             }
         };

@@ -78,8 +78,22 @@ mod tests {
             assert!(AppName::parse(good).is_ok(), "{good}");
         }
         for bad in [
-            "", "ab", "1ab", "-ab", "ab-", "Abc", "a_b", "a.b", "a b", "é-é", "api", "www",
-            "localhost", "a234567890123456789012345678901", "a/../b", "abc\n",
+            "",
+            "ab",
+            "1ab",
+            "-ab",
+            "ab-",
+            "Abc",
+            "a_b",
+            "a.b",
+            "a b",
+            "é-é",
+            "api",
+            "www",
+            "localhost",
+            "a234567890123456789012345678901",
+            "a/../b",
+            "abc\n",
         ] {
             assert!(AppName::parse(bad).is_err(), "{bad:?}");
         }

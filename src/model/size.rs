@@ -20,14 +20,62 @@ pub struct Size {
 }
 
 const SIZES: [Size; 8] = [
-    Size { name: "Eco", memory_bytes: 512 * MIB, memory_limit_bytes: 1024 * MIB, cpu_shares: 1024, pids: 256 },
-    Size { name: "Basic", memory_bytes: 512 * MIB, memory_limit_bytes: 1024 * MIB, cpu_shares: 1024, pids: 256 },
-    Size { name: "Standard-1X", memory_bytes: 512 * MIB, memory_limit_bytes: 1024 * MIB, cpu_shares: 1024, pids: 256 },
-    Size { name: "Standard-2X", memory_bytes: 1024 * MIB, memory_limit_bytes: 2048 * MIB, cpu_shares: 2048, pids: 512 },
-    Size { name: "Performance-M", memory_bytes: 2560 * MIB, memory_limit_bytes: 5120 * MIB, cpu_shares: 12 * 1024, pids: 16384 },
-    Size { name: "Performance-L", memory_bytes: 14 * 1024 * MIB, memory_limit_bytes: 28 * 1024 * MIB, cpu_shares: 50 * 1024, pids: 32768 },
-    Size { name: "Performance-L-RAM", memory_bytes: 30 * 1024 * MIB, memory_limit_bytes: 36 * 1024 * MIB, cpu_shares: 24 * 1024, pids: 24576 },
-    Size { name: "Performance-XL", memory_bytes: 62 * 1024 * MIB, memory_limit_bytes: 74 * 1024 * MIB, cpu_shares: 50 * 1024, pids: 32768 },
+    Size {
+        name: "Eco",
+        memory_bytes: 512 * MIB,
+        memory_limit_bytes: 1024 * MIB,
+        cpu_shares: 1024,
+        pids: 256,
+    },
+    Size {
+        name: "Basic",
+        memory_bytes: 512 * MIB,
+        memory_limit_bytes: 1024 * MIB,
+        cpu_shares: 1024,
+        pids: 256,
+    },
+    Size {
+        name: "Standard-1X",
+        memory_bytes: 512 * MIB,
+        memory_limit_bytes: 1024 * MIB,
+        cpu_shares: 1024,
+        pids: 256,
+    },
+    Size {
+        name: "Standard-2X",
+        memory_bytes: 1024 * MIB,
+        memory_limit_bytes: 2048 * MIB,
+        cpu_shares: 2048,
+        pids: 512,
+    },
+    Size {
+        name: "Performance-M",
+        memory_bytes: 2560 * MIB,
+        memory_limit_bytes: 5120 * MIB,
+        cpu_shares: 12 * 1024,
+        pids: 16384,
+    },
+    Size {
+        name: "Performance-L",
+        memory_bytes: 14 * 1024 * MIB,
+        memory_limit_bytes: 28 * 1024 * MIB,
+        cpu_shares: 50 * 1024,
+        pids: 32768,
+    },
+    Size {
+        name: "Performance-L-RAM",
+        memory_bytes: 30 * 1024 * MIB,
+        memory_limit_bytes: 36 * 1024 * MIB,
+        cpu_shares: 24 * 1024,
+        pids: 24576,
+    },
+    Size {
+        name: "Performance-XL",
+        memory_bytes: 62 * 1024 * MIB,
+        memory_limit_bytes: 74 * 1024 * MIB,
+        cpu_shares: 50 * 1024,
+        pids: 32768,
+    },
 ];
 
 impl Size {

@@ -58,7 +58,8 @@ mod tests {
 
     #[test]
     fn a_change_is_described_in_herokus_words() {
-        let before = ConfigVars::from_map([("A".into(), "1".into()), ("B".into(), "2".into())].into());
+        let before =
+            ConfigVars::from_map([("A".into(), "1".into()), ("B".into(), "2".into())].into());
         let change = |changes: Vec<(&str, Option<&str>)>| {
             let changes =
                 changes.into_iter().map(|(k, v)| (k.into(), v.map(str::to_string))).collect();

@@ -6,7 +6,8 @@ use crate::error::{Context, Error, Result};
 use crate::model::{App, AppId, AppName};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
-const SELECT: &str = "SELECT a.*, u.email AS owner_email FROM apps a JOIN users u ON u.id = a.owner_id";
+const SELECT: &str =
+    "SELECT a.*, u.email AS owner_email FROM apps a JOIN users u ON u.id = a.owner_id";
 
 fn app(row: &Row<'_>) -> rusqlite::Result<App> {
     let name: String = row.get("name")?;

@@ -29,11 +29,7 @@ pub fn all(db: &Connection) -> Result<Vec<Formation>> {
     select(db, "ORDER BY app_id, process", &[])
 }
 
-fn select(
-    db: &Connection,
-    rest: &str,
-    values: &[&dyn rusqlite::ToSql],
-) -> Result<Vec<Formation>> {
+fn select(db: &Connection, rest: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<Formation>> {
     let mut query = db
         .prepare_cached(&format!("SELECT * FROM formations {rest}"))
         .context("read formations")?;

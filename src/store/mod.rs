@@ -40,8 +40,8 @@ impl Store {
     /// Opens the database and brings it up to date. One made by a newer version is refused.
     pub fn open(path: &Path) -> Result<Self> {
         let mut connection = connect(path, false)?;
-        Migrations::from_slice(MIGRATIONS).to_latest(&mut connection).map_err(|error| {
-            match error {
+        Migrations::from_slice(MIGRATIONS).to_latest(&mut connection).map_err(
+            |error| match error {
                 rusqlite_migration::Error::MigrationDefinition(
                     rusqlite_migration::MigrationDefinitionError::DatabaseTooFarAhead,
                 ) => Error::unavailable(format!(
@@ -50,11 +50,10 @@ impl Store {
                     path.display()
                 )),
                 other => Error::internal(format!("bring {} up to date", path.display()), other),
-            }
-        })?;
-        let readers = (0..limits::STORE_READERS)
-            .map(|_| connect(path, true))
-            .collect::<Result<Vec<_>>>()?;
+            },
+        )?;
+        let readers =
+            (0..limits::STORE_READERS).map(|_| connect(path, true)).collect::<Result<Vec<_>>>()?;
         let (writer, jobs) = mpsc::channel(limits::STORE_QUEUE);
         std::thread::Builder::new()
             .name("store-writer".to_string())

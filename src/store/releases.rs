@@ -4,7 +4,7 @@ use super::row::{build_status, parsed, parsed_option, release_status, time, time
 use crate::clock::Timestamp;
 use crate::error::{Context, Result};
 use crate::model::{
-    AppId, Build, BuildId, BuildStatus, Procfile, ProcessType, Release, ReleaseId, ReleaseStatus,
+    AppId, Build, BuildId, BuildStatus, ProcessType, Procfile, Release, ReleaseId, ReleaseStatus,
     Slug, SlugId,
 };
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
@@ -35,11 +35,8 @@ fn slug(row: &Row<'_>) -> rusqlite::Result<Slug> {
 }
 
 pub fn insert_slug(db: &Connection, slug: &Slug) -> Result<()> {
-    let types: BTreeMap<&str, &str> = slug
-        .process_types
-        .iter()
-        .map(|(process, command)| (process.as_str(), command))
-        .collect();
+    let types: BTreeMap<&str, &str> =
+        slug.process_types.iter().map(|(process, command)| (process.as_str(), command)).collect();
     db.execute(
         "INSERT INTO slugs (id, app_id, commit_id, commit_description, process_types, image, size,
              stack, description, created_at)
@@ -85,7 +82,12 @@ pub fn delete_slug(db: &Connection, id: SlugId) -> Result<()> {
 /// Marks the slugs that no build waits for and no kept release needs, with those releases
 /// `expired`, and returns them. Kept are the newest `keep` releases of an app, those younger than
 /// `since`, and the one that serves.
-pub fn expire_slugs(db: &Connection, keep: u32, since: Timestamp, now: Timestamp) -> Result<Vec<Slug>> {
+pub fn expire_slugs(
+    db: &Connection,
+    keep: u32,
+    since: Timestamp,
+    now: Timestamp,
+) -> Result<Vec<Slug>> {
     let mut query = db
         .prepare_cached(
             "SELECT s.* FROM slugs s WHERE s.deleted_at IS NULL
@@ -120,7 +122,8 @@ pub fn expire_slugs(db: &Connection, keep: u32, since: Timestamp, now: Timestamp
 
 // --- builds ---------------------------------------------------------------------------------
 
-const BUILD: &str = "SELECT b.*, u.email AS user_email FROM builds b JOIN users u ON u.id = b.user_id";
+const BUILD: &str =
+    "SELECT b.*, u.email AS user_email FROM builds b JOIN users u ON u.id = b.user_id";
 
 fn build(row: &Row<'_>) -> rusqlite::Result<Build> {
     let status: String = row.get("status")?;
@@ -319,8 +322,7 @@ fn select_releases(
     rest: &str,
     values: &[&dyn rusqlite::ToSql],
 ) -> Result<Vec<Release>> {
-    let mut query =
-        db.prepare_cached(&format!("{RELEASE} {rest}")).context("read releases")?;
+    let mut query = db.prepare_cached(&format!("{RELEASE} {rest}")).context("read releases")?;
     let rows = query.query_map(values, release).context("read releases")?;
     rows.collect::<rusqlite::Result<_>>().context("read releases")
 }
@@ -367,8 +369,7 @@ pub fn serving_release(db: &Connection, app: AppId) -> Result<Option<Release>> {
 
 /// Finds a release by id or by its version, `12` or `v12`.
 pub fn find_release(db: &Connection, app: AppId, which: &str) -> Result<Option<Release>> {
-    let version: i64 =
-        which.strip_prefix('v').unwrap_or(which).parse().unwrap_or(-1);
+    let version: i64 = which.strip_prefix('v').unwrap_or(which).parse().unwrap_or(-1);
     db.query_row(
         &format!("{RELEASE} WHERE r.app_id = ? AND (r.id = ? OR r.version = ?)"),
         params![app.to_string(), which, version],

@@ -1,0 +1,206 @@
+//! The reconciler over an engine in memory, with time that passes as the test says. Dynos are
+//! workers here, since whether a web dyno listens is read from a real process.
+
+use super::*;
+use crate::apps::lifecycle;
+use crate::engine::fake::{Behaviour, FakeEngine};
+use crate::model::{
+    AppName, Caller, ConfigVars, ProcessType, Procfile, Slug, SlugId, User, UserId,
+};
+use crate::release::NewRelease;
+use crate::secrets::Secrets;
+use async_trait::async_trait;
+use clap::{Args as _, FromArgMatches as _};
+
+/// A router that takes every table over at once.
+struct AtOnce;
+
+#[async_trait]
+impl Traffic for AtOnce {
+    fn publish(&self, state: &Published) -> u64 {
+        state.wakes + 1
+    }
+    async fn applied(&self, _: u64, _: Duration) -> bool {
+        true
+    }
+    async fn drained(&self, _: Uuid, _: Duration) -> bool {
+        true
+    }
+    fn forget(&self, _: Uuid) {}
+}
+
+struct World {
+    dir: tempfile::TempDir,
+    store: Store,
+    releases: Releases,
+    engine: Arc<FakeEngine>,
+    dynos: Dynos,
+    app: crate::model::App,
+    user: User,
+}
+
+fn settings(dir: &std::path::Path) -> Arc<ServerSettings> {
+    let command = ServerSettings::augment_args(clap::Command::new("server"));
+    let run_dir = dir.join("run").display().to_string();
+    let matches = command.get_matches_from(["server", "--run-dir", &run_dir]);
+    Arc::new(ServerSettings::from_arg_matches(&matches).unwrap())
+}
+
+impl World {
+    /// An app with one release that has `worker: sleep` and `quantity` of it.
+    async fn new(quantity: u32) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("state.db")).unwrap();
+        let master = Secrets::from_file(&dir.path().join("key")).unwrap();
+        let releases = Releases::new(store.clone(), master.new_data_key().unwrap().0);
+        let now = Timestamp::now();
+        let user = User {
+            id: UserId::random(),
+            email: "a@example.com".to_string(),
+            admin: true,
+            created_at: now,
+            updated_at: now,
+        };
+        let row = user.clone();
+        store.write(move |db| store::users::insert(db, &row, "-")).await.unwrap();
+        let caller = Caller { user: user.clone(), authorization: None };
+        let app = lifecycle::new_app(&caller, AppName::parse("app").unwrap(), "heroku-24");
+        releases.create_app(&app, &user).await.unwrap();
+        let engine = Arc::new(FakeEngine::new());
+        let dynos = Dynos::start(DynosParts {
+            store: store.clone(),
+            engine: engine.clone(),
+            logs: Logs::open(&dir.path().join("logs"), 1 << 20).unwrap(),
+            releases: releases.clone(),
+            settings: settings(dir.path()),
+            traffic: Arc::new(AtOnce),
+        });
+        let world = Self { dir, store, releases, engine, dynos, app, user };
+        world.release("sleep", quantity).await;
+        world
+    }
+
+    async fn release(&self, command: &str, quantity: u32) {
+        let worker = ProcessType::parse("worker").unwrap();
+        let types = [(worker.clone(), command.to_string())].into();
+        let slug = Slug {
+            id: SlugId::random(),
+            app: self.app.id,
+            commit: None,
+            commit_description: None,
+            process_types: Procfile::from_map(types),
+            image: "sha256:x".to_string(),
+            size: 1,
+            stack: "heroku-24".to_string(),
+            buildpack_provided_description: None,
+            created_at: Timestamp::now(),
+            deleted_at: None,
+        };
+        let new = NewRelease {
+            app: self.app.id,
+            slug: Some(slug.clone()),
+            config: ConfigVars::default(),
+            description: "Deploy".to_string(),
+            user: self.user.clone(),
+        };
+        let releases = self.releases.clone();
+        self.store
+            .write(move |db| {
+                store::releases::insert_slug(db, &slug)?;
+                releases.insert(db, &new)?;
+                let now = Timestamp::now();
+                store::formations::scale(db, slug.app, &worker, quantity, "Standard-1X", now)
+            })
+            .await
+            .unwrap();
+        self.dynos.wake();
+    }
+
+    /// Waits in simulated time.
+    async fn until(&self, what: &str, done: impl Fn(&FakeEngine) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(3600);
+        while !done(&self.engine) {
+            assert!(Instant::now() < deadline, "never: {what}; {:?}", self.engine.running());
+            // Lets the store's and the log's threads answer before simulated time moves on.
+            let breath = self.store.read(|_| Ok(())).await;
+            breath.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_starts_what_is_wanted_and_the_next_one_replaces_it() {
+    let world = World::new(2).await;
+    world.until("two workers", |engine| engine.running() == ["worker.1", "worker.2"]).await;
+    world.release("sleep 2", 1).await;
+    world
+        .until("one new worker", |engine| {
+            engine.running() == ["worker.1"] && engine.made() == 3 && engine.containers() == 1
+        })
+        .await;
+    let rollout = world.dynos.rollout(world.app.id, Duration::from_secs(60)).await;
+    assert_eq!(rollout.progress, Progress::Settled);
+    assert_eq!((rollout.current, rollout.serving), (Some(4), Some(4)));
+    assert!(world.dir.path().join("run/dynos").read_dir().unwrap().count() == 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_restarts_at_once_and_then_backs_off_up_to_five_minutes() {
+    let world = World::new(1).await;
+    world.until("a worker", |engine| engine.running() == ["worker.1"]).await;
+    world.engine.behave(Behaviour::Exits(1));
+    world.engine.end("worker.1", 1);
+    let began = Instant::now();
+    // 0 + 10 + 20 + 40 + 80 + 160 + 300 + 300 seconds of waiting make nine containers in all.
+    world.until("eight tries", |engine| engine.made() == 9).await;
+    let waited = began.elapsed().as_secs();
+    // One step of the ladder more would be 300 seconds more.
+    assert!((910..1200).contains(&waited), "{waited}");
+    let rollout = world.dynos.rollout(world.app.id, Duration::from_secs(600)).await;
+    let Progress::Failing(reason) = rollout.progress else { panic!("{:?}", rollout.progress) };
+    assert_eq!(reason, "worker.1 of v3 exited with status 1");
+    let state = || world.dynos.of_app(world.app.id).first().map(|dyno| dyno.state);
+    world.until("crashed", |_| state() == Some(DynoState::Crashed)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dyno_that_ignores_sigterm_is_killed_after_its_grace() {
+    let world = World::new(1).await;
+    world.until("a worker", |engine| engine.running() == ["worker.1"]).await;
+    world.engine.behave(Behaviour::IgnoresTerm);
+    let began = Instant::now();
+    world.release("sleep 2", 0).await;
+    world.until("nothing runs", |engine| engine.containers() == 0).await;
+    assert_eq!(world.engine.signals(), ["SIGTERM", "SIGKILL"]);
+    assert!((30..60).contains(&began.elapsed().as_secs()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_started_is_named_and_leaves_no_container() {
+    let world = World::new(0).await;
+    world.engine.behave(Behaviour::DoesNotStart);
+    world.release("sleep", 1).await;
+    world.until("a try", |engine| engine.made() > 0 && engine.containers() == 0).await;
+    let rollout = world.dynos.rollout(world.app.id, Duration::from_secs(600)).await;
+    let Progress::Failing(reason) = rollout.progress else { panic!("{:?}", rollout.progress) };
+    assert!(reason.contains("could not be started: no such image"), "{reason}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_server_finds_the_dynos_of_the_old_one() {
+    let world = World::new(2).await;
+    world.until("two workers", |engine| engine.running().len() == 2).await;
+    let again = Dynos::start(DynosParts {
+        store: world.store.clone(),
+        engine: world.engine.clone(),
+        logs: world.dynos.parts.logs.clone(),
+        releases: world.releases.clone(),
+        settings: world.dynos.parts.settings.clone(),
+        traffic: Arc::new(AtOnce),
+    });
+    let rollout = again.rollout(world.app.id, Duration::from_secs(60)).await;
+    assert_eq!(rollout.progress, Progress::Settled);
+    assert_eq!(world.engine.made(), 2);
+    assert_eq!(again.of_app(world.app.id).len(), 2);
+}
