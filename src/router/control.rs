@@ -7,7 +7,8 @@ use super::listen::ConnState;
 use super::shared::Worker;
 use super::{rescue, tunnel};
 use crate::{limits, tasks};
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -24,26 +25,9 @@ pub async fn forward(
     facts: &RequestFacts,
 ) -> Response<RouterBody> {
     conn.patient.store(true, Ordering::Relaxed);
-    let Some(stream) = connect(worker).await else { return rescue::server_away() };
     let client = facts.wants_upgrade.then(|| hyper::upgrade::on(&mut request));
     headers::edit_for_server(&mut request, facts, conn.peer.ip());
-    let handshake = http1::Builder::new()
-        .max_headers(limits::HEADER_COUNT)
-        .title_case_headers(true)
-        .handshake(TokioIo::new(stream))
-        .await;
-    let Ok((mut sender, connection)) = handshake else { return rescue::server_away() };
-    tasks::spawn("server connection", async move {
-        // An error here is the sender's error too.
-        let _ = connection.with_upgrades().await;
-    });
-    let mut response = match sender.send_request(request).await {
-        Ok(response) => response,
-        Err(error) => {
-            tracing::warn!(%error, "the server did not answer");
-            return rescue::server_away();
-        }
-    };
+    let Some(mut response) = ask(worker, request).await else { return rescue::server_away() };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         if let Some(client) = client {
             let server = hyper::upgrade::on(&mut response);
@@ -63,9 +47,46 @@ pub async fn forward(
     response.map(RouterBody::server)
 }
 
-/// The server's socket may be away for as long as a restart takes.
-async fn connect(worker: &Worker) -> Option<UnixStream> {
+/// Sends the request, and again where a server that stopped can't have done anything.
+async fn ask(worker: &Worker, request: Request<Incoming>) -> Option<Response<Incoming>> {
     let deadline = Instant::now() + worker.shared.timers.control_wait;
+    let (parts, body) = request.into_parts();
+    let is_harmless = body.is_end_stream()
+        && matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
+    let mut body = Some(RouterBody::server(body));
+    loop {
+        let stream = connect(worker, deadline).await?;
+        let body = body.take().unwrap_or_else(RouterBody::empty);
+        let error = match send(stream, Request::from_parts(parts.clone(), body)).await {
+            Ok(response) => return Some(response),
+            Err(error) => error,
+        };
+        tracing::info!(%error, "the server left a request without an answer");
+        if !is_harmless || Instant::now() >= deadline {
+            return None;
+        }
+        tokio::time::sleep(limits::CONTROL_RETRY).await;
+    }
+}
+
+async fn send(
+    stream: UnixStream,
+    request: Request<RouterBody>,
+) -> hyper::Result<Response<Incoming>> {
+    let (mut sender, connection) = http1::Builder::new()
+        .max_headers(limits::HEADER_COUNT)
+        .title_case_headers(true)
+        .handshake(TokioIo::new(stream))
+        .await?;
+    tasks::spawn("server connection", async move {
+        // An error here is the sender's error too.
+        let _ = connection.with_upgrades().await;
+    });
+    sender.send_request(request).await
+}
+
+/// The server's socket may be away for as long as a restart takes.
+async fn connect(worker: &Worker, deadline: Instant) -> Option<UnixStream> {
     loop {
         match UnixStream::connect(&worker.shared.server_socket).await {
             Ok(stream) => return Some(stream),

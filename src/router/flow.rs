@@ -220,10 +220,11 @@ impl Flow {
     fn end(&mut self) {
         let now = Instant::now();
         self.record.finish(now);
-        if let (Some(conn), Some(busy)) = (self.conn.take(), self.busy.take()) {
-            if self.reusable && self.upload.is_none() {
-                self.record.worker.keep(busy.target(), conn, now);
-            }
+        if let (Some(conn), Some(busy)) = (self.conn.take(), self.busy.take())
+            && self.reusable
+            && self.upload.is_none()
+        {
+            self.record.worker.keep(busy.target(), conn, now);
         }
     }
 

@@ -168,7 +168,7 @@ impl Job {
         // A request that must not be sent twice takes no connection that may be half closed.
         let safe = self.body.is_none() && is_idempotent(&self.record.method);
         while let Some(conn) = self.record.worker.pool.take(busy.target(), self.record.received) {
-            if safe || conn.is_open() {
+            if conn.is_quiet() && (safe || conn.is_open()) {
                 return Ok(conn);
             }
         }

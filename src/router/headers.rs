@@ -117,11 +117,11 @@ fn request_id(given: Option<&HeaderValue>) -> HeaderValue {
 fn forwarded_for(headers: &HeaderMap, peer: IpAddr) -> HeaderValue {
     let mut list = String::with_capacity(48);
     for value in headers.get_all(X_FORWARDED_FOR) {
-        if let Ok(value) = value.to_str() {
-            if !value.trim().is_empty() {
-                list.push_str(value);
-                list.push_str(", ");
-            }
+        if let Ok(value) = value.to_str()
+            && !value.trim().is_empty()
+        {
+            list.push_str(value);
+            list.push_str(", ");
         }
     }
     // Writing to a string can't fail.

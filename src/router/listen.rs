@@ -109,16 +109,15 @@ fn is_of_the_connection(error: &io::Error) -> bool {
 fn hand_on(peers: &[Peer], own: usize, stream: TcpStream, stop: &watch::Receiver<bool>) {
     let load = |peer: &Peer| peer.worker.connections.load(Ordering::Relaxed);
     let here = load(&peers[own]);
-    if let Some(other) = peers.iter().min_by_key(|peer| load(peer)) {
-        if load(other) < here {
-            if let Ok(place) = other.inbox.try_reserve() {
-                if let Ok(stream) = stream.into_std() {
-                    other.worker.connections.fetch_add(1, Ordering::Relaxed);
-                    place.send(stream);
-                }
-                return;
-            }
+    let idlest = peers.iter().min_by_key(|peer| load(peer)).filter(|peer| load(peer) < here);
+    if let Some(other) = idlest
+        && let Ok(place) = other.inbox.try_reserve()
+    {
+        if let Ok(stream) = stream.into_std() {
+            other.worker.connections.fetch_add(1, Ordering::Relaxed);
+            place.send(stream);
         }
+        return;
     }
     peers[own].worker.connections.fetch_add(1, Ordering::Relaxed);
     start(&peers[own].worker, stream, stop);

@@ -290,10 +290,10 @@ impl RouterLink {
                 }
             }
             // In this order: a target may have left with that very snapshot.
-            if !targets.is_empty() {
-                if let Err(error) = link::send(writer, &ToRouter::Query { targets }).await {
-                    return error;
-                }
+            if !targets.is_empty()
+                && let Err(error) = link::send(writer, &ToRouter::Query { targets }).await
+            {
+                return error;
             }
         }
     }

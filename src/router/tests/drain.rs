@@ -132,6 +132,24 @@ async fn a_kept_connection_that_the_dyno_closed_costs_no_request() {
 }
 
 #[tokio::test]
+async fn what_a_dyno_says_unasked_answers_nobody() {
+    // Some servers end an idle connection with a 408 that no request asked for.
+    let unasked = "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n";
+    let dyno = Dyno::start(move |mut client| async move {
+        client.head().await;
+        client.write(&ok("asked")).await;
+        client.write(unasked).await;
+        client.head().await;
+    })
+    .await;
+    let router = TestRouter::with_dynos(short_timers(), &[&dyno]).await;
+    let mut client = router.client().await;
+    for _ in 0..5 {
+        assert_eq!(client.request(&get("/")).await.status, 200);
+    }
+}
+
+#[tokio::test]
 async fn a_post_is_not_sent_twice() {
     let dyno = Dyno::start(|mut client| async move {
         client.head().await;

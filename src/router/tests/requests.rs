@@ -298,6 +298,23 @@ async fn the_control_host_waits_for_a_server_that_restarts() {
 }
 
 #[tokio::test]
+async fn a_look_is_repeated_when_the_server_dies_under_it_and_a_write_is_not() {
+    let mut router = TestRouter::start(short_timers()).await;
+    router.publish().await;
+    let dying = UnixListener::bind(&router.server_socket).unwrap();
+    let mut client = router.client().await;
+    client.write("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").await;
+    drop(dying.accept().await.unwrap());
+    assert_eq!(client.response().await.status, 503);
+    client.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    drop(dying.accept().await.unwrap());
+    drop(dying);
+    std::fs::remove_file(&router.server_socket).unwrap();
+    serve_control(&router);
+    assert_eq!(client.response().await.status, 200);
+}
+
+#[tokio::test]
 async fn the_control_host_says_so_when_the_server_stays_away() {
     let timers = Timers { control_wait: Duration::from_millis(20), ..short_timers() };
     let mut router = TestRouter::start(timers).await;
