@@ -5,6 +5,7 @@ use super::body::Body;
 use super::error::Result;
 use crate::error::Error;
 use crate::model::ConfigVars;
+use crate::store;
 use axum::extract::Path;
 use axum::response::IntoResponse;
 use axum::{Json, extract};
@@ -17,6 +18,20 @@ pub async fn list(
 ) -> Result {
     let app = api.app(&caller, &app).await?;
     let config = api.releases.config(app.id).await?;
+    Ok(Json(object(&config)).into_response())
+}
+
+/// The config vars that a release was made with.
+pub async fn of_release(
+    extract::State(api): State,
+    Auth(caller): Auth,
+    Path((app, release)): Path<(String, String)>,
+) -> Result {
+    let app = api.app(&caller, &app).await?;
+    let id = app.id;
+    let found = api.store.read(move |db| store::releases::find_release(db, id, &release)).await?;
+    let release = found.ok_or_else(|| Error::not_found("release"))?;
+    let config = api.releases.config_of(release.id).await?;
     Ok(Json(object(&config)).into_response())
 }
 

@@ -62,6 +62,7 @@ pub fn routes(api: Arc<Api>) -> Router {
         .route("/apps/{app}/formation", get(formation::list).patch(formation::batch))
         .route("/apps/{app}/formation/{type}", get(formation::show).patch(formation::update))
         .route("/apps/{app}/formations/{type}", delete(dynos::restart_type))
+        .route("/apps/{app}/formations/{type}/actions/stop", post(dynos::restart_type))
         .route("/apps/{app}/dynos", get(dynos::list).delete(dynos::restart_all))
         .route("/apps/{app}/dynos/{dyno}", get(dynos::show).delete(dynos::restart))
         .route("/apps/{app}/dynos/{dyno}/actions/stop", post(dynos::restart))
@@ -71,6 +72,7 @@ pub fn routes(api: Arc<Api>) -> Router {
         .route("/apps/{app}/slugs/{slug}", get(builds::slug))
         .route("/apps/{app}/releases", get(releases::list).post(releases::create))
         .route("/apps/{app}/releases/{release}", get(releases::show))
+        .route("/apps/{app}/releases/{release}/config-vars", get(config_vars::of_release))
         .route("/apps/{app}/rollout", get(rollout::show))
         // Logs.
         .route("/apps/{app}/log-sessions", post(logs::create))

@@ -4,7 +4,7 @@
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::model::{AppId, DynoName, Formation, ProcessType, Size};
+use crate::model::{AppId, DynoName, Formation, Size};
 use crate::store::{self, Store};
 
 /// One wanted change: quantity and size are kept where none is given.
@@ -115,7 +115,3 @@ pub fn describe(rows: &[Formation]) -> String {
     parts.join(" ")
 }
 
-/// Whether a text is the name of a process type, for messages before the store is asked.
-pub fn is_process_type(text: &str) -> bool {
-    ProcessType::parse(text).is_ok()
-}

@@ -88,12 +88,6 @@ pub fn set_built(
     Ok(())
 }
 
-pub fn set_repo_size(db: &Connection, id: AppId, bytes: i64) -> Result<()> {
-    db.execute("UPDATE apps SET repo_size = ? WHERE id = ?", params![bytes, id.to_string()])
-        .context("store the repository's size")?;
-    Ok(())
-}
-
 /// The buildpack that the first build found.
 pub fn buildpack(db: &Connection, id: AppId) -> Result<Option<String>> {
     db.query_row("SELECT buildpack FROM apps WHERE id = ?", [id.to_string()], |row| row.get(0))

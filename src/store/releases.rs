@@ -73,12 +73,6 @@ pub fn slugs(db: &Connection) -> Result<Vec<Slug>> {
     rows.collect::<rusqlite::Result<_>>().context("read slugs")
 }
 
-/// Forgets a slug that no release ever used.
-pub fn delete_slug(db: &Connection, id: SlugId) -> Result<()> {
-    db.execute("DELETE FROM slugs WHERE id = ?", [id.to_string()]).context("delete a slug")?;
-    Ok(())
-}
-
 /// Marks the slugs that no build waits for and no kept release needs, with those releases
 /// `expired`, and returns them. Kept are the newest `keep` releases of an app, those younger than
 /// `since`, and the one that serves.
@@ -377,12 +371,6 @@ pub fn find_release(db: &Connection, app: AppId, which: &str) -> Result<Option<R
     )
     .optional()
     .context("read a release")
-}
-
-pub fn release_by_id(db: &Connection, id: ReleaseId) -> Result<Option<Release>> {
-    db.query_row(&format!("{RELEASE} WHERE r.id = ?"), [id.to_string()], release)
-        .optional()
-        .context("read a release")
 }
 
 /// The release's config vars, sealed.
