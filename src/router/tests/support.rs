@@ -30,7 +30,7 @@ pub fn short_timers() -> Timers {
 
 pub struct TestRouter {
     pub addr: SocketAddr,
-    pub dir: tempfile::TempDir,
+    _dir: tempfile::TempDir,
     pub server_socket: PathBuf,
     pub snapshot: Snapshot,
     writer: OwnedWriteHalf,
@@ -101,7 +101,7 @@ impl TestRouter {
         });
         let (stop, thread) = (Some(stop), Some(thread));
         let snapshot = Snapshot::default();
-        Self { addr, dir, server_socket, snapshot, writer, events, stop, thread }
+        Self { addr, _dir: dir, server_socket, snapshot, writer, events, stop, thread }
     }
 
     /// A router with one app at `sample.localhost` on these dynos.
