@@ -151,6 +151,7 @@ impl Platform {
         let store = Store::open(&settings.database())?;
         let secrets = data_key(&store, &settings).await?;
         let installation = installation(&store).await?;
+        tell_installation(&settings, &installation)?;
         let engine: Arc<dyn Engine> = Arc::new(connect(&installation).await?);
         let logs = Logs::open(&settings.logs(), settings.log_megabytes * 1024 * 1024)?;
         let releases = Releases::new(store.clone(), secrets);
@@ -249,6 +250,13 @@ async fn installation(store: &Store) -> Result<String> {
             Ok(id)
         })
         .await
+}
+
+/// Also as a file, for scripts that must tell our containers from others while we do not run.
+fn tell_installation(settings: &ServerSettings, installation: &str) -> Result<()> {
+    let path = settings.data_dir.join("installation");
+    std::fs::write(&path, format!("{installation}\n"))
+        .context(format!("{} cannot be written", path.display()))
 }
 
 enum SocketFor<'a> {

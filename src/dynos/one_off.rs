@@ -100,7 +100,7 @@ impl Dynos {
             while let Some(end) = rest
                 .iter()
                 .position(|byte| *byte == b'\n')
-                .or_else(|| (rest.len() > limits::ONE_OFF_LINE_BYTES).then_some(rest.len() - 1))
+                .or_else(|| (rest.len() > limits::ONE_OFF_LINE_BYTES).then(|| rest.len() - 1))
             {
                 let line: Vec<u8> = rest.drain(..=end).collect();
                 lines.push(app_line(name, &line));
