@@ -2,9 +2,9 @@
 
 use crate::support::Platform;
 
-/// A server that prints this and nothing else, without waiting for any package.
-const WORKER_ONLY: &str =
-    "worker: node -e 'setInterval(() => {}, 1000); console.log(\"at work\")'\n";
+/// Without the second type the buildpack would offer a web process, as Heroku's does.
+const WORKERS_ONLY: &str =
+    "worker: node -e 'setInterval(() => {}, 1000); console.log(\"at work\")'\nmcp-tool: true\n";
 
 #[test]
 fn a_push_deploys_and_the_app_names_its_release() {
@@ -152,9 +152,9 @@ fn an_app_that_listens_on_loopback_only_is_told_why_it_gets_no_traffic() {
 fn an_app_of_workers_alone_is_normal() {
     let app = Platform::shared().app_with("tiny");
     app.write("package.json", "{ \"name\": \"jobs\", \"engines\": { \"node\": \"24.x\" } }\n");
-    app.write("Procfile", WORKER_ONLY);
+    app.write("Procfile", WORKERS_ONLY);
     app.commit("worker only");
-    app.push().succeeded().says("Procfile declares types -> worker");
+    app.push().succeeded().says("Procfile declares types -> mcp-tool, worker");
     assert!(app.ps().is_empty());
     assert_eq!(app.get("/").status, 503);
     app.log_says("code=H14");

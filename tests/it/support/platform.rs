@@ -12,12 +12,14 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::time::Duration;
 use tempfile::TempDir;
 
 pub const SENRYU: &str = env!("CARGO_BIN_EXE_senryu");
 pub const EMAIL: &str = "ada@example.com";
+/// Folders of platforms: the id of the test's process follows.
+const PREFIX: &str = "senryu-it-";
 /// A server is ready well within this time, even while the other core compiles.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
@@ -47,8 +49,11 @@ impl Platform {
 
     /// A platform of its own, for tests that kill it.
     pub fn start() -> Self {
+        static FIRST: Once = Once::new();
         check_prerequisites();
-        let dir = tempfile::Builder::new().prefix("senryu-it-").tempdir().unwrap();
+        FIRST.call_once(sweep);
+        let prefix = format!("{PREFIX}{}-", std::process::id());
+        let dir = tempfile::Builder::new().prefix(&prefix).tempdir().unwrap();
         for name in ["data", "run", "home", "work"] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
         }
@@ -63,7 +68,8 @@ impl Platform {
             apps: AtomicU32::new(0),
         };
         platform.start_server();
-        platform.installation = platform.installation_in_log();
+        let installation = installation_in(&platform.server_log());
+        platform.installation = installation.expect("the log names the installation");
         let socket = platform.run_dir().join("admin.sock");
         let socket = socket.to_str().unwrap();
         platform.cli(&["admin:create", EMAIL, "--login", "--socket", socket]).succeeded();
@@ -152,12 +158,6 @@ impl Platform {
         process::find(&[" router ", self.run_dir().join("router").to_str().unwrap()])
     }
 
-    fn installation_in_log(&self) -> String {
-        let log = self.server_log();
-        let (_, rest) = log.rsplit_once("installation=").expect("the log names the installation");
-        rest.chars().filter(|c| *c != '"').take_while(char::is_ascii_hexdigit).collect()
-    }
-
     pub fn label(&self) -> String {
         format!("senryu.installation={}", self.installation)
     }
@@ -235,26 +235,12 @@ impl Platform {
             process::signal(i32::try_from(child.id()).unwrap(), Signal::SIGKILL);
             let _ = child.wait();
         }
-        for pid in process::find(&[self.dir.path().to_str().unwrap()]) {
-            process::signal(pid, Signal::SIGKILL);
-        }
-        if !self.installation.is_empty() {
-            docker::remove_installation(&self.installation);
-        }
-        for mount in self.mounts().iter().rev() {
-            let _ = umount2(mount, MntFlags::MNT_DETACH);
-        }
-    }
-
-    fn mounts(&self) -> Vec<PathBuf> {
-        let table = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        let points = table.lines().filter_map(|line| line.split(' ').nth(1));
-        points.map(PathBuf::from).filter(|point| point.starts_with(self.dir.path())).collect()
+        remove(self.dir.path(), &self.installation);
     }
 
     fn leftovers(&self) -> Vec<String> {
         let mut left = docker::leftovers(&self.installation);
-        left.extend(self.mounts().iter().map(|mount| mount.display().to_string()));
+        left.extend(mounts(self.dir.path()).iter().map(|mount| mount.display().to_string()));
         let processes = process::find(&[self.dir.path().to_str().unwrap()]);
         left.extend(processes.iter().map(|pid| format!("process {pid}")));
         left
@@ -276,6 +262,46 @@ impl Drop for Platform {
         until("nothing is left of the platform", Duration::from_secs(20), || {
             self.leftovers().is_empty().then_some(())
         });
+    }
+}
+
+/// Ends every process that was told of a platform's folder, and removes all that it made outside.
+fn remove(dir: &Path, installation: &str) {
+    for pid in process::find(&[dir.to_str().unwrap()]) {
+        process::signal(pid, Signal::SIGKILL);
+    }
+    if !installation.is_empty() {
+        docker::remove_installation(installation);
+    }
+    for mount in mounts(dir).iter().rev() {
+        let _ = umount2(mount, MntFlags::MNT_DETACH);
+    }
+}
+
+fn mounts(dir: &Path) -> Vec<PathBuf> {
+    let table = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let points = table.lines().filter_map(|line| line.split(' ').nth(1));
+    points.map(PathBuf::from).filter(|point| point.starts_with(dir)).collect()
+}
+
+/// `installation="1a2b3c4d"` in a server's log.
+fn installation_in(log: &str) -> Option<String> {
+    let (_, rest) = log.rsplit_once("installation=")?;
+    Some(rest.chars().filter(|c| *c != '"').take_while(char::is_ascii_hexdigit).collect())
+}
+
+/// Removes what test runs left behind that were killed before they could clean up.
+fn sweep() {
+    for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let (dir, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
+        let Some(owner) = owner.and_then(|pid| pid.parse::<u32>().ok()) else { continue };
+        if !Path::new(&format!("/proc/{owner}")).exists() {
+            let log = std::fs::read_to_string(dir.join("server.log")).unwrap_or_default();
+            remove(&dir, &installation_in(&log).unwrap_or_default());
+            let _ = std::fs::remove_dir_all(&dir);
+        }
     }
 }
 
