@@ -7,6 +7,9 @@ use std::time::Duration;
 
 /// Bytes of an API request body; Heroku's own documents stay far below. Over it: 413.
 pub const API_BODY_BYTES: usize = 1024 * 1024;
+/// What is read of a body over that, and for how long, so that the client can read its 413.
+pub const API_BODY_DROPPED_BYTES: usize = 64 * 1024 * 1024;
+pub const API_BODY_DROP: Duration = Duration::from_secs(30);
 /// Bytes of all config vars of an app, keys and values (Heroku's limit). Over it: 422.
 pub const CONFIG_VARS_BYTES: usize = 64 * 1024;
 /// Bytes of one config var's key: longer ones cannot be file names in the env dir.

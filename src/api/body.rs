@@ -5,6 +5,8 @@ use crate::error::{Error, Kind, Result};
 use crate::limits;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
+use axum::http::{StatusCode, header};
+use http_body_util::BodyExt;
 use serde_json::{Map, Value};
 
 /// The body as a JSON object. No body is an empty object, as Heroku allows.
@@ -14,14 +16,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> std::result::Result<Self, ApiError> {
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
-            if rejection.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
-                let megabytes = limits::API_BODY_BYTES / (1024 * 1024);
-                let message = format!("The request's body is larger than {megabytes} MB");
-                return ApiError(Error::new(Kind::TooLarge, message));
-            }
-            ApiError(Error::bad_request("The request's body could not be read"))
-        })?;
+        let bytes = read(request, state).await?;
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self(Map::new()));
         }
@@ -36,6 +31,40 @@ impl<S: Send + Sync> FromRequest<S> for Body {
             )))),
         }
     }
+}
+
+/// The whole body, up to the limit. What is beyond it is read and dropped, within reason: a client
+/// that is still sending when its connection closes never reads why it was refused.
+async fn read<S: Send + Sync>(request: Request, state: &S) -> std::result::Result<Bytes, ApiError> {
+    let unreadable = || ApiError(Error::bad_request("The request's body could not be read"));
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if length.is_none_or(|length| length <= limits::API_BODY_BYTES) {
+        return Bytes::from_request(request, state).await.map_err(|rejection| {
+            match rejection.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+                _ => unreadable(),
+            }
+        });
+    }
+    let mut body = request.into_body();
+    let rest = async {
+        let mut dropped = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            dropped += frame.data_ref().map_or(0, Bytes::len);
+            if dropped > limits::API_BODY_DROPPED_BYTES {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(limits::API_BODY_DROP, rest).await;
+    Err(too_large())
+}
+
+fn too_large() -> ApiError {
+    let megabytes = limits::API_BODY_BYTES / (1024 * 1024);
+    let message = format!("The request's body is larger than {megabytes} MB");
+    ApiError(Error::new(Kind::TooLarge, message))
 }
 
 fn kind(value: &Value) -> &'static str {
