@@ -29,7 +29,7 @@ struct Phase {
 }
 
 const PHASES: [Phase; 9] = [
-    Phase { name: "receive", opens: None, within: Duration::from_millis(150) },
+    Phase { name: "receive", opens: None, within: Duration::from_millis(1200) },
     Phase { name: "received", opens: Some("received"), within: Duration::from_millis(30) },
     Phase { name: "compile", opens: Some("source unpacked"), within: Duration::from_millis(600) },
     Phase { name: "image", opens: Some("compiled"), within: Duration::from_millis(250) },
@@ -136,10 +136,13 @@ async fn attempt(
     known: &mut Known,
     report: &mut Report,
 ) -> Result<Duration> {
-    let receives = phase.opens.is_none();
-    let mut content = vec![0; if receives { 3_000_000 } else { rng.random_range(10..20_000) }];
-    rng.fill(&mut content[..]);
-    let commit = platform.commit(APP, "change.txt", &content).await?;
+    if phase.opens.is_none() {
+        // Enough that receiving takes a while; it stays out of the slug.
+        platform.write(APP, ".slugignore", b"ballast\n")?;
+        platform.write(APP, "ballast", &random(rng, 20_000_000))?;
+    }
+    let size = rng.random_range(10..20_000);
+    let commit = platform.commit(APP, "change.txt", &random(rng, size)).await?;
     let delay = phase.within.mul_f64(if number == 0 { 0.0 } else { rng.random() });
     let away = Duration::from_millis(rng.random_range(0..1500));
     let lines = platform.watch();
@@ -190,6 +193,12 @@ async fn attempt(
         report.broken(format!("{} {number} ({started:.1?}): {wrong}; push: {end}", phase.name));
     }
     Ok(took)
+}
+
+fn random(rng: &mut StdRng, bytes: usize) -> Vec<u8> {
+    let mut content = vec![0; bytes];
+    rng.fill(&mut content[..]);
+    content
 }
 
 /// A push that ended well was a promise.

@@ -223,9 +223,13 @@ impl Platform {
         Ok(())
     }
 
-    /// Commits a change of one file and returns the commit.
+    pub fn write(&self, app: &str, file: &str, content: &[u8]) -> Result<()> {
+        Ok(std::fs::write(self.work_tree(app).join(file), content)?)
+    }
+
+    /// Commits a change of one file, with all others that changed, and returns the commit.
     pub async fn commit(&self, app: &str, file: &str, content: &[u8]) -> Result<String> {
-        std::fs::write(self.work_tree(app).join(file), content)?;
+        self.write(app, file, content)?;
         self.git_ok(app, &["add", "-A"]).await?;
         self.git_ok(app, &["commit", "-q", "-m", "A change"]).await?;
         Ok(self.git_ok(app, &["rev-parse", "HEAD"]).await?.trim().to_string())
