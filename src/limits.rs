@@ -69,6 +69,8 @@ pub const ENGINE_LOG_SIZE: &str = "64m";
 pub const ENGINE_LOG_FILES: u32 = 2;
 /// A server that starts waits this long for the engine.
 pub const ENGINE_START: Duration = Duration::from_secs(60);
+/// The engine carries out what a server that died had asked for within this time.
+pub const ENGINE_SETTLES: Duration = Duration::from_secs(3);
 /// Pause before an engine that went away is asked again.
 pub const ENGINE_RETRY: Duration = Duration::from_millis(500);
 /// Open files of a dyno: enough for ten thousand sockets.
@@ -78,6 +80,8 @@ pub const OPEN_FILES: i64 = 16_384;
 
 /// A web dyno has this long to listen on `$PORT` (Heroku's R10).
 pub const BOOT_TIMEOUT: Duration = Duration::from_secs(60);
+/// A container's init handles signals this long after its start, even on a busy machine.
+pub const INIT_START: Duration = Duration::from_secs(1);
 /// From SIGTERM to SIGKILL (Heroku's R12).
 pub const STOP_GRACE: Duration = Duration::from_secs(30);
 /// Requests that have begun on a dyno that is replaced may take this long before its SIGTERM.

@@ -18,6 +18,7 @@ impl Deploy {
         for result in [
             self.expire_slugs().await,
             self.remove_strays().await,
+            self.remove_stray_builds().await,
             self.clear_destroyed(repos).await,
             self.remove_outputs().await,
         ] {
@@ -61,6 +62,25 @@ impl Deploy {
             match engine.remove_image(&image.id).await {
                 Ok(()) => tracing::info!(image = image.id, "an image was removed"),
                 Err(error) => tracing::debug!(error = error.chain(), "an image is still used"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Build containers that a server which died had asked for, and that came to be after the
+    /// next one had looked.
+    async fn remove_stray_builds(&self) -> Result<()> {
+        let engine = &self.parts().engine;
+        let containers = engine.list().await?;
+        // In this order: a build that begins after the list is not in it.
+        let building = self.apps_at_work();
+        for container in containers {
+            let label = |key| container.labels.get(key);
+            let app = label(LABEL_APP).and_then(|id| id.parse::<AppId>().ok());
+            let is_build = label(LABEL_KIND).is_some_and(|kind| kind == "build");
+            if is_build && !app.is_some_and(|app| building.contains(&app)) {
+                engine.remove(&container.id).await?;
+                tracing::info!(container = container.id, "a build's container was removed");
             }
         }
         Ok(())

@@ -386,10 +386,14 @@ impl Deploy {
     pub fn spawn_upkeep(&self, repos: Arc<dyn Repos>) {
         let deploy = self.clone();
         tasks::spawn("deploy upkeep", async move {
+            // The second round comes soon: the engine may have been busy with an image or a
+            // container of the server before this one.
+            let mut pause = limits::ENGINE_SETTLES;
             loop {
                 deploy.finish_pending(repos.as_ref()).await;
                 deploy.clean_up(repos.as_ref()).await;
-                let _ = tokio::time::timeout(limits::UPKEEP_PERIOD, deploy.0.upkeep.wait()).await;
+                let _ = tokio::time::timeout(pause, deploy.0.upkeep.wait()).await;
+                pause = limits::UPKEEP_PERIOD;
             }
         });
     }

@@ -4,6 +4,7 @@ use crate::engine::{Container, Engine};
 use crate::{limits, tasks};
 use futures_util::StreamExt;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -38,8 +39,21 @@ pub async fn watch_engine(engine: Arc<dyn Engine>, events: mpsc::Sender<Event>) 
                 if events.send(Event::Relist).await.is_err() {
                     return;
                 }
-                while let Some(event) = stream.next().await {
-                    if events.send(Event::Changed(event.container)).await.is_err() {
+                // What a server that died had asked the engine for may be done only now.
+                let mut again = pin!(tokio::time::sleep(limits::ENGINE_SETTLES));
+                let mut listed = false;
+                loop {
+                    let event = tokio::select! {
+                        event = stream.next() => match event {
+                            Some(event) => Event::Changed(event.container),
+                            None => break,
+                        },
+                        () = &mut again, if !listed => {
+                            listed = true;
+                            Event::Relist
+                        }
+                    };
+                    if events.send(event).await.is_err() {
                         return;
                     }
                 }

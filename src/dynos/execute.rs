@@ -7,6 +7,7 @@ use super::listen::{self, Listening};
 use super::plan::{Generation, Target};
 use super::spec::{self, DynoSpec};
 use super::traffic::Traffic;
+use crate::clock::Timestamp;
 use crate::config::ServerSettings;
 use crate::engine::{Container, Engine};
 use crate::error::{Error, Result};
@@ -168,6 +169,9 @@ impl Executor {
     pub fn signal(&self, container: &str, signal: &'static str) {
         let (engine, container) = (self.engine.clone(), container.to_string());
         tasks::spawn("signal a dyno", async move {
+            if signal == "SIGTERM" {
+                await_init(engine.as_ref(), &container).await;
+            }
             if let Err(error) = engine.signal(&container, signal).await {
                 tracing::warn!(signal, error = error.chain(), "a dyno could not be signalled");
             }
@@ -214,6 +218,15 @@ impl Executor {
         // The reconciler is gone only when the server stops.
         let _ = self.events.send(event).await;
     }
+}
+
+/// PID 1 that has just been started ignores what it does not handle yet: a SIGTERM then would be
+/// lost, and the dyno would live until SIGKILL.
+async fn await_init(engine: &dyn Engine, container: &str) {
+    let Ok(Some(found)) = engine.inspect(container).await else { return };
+    let Some(started) = found.started_at else { return };
+    let age = u64::try_from(Timestamp::now().0 - started.0).unwrap_or(0);
+    tokio::time::sleep(limits::INIT_START.saturating_sub(Duration::from_micros(age))).await;
 }
 
 /// Removes a dyno's directory with its config vars.

@@ -1,0 +1,139 @@
+//! The soak: a real installation under load while everything that can happen to it happens, in an
+//! order that a seed decides. It tells what failed, keeps every request in a file, and exits 1 if
+//! a single promise was broken. `scripts/soak` runs it; `--crash` kills the server in each phase
+//! of a deploy and looks for what is left behind.
+
+mod crash;
+mod faults;
+mod http;
+mod leftovers;
+mod load;
+mod numbers;
+mod outage;
+mod platform;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use platform::Platform;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Debug, Parser)]
+#[command(name = "soak", about = "Load and faults against a platform of its own")]
+pub struct Options {
+    /// Decides the order of faults and every pause; printed, so that a run can be repeated
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Few faults: minutes instead of a quarter of an hour
+    #[arg(long)]
+    quick: bool,
+    /// Kills the server in each phase of a deploy
+    #[arg(long)]
+    crash: bool,
+    /// Kills in each phase
+    #[arg(long, default_value_t = 5)]
+    kills: usize,
+    /// Only this phase of --crash
+    #[arg(long)]
+    phase: Option<String>,
+    /// Requests a second, all clients together
+    #[arg(long, default_value_t = 200.0)]
+    rate: f64,
+    /// Lines a second of the worker that numbers its lines
+    #[arg(long, default_value_t = 5000)]
+    lines: u64,
+    #[arg(long, default_value_t = 5790)]
+    port: u16,
+    /// The binary to test
+    #[arg(long, env = "SENRYU_SOAK_BINARY")]
+    binary: Option<PathBuf>,
+    /// Leaves the installation running at the end
+    #[arg(long)]
+    keep: bool,
+    // What `cargo test` may pass.
+    #[arg(long, hide = true)]
+    nocapture: bool,
+}
+
+/// What broke a promise, in the order it was found.
+#[derive(Default)]
+pub struct Report {
+    pub broken: Vec<String>,
+    pub told: Vec<String>,
+}
+
+impl Report {
+    pub fn tell(&mut self, line: String) {
+        println!("{line}");
+        self.told.push(line);
+    }
+
+    pub fn broken(&mut self, line: String) {
+        println!("BROKEN: {line}");
+        self.broken.push(line);
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = Options::parse();
+    match run(&options).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("soak: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: &Options) -> Result<bool> {
+    let seed = options.seed.unwrap_or_else(rand::random);
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let binary = options
+        .binary
+        .clone()
+        .or_else(|| option_env!("CARGO_BIN_EXE_senryu").map(PathBuf::from))
+        .context("--binary is missing")?;
+    let fixture = root.join("tests/fixtures/apps/tiny");
+    let settings = vec!["--log-megabytes=8192".to_string()];
+    let platform = Platform::new(&binary, &fixture, options.port, settings)?;
+    println!("seed {seed}, in {}", platform.dir.display());
+    let mut report = Report::default();
+    let result = tokio::select! {
+        result = async {
+            platform.set_up().await?;
+            if options.crash {
+                crash::run(&platform, options, seed, &mut report).await
+            } else {
+                faults::run(&platform, options, seed, &mut report).await
+            }
+        } => result,
+        () = stopped() => Err(anyhow::anyhow!("interrupted")),
+    };
+    if let Err(error) = &result {
+        report.broken(format!("the soak could not go on: {error:#}"));
+    }
+    if !options.keep {
+        platform.tear_down().await?;
+    }
+    let verdict = match report.broken.len() {
+        0 => "every promise was kept".to_string(),
+        count => format!("{count} promises were broken"),
+    };
+    report.tell(format!("{verdict} (seed {seed}); results in {}", platform.results().display()));
+    let all = report.told.iter().chain(&report.broken);
+    let text: String = all.map(|line| format!("{line}\n")).collect();
+    std::fs::write(platform.results().join("report.txt"), text)?;
+    Ok(report.broken.is_empty())
+}
+
+/// Ctrl-C, or a time limit from outside: what was made is removed all the same.
+async fn stopped() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
