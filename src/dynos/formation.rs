@@ -114,4 +114,3 @@ pub fn describe(rows: &[Formation]) -> String {
         rows.iter().map(|row| format!("{}@{}:{}", row.process, row.quantity, row.size)).collect();
     parts.join(" ")
 }
-
