@@ -83,7 +83,8 @@ dependencies_install() {
   if [ "$PREBUILT" = no ]; then
     rm -rf node_modules "$FULL_DIR"
   fi
-  [ -n "$LOCK_FILE" ] || [ "$HAS_DEPENDENCIES$HAS_DEV_DEPENDENCIES" = falsefalse ] || warning \
+  [ -n "$LOCK_FILE" ] || [ "$HAS_DEPENDENCIES$HAS_DEV_DEPENDENCIES" = falsefalse ] \
+    || warning \
     "No lock file found" "Without one, every build may get other versions. Run" \
     "\"$(dependencies_tool) install\" and commit the lock file." ""
   case "$MANAGER" in

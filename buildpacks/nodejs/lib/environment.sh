@@ -1,11 +1,16 @@
 # Config vars come in from ENV_DIR; what dynos and later buildpacks need goes out.
 
 # Names that a config var must not change while building.
-PROTECTED='^(PATH|GIT_DIR|CPATH|CPPATH|LD_PRELOAD|LIBRARY_PATH|LD_LIBRARY_PATH|LANG|BUILD_DIR|CACHE_DIR|ENV_DIR|HOME|STACK|IFS|ENV|SHELLOPTS|EUID|UID|PPID|BASH.*)$'
+PROTECTED='PATH|GIT_DIR|CPATH|CPPATH|LD_PRELOAD|LIBRARY_PATH|LD_LIBRARY_PATH|LANG|BUILD_DIR'
+PROTECTED+='|CACHE_DIR|ENV_DIR|HOME|STACK|IFS|ENV|SHELLOPTS|EUID|UID|PPID|BASH.*'
 
 # The settings among them that this buildpack reads itself. Only these become variables of its
 # own shell: any other name could be one that it uses.
-SETTINGS='^(NODE_ENV|NODE_OPTIONS|NODE_MODULES_CACHE|NODE_VERBOSE|NODE_BUILD_FLAGS|NODE_EXTRA_CA_CERTS|NPM_CONFIG_LOGLEVEL|NPM_CONFIG_PRODUCTION|NPM_CONFIG_REGISTRY|NPM_CONFIG_CAFILE|npm_config_registry|npm_config_cafile|USE_NPM_INSTALL|YARN_PRODUCTION|YARN_CACHE_FOLDER|YARN_REGISTRY|YARN_NPM_REGISTRY_SERVER|YARN2_SKIP_PRUNING|PNPM_SKIP_PRUNING|SSL_CERT_FILE|(HTTPS?|https?|NO|no)_(PROXY|proxy))$'
+SETTINGS='NODE_ENV|NODE_OPTIONS|NODE_MODULES_CACHE|NODE_VERBOSE|NODE_BUILD_FLAGS'
+SETTINGS+='|NODE_EXTRA_CA_CERTS|SSL_CERT_FILE|(HTTPS?|https?|NO|no)_(PROXY|proxy)'
+SETTINGS+='|NPM_CONFIG_(LOGLEVEL|PRODUCTION|REGISTRY|CAFILE)|npm_config_(registry|cafile)'
+SETTINGS+='|USE_NPM_INSTALL|YARN_(PRODUCTION|CACHE_FOLDER|REGISTRY|NPM_REGISTRY_SERVER)'
+SETTINGS+='|YARN2_SKIP_PRUNING|PNPM_SKIP_PRUNING'
 
 # NAME=VALUE of each config var, for the programs of the app and of its package manager.
 CONFIG=()
@@ -17,11 +22,11 @@ environment_load() { # ENV_DIR
     name=${file##*/}
     [ -f "$file" ] || continue
     [[ $name =~ ^[A-Za-z_][A-Za-z0-9_]*$ ]] || continue
-    [[ ! $name =~ $PROTECTED ]] || continue
+    [[ ! $name =~ ^($PROTECTED)$ ]] || continue
     value=
     IFS= read -r -d '' value <"$file" || true
     CONFIG+=("$name=$value")
-    [[ ! $name =~ $SETTINGS ]] || export "$name=$value"
+    [[ ! $name =~ ^($SETTINGS)$ ]] || export "$name=$value"
   done
 }
 

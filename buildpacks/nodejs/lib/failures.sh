@@ -6,7 +6,9 @@ failure_explain() { # LOG COMMAND
   FAILED_LOG=$1
   local tool
   tool=$(dependencies_tool)
-  if failure_has 'npm ci.*can only install|package.json and .*lock.* are in sync|frozen.lockfile|YN0028|ERR_PNPM_OUTDATED_LOCKFILE|lockfile needs to be updated|LOCKFILE_CONFIG_MISMATCH'; then
+  if failure_has 'npm ci.*can only install|package.json and .*lock.* are in sync' \
+    || failure_has 'frozen.lockfile|lockfile needs to be updated|YN0028' \
+    || failure_has 'ERR_PNPM_OUTDATED_LOCKFILE|LOCKFILE_CONFIG_MISMATCH'; then
     fail "Build failed: ${LOCK_FILE:-the lock file} does not match package.json" "" \
       "A dependency was added, removed or changed in package.json, and the lock file was not" \
       "brought up to date with it. Do so, commit both files, and push again:" "" \
@@ -33,7 +35,8 @@ failure_explain() { # LOG COMMAND
     fail "Build failed: a package is not what the lock file says" "" \
       "Its checksum differs. If that is no surprise, remove ${LOCK_FILE:-the lock file}, run" \
       "\"$tool install\", look at the change, commit, and push again."
-  elif failure_has 'code E404|404 Not Found|Couldn.t find (any versions|package)|ETARGET|YN0027|YN0082|YN0035|ERR_PNPM_FETCH_404|ERR_PNPM_NO_MATCHING_VERSION'; then
+  elif failure_has 'code E404|404 Not Found|ETARGET|Couldn.t find (any versions|package)' \
+    || failure_has 'YN0027|YN0082|YN0035|ERR_PNPM_FETCH_404|ERR_PNPM_NO_MATCHING_VERSION'; then
     fail "Build failed: a package or its version does not exist" "" \
       "The registry does not know it (above). Check its name and version in package.json; for" \
       "a private one, the build needs a registry setting and a token (.npmrc, NPM_CONFIG_*)."

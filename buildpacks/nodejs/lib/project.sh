@@ -8,7 +8,8 @@ project_read() {
   local assignments
   if ! assignments=$(jq -r -f "$BUILDPACK_DIR/lib/project.jq" package.json 2>"$WORK_DIR/jq"); then
     fail "Unable to parse package.json" "" \
-      "$(sed -e 's/^jq: //' -e 's/^error (at [^)]*): //' -e 's/^parse error: //' "$WORK_DIR/jq")" "" \
+      "$(sed -e 's/^jq: //' -e 's/^error (at [^)]*): //' -e 's/^parse error: //' \
+        "$WORK_DIR/jq")" "" \
       "package.json must be valid JSON: no comments, no trailing commas. Repair it, commit," \
       "and push again."
   fi

@@ -7,7 +7,8 @@ versions_print() {
   detail "engines.node (package.json):   ${NODE_RANGE:-unspecified}"
   case "$MANAGER" in
     npm) detail "engines.npm (package.json):    ${NPM_RANGE:-unspecified (use default)}" ;;
-    yarn | berry) detail "engines.yarn (package.json):   ${YARN_RANGE:-unspecified (use default)}" ;;
+    yarn | berry)
+      detail "engines.yarn (package.json):   ${YARN_RANGE:-unspecified (use default)}" ;;
     pnpm) detail "engines.pnpm (package.json):   ${PNPM_RANGE:-unspecified (use default)}" ;;
   esac
   [ -z "$PACKAGE_MANAGER" ] || detail "packageManager (package.json): ${PACKAGE_MANAGER%%+*}"
@@ -52,7 +53,7 @@ versions_resolve() {
   key=${2//[^A-Za-z0-9.]/_}
   memo=$CACHE_DIR/node/resolved/${1//\//_}/${key:0:100}
   if [ -f "$memo" ]; then
-    { IFS= read -r answered; IFS= read -r range; IFS= read -r RESOLVED; } <"$memo" || true
+    { IFS= read -r answered && IFS= read -r range && IFS= read -r RESOLVED; } <"$memo" || true
     if [ "$range" = "$2" ] && [ -n "$RESOLVED" ] \
       && [ $((EPOCHSECONDS - answered)) -lt "$DAY_SECONDS" ]; then
       return 0

@@ -103,7 +103,8 @@ END
   echo two >"$SOURCE/schema"
   build
   status_is 0
-  check "the slug has what the build wrote" grep -q two "$VOLUME/work/build/node_modules/.generated/client.js"
+  check "the slug has what the build wrote" \
+    grep -q two "$VOLUME/work/build/node_modules/.generated/client.js"
   check "devDependencies are pruned" test ! -e "$VOLUME/work/build/node_modules/picocolors"
   store
   build
@@ -159,7 +160,11 @@ fi
 
 if begin berry; then
   seed
-  app <<<'{"name":"berry","packageManager":"yarn@4.9.1","engines":{"node":"24.x"},"scripts":{"start":"node x"},"dependencies":{"ms":"2.1.3"},"devDependencies":{"picocolors":"1.1.1"}}'
+  app <<'END'
+{ "name": "berry", "packageManager": "yarn@4.9.1", "engines": { "node": "24.x" },
+  "scripts": { "start": "node x" }, "dependencies": { "ms": "2.1.3" },
+  "devDependencies": { "picocolors": "1.1.1" } }
+END
   echo 'nodeLinker: node-modules' >"$SOURCE/.yarnrc.yml"
   config YARN_ENABLE_IMMUTABLE_INSTALLS false
   build
@@ -204,4 +209,16 @@ END
   echo 1073741824 >"$VOLUME/limit"
   got=$(dyno 'echo $WEB_CONCURRENCY' | tail -n 1)
   [ "$got" = 2 ] && ok || bad "WEB_CONCURRENCY is $got"
+fi
+
+# Without "engines" it is the newest long-term release, and it runs on the run image.
+if begin default-version; then
+  app <<<'{"scripts":{"start":"node --version"}}'
+  build
+  status_is 0
+  says "engines.node (package.json):   unspecified"
+  store
+  echo 536870912 >"$VOLUME/limit"
+  got=$(dyno 'npm start --silent')
+  if [[ $got =~ ^v[0-9]+\. ]]; then ok; else bad "npm start said $got"; fi
 fi

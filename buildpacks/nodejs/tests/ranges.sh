@@ -2,7 +2,8 @@
 
 ranges() {
   begin ranges || return 0
-  local versions='["18.20.8","20.1.0","20.19.2","22.3.0","22.4.1","24.1.0","24.2.0-rc.1","26.1.0","27.0.0"]'
+  local versions='["18.20.8", "20.1.0", "20.19.2", "22.3.0", "22.4.1", "24.1.0",
+    "24.2.0-rc.1", "26.1.0", "27.0.0"]'
   local range wanted got
   while IFS=: read -r range wanted; do
     got=$(docker run --rm -i --label senryu.kind=build --network none -v "$BUILDPACKS:/b:ro" \
