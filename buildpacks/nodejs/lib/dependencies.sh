@@ -122,7 +122,9 @@ dependencies_reuse() {
 
 # COMMAND...: runs an installing command; its failure ends the build with an explanation.
 dependencies_run() {
-  run_logged "$WORK_DIR/install.log" "$@" || failure_explain "$WORK_DIR/install.log" "${*/#env CI=true /}"
+  local command=$*
+  run_logged "$WORK_DIR/install.log" "$@" \
+    || failure_explain "$WORK_DIR/install.log" "${command#env CI=true }"
 }
 
 dependencies_install_npm() {

@@ -32,8 +32,8 @@ versions_list() {
   local file=$CACHE_DIR/node/versions/${1//\//_}.json
   mkdir -p "${file%/*}"
   if [ ! -s "$file" ] || [ -n "$(find "$file" -mmin +1440)" ]; then
-    if (cd "$WORK_DIR" && registry "$WORK_DIR/cache.view" view "$1" versions --json) >"$WORK_DIR/versions" \
-      2>"$WORK_DIR/versions.log" && [ -s "$WORK_DIR/versions" ]; then
+    if (cd "$WORK_DIR" && registry "$WORK_DIR/cache.view" view "$1" versions --json) \
+      >"$WORK_DIR/versions" 2>"$WORK_DIR/versions.log" && [ -s "$WORK_DIR/versions" ]; then
       mv "$WORK_DIR/versions" "$file"
     elif [ -s "$file" ]; then
       warning "The list of versions of $1 could not be refreshed; using an older one"
@@ -50,6 +50,7 @@ versions_list() {
 # PACKAGE RANGE LABEL: sets RESOLVED to the newest version that fits.
 versions_resolve() {
   local key memo answered range=
+  RESOLVED=
   key=${2//[^A-Za-z0-9.]/_}
   memo=$CACHE_DIR/node/resolved/${1//\//_}/${key:0:100}
   if [ -f "$memo" ]; then
