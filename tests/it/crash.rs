@@ -24,8 +24,8 @@ fn killing_the_server_fails_no_request_and_loses_no_line() {
     app.write("Procfile", &format!("{web}{COUNTER}"));
     app.commit("with a worker");
     app.push().succeeded();
-    app.cli(&["ps:scale", "worker=1"]).succeeded();
     app.cli(&["config:set", "KEPT=yes"]).succeeded();
+    app.cli(&["ps:scale", "worker=1"]).succeeded();
     let dynos = app.dynos();
     let done = AtomicBool::new(false);
     let count = AtomicUsize::new(0);

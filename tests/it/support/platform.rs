@@ -106,10 +106,10 @@ impl Platform {
         command.arg("--master-key-file").arg(self.dir.path().join("master.key"));
         command.arg("--listen").arg(self.address.to_string());
         for (flag, seconds) in [
-            ("--boot-timeout", "8"),
+            ("--boot-timeout", "20"),
             ("--stop-grace", "5"),
             ("--drain-timeout", "5"),
-            ("--build-timeout", "200"),
+            ("--build-timeout", "400"),
             ("--shutdown-timeout", "20"),
         ] {
             command.args([flag, seconds]);
