@@ -1,6 +1,8 @@
 //! Tests of the built program, which they see only from outside: real git, real Docker, real
 //! sockets. One file for each journey of a user.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failing step is a failing test")]
+
 mod api;
 mod config;
 mod crash;
