@@ -109,10 +109,13 @@ ensure_serving() {
     cli ps:scale web=1 -a "$SAMPLE"
   fi
   RESULT="The app answers again"
-  wait_for 15 sample_answers && return
-  # It may wait out a pause between two crashes.
-  cli ps:restart -a "$SAMPLE" || true
-  wait_for 30 sample_answers && return
+  # No release serves where the only one failed: waiting helps nothing.
+  if ! cli ps -a "$SAMPLE" | grep -q '^No dynos'; then
+    wait_for 15 sample_answers && return
+    # It may wait out a pause between two crashes.
+    cli ps:restart -a "$SAMPLE" || true
+    wait_for 30 sample_answers && return
+  fi
   # Its image may have gone: build it anew.
   redeploy
   wait_for 30 sample_answers || fail "The app $SAMPLE does not answer at $SAMPLE_URL" \
