@@ -79,8 +79,7 @@ start_engine() {
   elif [ "$(cat /proc/1/comm)" = init ] && [ -x /etc/init.d/docker ]; then
     detached service docker start
   else
-    mkdir -p "$(dirname "$DOCKER_LOG")"
-    detached setsid nohup dockerd >>"$DOCKER_LOG" 2>&1 &
+    background "$DOCKER_LOG" dockerd
   fi
 }
 

@@ -25,22 +25,26 @@ LISTEN=$(setting listen 127.0.0.1:5757)
 CONTROL_URL=http://localhost:${LISTEN##*:}
 ADMIN_SOCKET=$RUN_DIR/admin.sock
 
-# The process that holds the lock on a file, if its first argument is the word given.
-lock_holder() { # FILE WORD
-  local inode pid
+# The process that holds the lock on a file. Inodes alone are not unique, and device numbers are
+# not the same everywhere: the file must be open in it, too.
+lock_holder() { # FILE
+  local inode pid file
   inode=$(stat -c %i "$1" 2>/dev/null) || return 1
+  # shellcheck disable=SC2013 # Process ids are words.
   for pid in $(awk -v inode="$inode" '$2 == "FLOCK" { split($6, at, ":")
       if (at[3] == inode) print $5 }' /proc/locks); do
-    if [ "$(tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null | sed -n 2p)" = "$2" ]; then
-      echo "$pid"
-      return
-    fi
+    for file in "/proc/$pid/fd"/*; do
+      if [ "$file" -ef "$1" ]; then
+        echo "$pid"
+        return
+      fi
+    done
   done
   return 1
 }
 
-server_pid() { lock_holder "$DATA_DIR/lock" server; }
-router_pid() { lock_holder "$RUN_DIR/router/router.lock" router; }
+server_pid() { lock_holder "$DATA_DIR/lock"; }
+router_pid() { lock_holder "$RUN_DIR/router/router.lock"; }
 
 # Is a process another program than the one that is installed?
 is_outdated() { [ -e "/proc/$1" ] && ! [ "/proc/$1/exe" -ef "$BINARY" ]; }
@@ -82,7 +86,6 @@ start_server() { # UNIT_FILE
     detached systemctl start senryu
     return
   fi
-  mkdir -p "$(dirname "$SERVER_LOG")"
   if [ "$(stat -c %s "$SERVER_LOG" 2>/dev/null || echo 0)" -gt 67108864 ]; then
     mv -f "$SERVER_LOG" "$SERVER_LOG.1"
   fi
@@ -91,7 +94,7 @@ start_server() { # UNIT_FILE
   for name in LANG SENRYU_LOG http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY; do
     [ -z "${!name:-}" ] || keep+=("$name=${!name}")
   done
-  (cd / && detached setsid nohup env -i "${keep[@]}" "$BINARY" server >>"$SERVER_LOG" 2>&1 &)
+  background "$SERVER_LOG" env -i "${keep[@]}" "$BINARY" server
 }
 
 stop_server() { # SECONDS

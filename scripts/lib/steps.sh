@@ -70,7 +70,19 @@ steps_end() {
 
 # Runs what may leave something behind in the background, with none of our descriptors: whoever
 # waits for our output to end must not wait for that.
-detached() { "$@" 3>&- 4>&- 9>&- </dev/null; }
+detached() { "$@" 3>&- 9>&- </dev/null; }
+
+# Starts what outlives the script and its terminal. No shell stays with it.
+background() { # LOG COMMAND...
+  local log=$1
+  shift
+  mkdir -p "$(dirname "$log")"
+  (
+    exec </dev/null >>"$log" 2>&1 3>&- 9>&-
+    cd /
+    exec setsid nohup "$@"
+  ) &
+}
 
 # Waits until a command succeeds.
 wait_for() { # SECONDS COMMAND...
