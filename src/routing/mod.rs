@@ -41,7 +41,9 @@ impl Traffic for Routing {
         let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut next = table::snapshot(state, &self.settings);
         next.version = last.version;
-        if next == *last {
+        // The first is sent even if it is empty: a router that outlived the last server may have
+        // apps in its table that are gone.
+        if last.version > 0 && next == *last {
             return last.version;
         }
         // Versions go on rising over restarts of the server, since the router outlives it.
