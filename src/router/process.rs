@@ -86,10 +86,14 @@ fn start_threads(
         std::thread::Builder::new().name(format!("router {own}")).spawn(move || {
             runtime.block_on(async {
                 let worker = peers[own].worker.clone();
-                let taking = tasks::spawn("inbox", listen::take_in(worker, inbox, stopped.clone()));
+                let taken_in = listen::take_in(worker.clone(), inbox, stopped.clone());
+                let taking = tasks::spawn("inbox", taken_in);
                 listen::accept(peers, own, listeners, stopped).await;
-                // Connections live on until the process ends.
                 let _ = taking.await;
+                // Connections live on this thread: leaving it would cut what has begun.
+                while worker.connections.load(Ordering::Relaxed) > 0 {
+                    tokio::time::sleep(limits::LOG_FLUSH).await;
+                }
             });
         })?;
     }

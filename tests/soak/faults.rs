@@ -41,7 +41,7 @@ struct Done {
     name: &'static str,
     begun: Duration,
     ended: Duration,
-    /// The newest release after it.
+    /// The newest release after it; 0 where it failed and so promised nothing.
     version: u64,
     scaled: Option<u64>,
     replaces_dynos: bool,
@@ -73,6 +73,10 @@ pub async fn run(
     figures(&records, &done, report);
     check(&records, &done, report);
     outcome?;
+    let log = std::fs::read_to_string(platform.results().join("server.log"))?;
+    for line in log.lines().filter(|line| line.contains("the router is gone")) {
+        report.broken(format!("nobody killed the router: {line}"));
+    }
     outage::router(platform, APP, if options.quick { 3 } else { 10 }, report).await?;
     outage::dyno(platform, APP, &mut rng, if options.quick { 2 } else { 5 }, report).await
 }
@@ -183,7 +187,7 @@ async fn one(
         }
     }
     let ended = platform.now();
-    let version = platform.newest_release(APP).await?;
+    let version = if ran.ok { platform.newest_release(APP).await? } else { 0 };
     println!(
         "{:8.2} {fault:?}{} took {:.2?}, tries {tries}, now v{version}",
         at(platform),

@@ -107,7 +107,8 @@ impl Platform {
             .spawn()
             .context("start the server")?;
         let errors = child.stderr.take().context("the server's standard error")?;
-        tokio::spawn(keep(errors, self.results().join("server.log"), self.zero, self.log.clone()));
+        let log = self.results().join("server.log");
+        senryu::tasks::spawn("server log", keep(errors, log, self.zero, self.log.clone()));
         let ready = async {
             while let Ok(line) = lines.recv().await {
                 if line.contains(": ready ") {
@@ -137,7 +138,7 @@ impl Platform {
         let mark = self.dir.join("run/router").to_string_lossy().into_owned();
         processes(|arguments| {
             arguments.iter().any(|argument| argument == "router")
-                && arguments.iter().any(|argument| *argument == mark)
+                && arguments.contains(&mark)
         })
         .into_iter()
         .next()

@@ -45,6 +45,22 @@ async fn a_begun_request_ends_on_its_dyno_and_then_it_is_drained() {
 }
 
 #[tokio::test]
+async fn a_router_that_is_told_to_stop_finishes_what_has_begun() {
+    let (dyno, release) = slow_dyno().await;
+    let timers = Timers { stop_grace: std::time::Duration::from_secs(30), ..short_timers() };
+    let mut router = TestRouter::with_dynos(timers, &[&dyno]).await;
+    let mut idle = router.client().await;
+    idle.request("GET / HTTP/1.1\r\nHost: nowhere.localhost\r\n\r\n").await;
+    let mut begun = router.client().await;
+    begun.write(&get("/")).await;
+    eventually("begun", || (dyno.connection_count() == 1).then_some(())).await;
+    router.stop();
+    assert_eq!(idle.rest().await, "", "an idle connection is closed");
+    release.send(()).unwrap();
+    assert_eq!(begun.response().await.body, "slow");
+}
+
+#[tokio::test]
 async fn an_idle_dyno_is_drained_with_the_snapshot_and_again_when_asked() {
     let (old, new) = (Dyno::saying("old").await, Dyno::saying("new").await);
     let mut router = TestRouter::with_dynos(short_timers(), &[&old]).await;

@@ -155,6 +155,11 @@ impl TestRouter {
         self.events.lock().unwrap().logs.len()
     }
 
+    /// As SIGTERM does: begun requests may end.
+    pub fn stop(&mut self) {
+        drop(self.stop.take());
+    }
+
     pub async fn client(&self) -> Client {
         Client(BufReader::new(TcpStream::connect(self.addr).await.unwrap()))
     }
