@@ -8,7 +8,7 @@ pub const APP: &str = "numbers";
 
 pub fn files(lines_a_second: u64) -> Vec<(&'static str, String)> {
     let worker = format!(
-        r#"// Writes numbered lines at a steady rate, for whoever wants to know whether one is missing.
+        r#"// Writes numbered lines at a steady rate: whoever reads them sees whether one is missing.
 "use strict";
 const run = require("node:crypto").randomBytes(4).toString("hex");
 const start = Date.now();

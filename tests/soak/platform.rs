@@ -108,7 +108,8 @@ impl Platform {
             .context("start the server")?;
         let errors = child.stderr.take().context("the server's standard error")?;
         let log = self.results().join("server.log");
-        senryu::tasks::spawn("server log", keep(errors, log, self.zero, self.log.clone()));
+        #[allow(clippy::disallowed_methods, reason = "what drives the product uses none of it")]
+        tokio::spawn(keep(errors, log, self.zero, self.log.clone()));
         let ready = async {
             while let Ok(line) = lines.recv().await {
                 if line.contains(": ready ") {
@@ -137,8 +138,7 @@ impl Platform {
     pub fn router(&self) -> Option<i32> {
         let mark = self.dir.join("run/router").to_string_lossy().into_owned();
         processes(|arguments| {
-            arguments.iter().any(|argument| argument == "router")
-                && arguments.contains(&mark)
+            arguments.iter().any(|argument| argument == "router") && arguments.contains(&mark)
         })
         .into_iter()
         .next()
@@ -284,7 +284,7 @@ impl Platform {
         list.as_array().cloned().context("a list from Docker")
     }
 
-    // --- the end ----------------------------------------------------------------------------------
+    // --- the end --------------------------------------------------------------------------------
 
     /// Ends what runs and removes all but the results.
     pub async fn tear_down(&self) -> Result<()> {
