@@ -34,11 +34,12 @@ install_packages() { # PACKAGE...
   fi
 }
 
-ensure_packages() { # COMMAND:PACKAGE...
-  local missing
+ensure_packages() { # WHAT COMMAND:PACKAGE...
+  local missing what=$1
+  shift
   mapfile -t missing < <(missing_packages "$@")
   if [ "${#missing[@]}" -eq 0 ]; then
-    RESULT="Packages are there"
+    RESULT="$what are there"
     return
   fi
   command -v apt-get >/dev/null \
