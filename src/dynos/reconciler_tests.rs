@@ -66,7 +66,7 @@ impl World {
         let caller = Caller { user: user.clone(), authorization: None };
         let app = lifecycle::new_app(&caller, AppName::parse("app").unwrap(), "heroku-24");
         releases.create_app(&app, &user).await.unwrap();
-        let engine = Arc::new(FakeEngine::new());
+        let engine = Arc::new(FakeEngine::empty());
         let dynos = Dynos::start(DynosParts {
             store: store.clone(),
             engine: engine.clone(),

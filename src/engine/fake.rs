@@ -41,7 +41,7 @@ struct State {
 }
 
 impl FakeEngine {
-    pub fn new() -> Self {
+    pub fn empty() -> Self {
         let (events, _) = broadcast::channel(1024);
         let state = State {
             containers: BTreeMap::new(),

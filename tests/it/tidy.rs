@@ -136,7 +136,7 @@ fn functions(text: &str) -> Vec<(usize, String, usize)> {
         if line.ends_with('}') || line.ends_with(';') {
             continue;
         }
-        if let Some(length) = lines[start..].iter().position(|line| ends(line)) {
+        if let Some(length) = lines[start..].iter().position(ends) {
             found.push((start + 1, name.to_string(), length + 1));
         }
     }
