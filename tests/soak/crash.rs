@@ -180,6 +180,8 @@ async fn attempt(
         known.config.insert(key, value);
     }
     remember(&pushed, commit, known);
+    // A push whose request came after the kill has waited for the next server.
+    let started = started.max(pushed.ended);
     let mut outcome = in_order(platform, known, started).await?;
     let took = platform.now() - started;
     if slugs == self::slugs(platform).await? {
