@@ -182,11 +182,8 @@ async fn attempt(
     remember(&pushed, commit, known);
     // A push whose request came after the kill has waited for the next server.
     let started = started.max(pushed.ended);
-    let mut outcome = in_order(platform, known, started).await?;
+    let outcome = in_order(platform, known, started, (slugs, before)).await?;
     let took = platform.now() - started;
-    if slugs == self::slugs(platform).await? {
-        outcome.extend(compare(before, leftovers::layers(platform).await?));
-    }
     println!(
         "{:8.2} {} {number}: killed {delay:.1?} in, push {} {:?}, in order after {took:.2?}",
         platform.now().as_secs_f64(),
@@ -222,9 +219,18 @@ fn remember(pushed: &Ran, commit: String, known: &mut Known) {
 }
 
 /// Looks until everything is in order, at most until it has to be; what is still wrong then.
-async fn in_order(platform: &Platform, known: &Known, started: Duration) -> Result<Vec<String>> {
+/// Docker's disk counts if there are as many deploys as before.
+async fn in_order(
+    platform: &Platform,
+    known: &Known,
+    started: Duration,
+    (deploys, layers): (usize, (u64, usize)),
+) -> Result<Vec<String>> {
     loop {
-        let wrong = leftovers::check(platform, known).await?;
+        let mut wrong = leftovers::check(platform, known).await?;
+        if deploys == slugs(platform).await? {
+            wrong.extend(compare(layers, leftovers::layers(platform).await?));
+        }
         if wrong.is_empty() || platform.now() > started + ORDER {
             return Ok(wrong);
         }

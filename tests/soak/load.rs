@@ -250,6 +250,10 @@ impl Shared {
             Ok(reply) => (reply, None),
             Err(error) => (Reply::default(), Some(format!("{error:#}"))),
         };
+        if let Some(error) = &error {
+            // At once: whoever watches can look at what goes on just then.
+            println!("FAILED {kind} {begun:.3?}-{ended:.3?}: {error}");
+        }
         self.lock().push(Record {
             kind,
             begun,
