@@ -1,13 +1,19 @@
 //! The reconciler over an engine in memory, with time that passes as the test says. Dynos are
 //! workers here, since whether a web dyno listens is read from a real process.
 
+use super::handle::{Rollout, rollout_of};
 use super::*;
 use crate::apps::lifecycle;
+use crate::config::ServerSettings;
+use crate::dynos::{Progress, Traffic};
 use crate::engine::fake::{Behaviour, FakeEngine};
+use crate::logs::Logs;
+use crate::model::DynoState;
 use crate::model::{
     AppName, Caller, ConfigVars, ProcessType, Procfile, Slug, SlugId, User, UserId,
 };
 use crate::release::NewRelease;
+use crate::release::Releases;
 use crate::secrets::Secrets;
 use async_trait::async_trait;
 use clap::{Args as _, FromArgMatches as _};

@@ -1,0 +1,145 @@
+//! The handle through which everyone else wakes the reconciler and sees what it published.
+
+use super::Reconciler;
+use crate::config::ServerSettings;
+use crate::dynos::events::spawn_watch;
+use crate::dynos::execute::Executor;
+use crate::dynos::{Dyno, Progress, Published, Traffic};
+use crate::engine::Engine;
+use crate::logs::Logs;
+use crate::model::AppId;
+use crate::release::Releases;
+use crate::store::Store;
+use crate::wake::Wake;
+use crate::{limits, tasks};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::Instant;
+
+/// What the dynos are made of.
+pub struct DynosParts {
+    pub store: Store,
+    pub engine: Arc<dyn Engine>,
+    pub logs: Logs,
+    pub releases: Releases,
+    pub settings: Arc<ServerSettings>,
+    pub traffic: Arc<dyn Traffic>,
+}
+
+/// A handle on the dynos; clones share the reconciler.
+#[derive(Clone)]
+pub struct Dynos {
+    wake: Wake,
+    wakes: Arc<AtomicU64>,
+    published: watch::Receiver<Arc<Published>>,
+    traffic: Arc<dyn Traffic>,
+    pub(in crate::dynos) parts: Arc<DynosParts>,
+}
+
+/// How far what is wanted has come true.
+#[derive(Debug, Clone)]
+pub struct Rollout {
+    pub progress: Progress,
+    pub current: Option<i64>,
+    pub serving: Option<i64>,
+}
+
+impl Dynos {
+    /// Starts the reconciler.
+    pub fn start(parts: DynosParts) -> Self {
+        let (events_in, events) = mpsc::channel(limits::DYNO_EVENTS);
+        let (publish, published) = watch::channel(Arc::new(Published::default()));
+        let parts = Arc::new(parts);
+        let dynos = Self {
+            wake: Wake::new(),
+            wakes: Arc::new(AtomicU64::new(0)),
+            published,
+            traffic: parts.traffic.clone(),
+            parts: parts.clone(),
+        };
+        spawn_watch(parts.engine.clone(), events_in.clone());
+        let executor = Executor {
+            engine: parts.engine.clone(),
+            logs: parts.logs.clone(),
+            releases: parts.releases.clone(),
+            settings: parts.settings.clone(),
+            traffic: parts.traffic.clone(),
+            events: events_in,
+            starts: Arc::new(Semaphore::new(limits::PARALLEL_STARTS)),
+        };
+        let reconciler = Reconciler {
+            store: parts.store.clone(),
+            executor,
+            events,
+            wake: dynos.wake.clone(),
+            wakes: dynos.wakes.clone(),
+            publish,
+            desired: Vec::new(),
+            live: BTreeMap::new(),
+            crashes: BTreeMap::new(),
+            listed: false,
+            seen_wakes: 0,
+        };
+        tasks::spawn("reconciler", reconciler.run());
+        dynos
+    }
+
+    /// Desired state has changed.
+    pub fn wake(&self) -> u64 {
+        let number = self.wakes.fetch_add(1, Ordering::SeqCst) + 1;
+        self.wake.wake();
+        number
+    }
+
+    /// What the reconciler last published.
+    pub fn published(&self) -> Arc<Published> {
+        self.published.borrow().clone()
+    }
+
+    pub fn watch(&self) -> watch::Receiver<Arc<Published>> {
+        self.published.clone()
+    }
+
+    /// Waits until the app's dynos and its traffic are as wanted, or something failed, at most
+    /// for `limit`. What was wanted when this was called is taken into account.
+    pub async fn rollout(&self, app: AppId, limit: Duration) -> Rollout {
+        let mine = self.wake();
+        let mut published = self.published.clone();
+        let deadline = Instant::now() + limit;
+        loop {
+            let state = published.borrow_and_update().clone();
+            if state.wakes >= mine {
+                let rollout = rollout_of(&state, app);
+                if rollout.progress != Progress::Converging {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    let left = left.max(limits::TABLE_MARGIN);
+                    if self.traffic.applied(state.traffic_version, left).await {
+                        return rollout;
+                    }
+                    return Rollout { progress: Progress::Converging, ..rollout };
+                }
+            }
+            let changed = tokio::time::timeout_at(deadline, published.changed()).await;
+            if !matches!(changed, Ok(Ok(()))) {
+                return rollout_of(&state, app);
+            }
+        }
+    }
+
+    /// The dynos of an app, as `ps` shows them.
+    pub fn of_app(&self, app: AppId) -> Vec<Dyno> {
+        self.published.borrow().apps.get(&app).map(|app| app.dynos.clone()).unwrap_or_default()
+    }
+}
+
+pub(super) fn rollout_of(state: &Published, app: AppId) -> Rollout {
+    match state.apps.get(&app) {
+        Some(app) => {
+            Rollout { progress: app.progress.clone(), current: app.current, serving: app.serving }
+        }
+        None => Rollout { progress: Progress::Converging, current: None, serving: None },
+    }
+}

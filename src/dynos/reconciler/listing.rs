@@ -1,0 +1,106 @@
+//! What the engine has, compared with what is known: dynos that an earlier server started are
+//! adopted, those that are gone are noticed.
+
+use super::Reconciler;
+use crate::dynos::execute::spec_gone;
+use crate::dynos::lifecycle::Live;
+use crate::dynos::listen;
+use crate::dynos::plan::Phase;
+use crate::engine::{Container, ContainerStatus, LABEL_KIND};
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+impl Reconciler {
+    /// Compares everything that the engine has with what is known.
+    pub(super) async fn relist(&mut self) {
+        let containers = match self.executor.engine.list().await {
+            Ok(containers) => containers,
+            Err(error) => {
+                tracing::warn!(error = error.chain(), "the engine could not be listed");
+                return;
+            }
+        };
+        let dynos = containers.into_iter().filter(|container| {
+            container.labels.get(LABEL_KIND).is_some_and(|kind| kind == "dyno")
+        });
+        let mut there = BTreeSet::new();
+        for container in dynos {
+            let Some(listed) = Live::from_container(&container) else { continue };
+            there.insert(listed.id);
+            if listed.name.process.is_release() {
+                continue;
+            }
+            match self.live.get(&listed.id) {
+                None => self.adopt(listed, &container).await,
+                Some(known) if container.status == ContainerStatus::Exited => {
+                    if let Some(container) = &known.container {
+                        self.executor.look(known.id, container);
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+        for live in self.live.values() {
+            if let (false, Some(container)) = (there.contains(&live.id), &live.container) {
+                self.executor.look(live.id, container);
+            }
+        }
+        if !self.listed {
+            self.listed = true;
+            self.sweep_directories(&there);
+            let known = self.live.values().filter_map(|live| live.container.clone());
+            self.executor.logs.keep_only_containers(known.collect()).await;
+        }
+    }
+
+    /// A dyno that an earlier server started.
+    async fn adopt(&mut self, mut live: Live, listed: &Container) {
+        let inspected = match self.executor.engine.inspect(&listed.id).await {
+            Ok(Some(inspected)) => inspected,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::warn!(error = error.chain(), "a dyno could not be looked at");
+                return;
+            }
+        };
+        if inspected.status == ContainerStatus::Created {
+            // The server died between making and starting it.
+            self.executor.clear_up(&live);
+            return;
+        }
+        live.ended = false;
+        live.wall = inspected.started_at.unwrap_or(live.wall);
+        live.address = Live::from_container(&inspected).and_then(|live| live.address);
+        self.executor.follow(live.app, &live.name, &inspected);
+        let (id, container) = (live.id, inspected.id.clone());
+        live.phase = Phase::Up;
+        if let (true, Some(pid), Some(address)) =
+            (live.name.process.is_web(), inspected.pid, live.address)
+        {
+            let listens = listen::look(pid, address.port());
+            if !matches!(listens, Ok(listen::Listening::Yes)) {
+                live.phase = Phase::Starting;
+                self.executor.watch_listening(id, pid, address.port());
+            }
+        }
+        self.live.insert(id, live);
+        if inspected.status == ContainerStatus::Exited {
+            self.executor.look(id, &container);
+        }
+    }
+
+    /// Removes the directories of dynos that are no more.
+    fn sweep_directories(&self, there: &BTreeSet<Uuid>) {
+        let directory = self.executor.settings.run_dir.join("dynos");
+        let Ok(entries) = std::fs::read_dir(directory) else { return };
+        for entry in entries.flatten() {
+            let id = entry.file_name().to_string_lossy().parse::<Uuid>();
+            if let Ok(id) = id
+                && !there.contains(&id)
+                && !self.live.contains_key(&id)
+            {
+                spec_gone(&self.executor.settings, id);
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What an event changes in what is known, and what the app's log says of it.
+
+use super::Reconciler;
+use crate::dynos::events::Event;
+use crate::dynos::lifecycle::Live;
+use crate::dynos::plan::Phase;
+use crate::engine::Container;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+impl Reconciler {
+    pub(super) async fn take(&mut self, event: Event) {
+        match event {
+            Event::Relist => self.relist().await,
+            Event::Changed(container) => {
+                let dyno = self
+                    .live
+                    .values()
+                    .find(|live| live.container.as_deref() == Some(&container) && !live.ended)
+                    .map(|live| live.id);
+                if let Some(dyno) = dyno {
+                    self.executor.look(dyno, &container);
+                }
+            }
+            Event::Started { dyno, container, address } => {
+                self.started(dyno, &container, address).await;
+            }
+            Event::StartFailed { dyno, reason } => self.start_failed(dyno, reason).await,
+            Event::Listens { dyno } => self.up(dyno).await,
+            Event::LoopbackOnly { dyno } => {
+                if let Some(live) = self.live.get_mut(&dyno) {
+                    live.loopback_only = true;
+                }
+            }
+            Event::Drained { dyno } => self.stop(dyno).await,
+            Event::Exited { dyno, code, out_of_memory } => {
+                self.exited(dyno, code, out_of_memory).await;
+            }
+        }
+    }
+
+    async fn started(
+        &mut self,
+        dyno: Uuid,
+        container: &Container,
+        address: Option<std::net::SocketAddr>,
+    ) {
+        let Some(live) = self.live.get_mut(&dyno) else { return };
+        live.container = Some(container.id.clone());
+        live.address = address;
+        if live.phase == Phase::Starting {
+            // The boot time-out counts from here: before it was the engine's time.
+            live.since = Instant::now();
+        }
+        if live.phase == Phase::Stopping {
+            self.executor.signal(&container.id, "SIGTERM");
+        } else if !live.name.process.is_web() {
+            self.up(dyno).await;
+        }
+        // It may have ended before anybody knew whose container it was.
+        self.executor.look(dyno, &container.id);
+    }
+
+    async fn up(&mut self, dyno: Uuid) {
+        let Some(live) = self.live.get_mut(&dyno) else { return };
+        if live.phase != Phase::Starting || live.ended {
+            return;
+        }
+        live.enter(Phase::Up);
+        let (app, line) = (live.app, live.line("State changed from starting to up"));
+        self.log(app, vec![line]).await;
+    }
+
+    async fn start_failed(&mut self, dyno: Uuid, reason: String) {
+        let Some(live) = self.live.remove(&dyno) else { return };
+        let crashes = self.crashes.entry(live.app).or_default();
+        let key = (live.name.clone(), live.generation.release);
+        let mut crash = live.crash(-1, false, crashes.get(&key));
+        let line = live.line(format!("State changed from starting to crashed: {reason}"));
+        crash.reason = reason;
+        crashes.insert(key, crash);
+        self.log(live.app, vec![line]).await;
+    }
+
+    async fn exited(&mut self, dyno: Uuid, code: i64, out_of_memory: bool) {
+        let Some(live) = self.live.get(&dyno).filter(|live| !live.ended).cloned() else { return };
+        let mut lines = Vec::new();
+        if out_of_memory {
+            lines.push(live.line("Error R15 (Memory quota vastly exceeded)"));
+            lines.push(live.line("Stopping process with SIGKILL"));
+        }
+        lines.push(live.line(format!("Process exited with status {code}")));
+        let crashed = matches!(live.phase, Phase::Starting | Phase::Up);
+        if crashed {
+            let state = if live.phase == Phase::Up { "up" } else { "starting" };
+            lines.push(live.line(format!("State changed from {state} to crashed")));
+            let crashes = self.crashes.entry(live.app).or_default();
+            let key = (live.name.clone(), live.generation.release);
+            let crash = live.crash(code, out_of_memory, crashes.get(&key));
+            crashes.insert(key, crash);
+        } else if !self.has_successor(&live) {
+            lines.push(live.line("State changed from up to down"));
+        }
+        self.log(live.app, lines).await;
+        self.executor.clear_up(&live);
+        self.live.remove(&dyno);
+    }
+
+    fn has_successor(&self, live: &Live) -> bool {
+        self.live
+            .values()
+            .any(|other| other.id != live.id && other.app == live.app && other.name == live.name)
+    }
+}
