@@ -27,6 +27,8 @@ pub enum Event {
     Drained { dyno: Uuid },
     /// Its container has ended.
     Exited { dyno: Uuid, code: i64, out_of_memory: bool },
+    /// What was left of it has been removed.
+    Cleared { dyno: Uuid },
 }
 
 /// Passes the engine's events on; when the stream ends, the engine was away: everything is listed

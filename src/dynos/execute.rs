@@ -211,6 +211,7 @@ impl Executor {
             }
             spec_gone(&executor.settings, live.id);
             executor.traffic.forget(live.id);
+            executor.tell(Event::Cleared { dyno: live.id }).await;
         });
     }
 

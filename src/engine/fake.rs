@@ -12,7 +12,7 @@ use futures_util::stream::BoxStream;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 
 /// What a container does once it is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub enum Behaviour {
 pub struct FakeEngine {
     state: Mutex<State>,
     events: broadcast::Sender<Event>,
+    /// Whether removing a container takes until further notice.
+    holding: watch::Sender<bool>,
 }
 
 struct State {
@@ -49,12 +51,16 @@ impl FakeEngine {
             made: 0,
             signals: Vec::new(),
         };
-        Self { state: Mutex::new(state), events }
+        Self { state: Mutex::new(state), events, holding: watch::Sender::new(false) }
     }
 
     /// What containers that are started from now on do.
     pub fn behave(&self, behaviour: Behaviour) {
         self.lock().behaviour = behaviour;
+    }
+
+    pub fn hold_removals(&self, hold: bool) {
+        self.holding.send_replace(hold);
     }
 
     /// Names of the containers that run, without the installation's prefix and the random end.
@@ -174,6 +180,7 @@ impl Engine for FakeEngine {
     }
 
     async fn remove(&self, container: &str) -> Result<()> {
+        let _ = self.holding.subscribe().wait_for(|hold| !hold).await;
         self.lock().containers.remove(container);
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::release::Releases;
 use crate::store::Store;
 use crate::wake::Wake;
 use crate::{limits, tasks};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -80,6 +80,7 @@ impl Dynos {
             desired: Vec::new(),
             live: BTreeMap::new(),
             crashes: BTreeMap::new(),
+            clearing: BTreeSet::new(),
             listed: false,
             seen_wakes: 0,
         };

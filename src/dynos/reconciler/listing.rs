@@ -27,7 +27,7 @@ impl Reconciler {
         for container in dynos {
             let Some(listed) = Live::from_container(&container) else { continue };
             there.insert(listed.id);
-            if listed.name.process.is_release() {
+            if listed.name.process.is_release() || self.clearing.contains(&listed.id) {
                 continue;
             }
             match self.live.get(&listed.id) {
@@ -65,7 +65,7 @@ impl Reconciler {
         };
         if inspected.status == ContainerStatus::Created {
             // The server died between making and starting it.
-            self.executor.clear_up(&live);
+            self.clear_up(&live);
             return;
         }
         live.ended = false;

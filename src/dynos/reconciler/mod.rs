@@ -21,7 +21,7 @@ use crate::model::{AppId, DynoName, ReleaseId};
 use crate::store::{self, Store};
 use crate::wake::Wake;
 use crate::{limits, tasks};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -39,6 +39,8 @@ struct Reconciler {
     desired: Vec<Desired>,
     live: BTreeMap<Uuid, Live>,
     crashes: BTreeMap<AppId, Crashes>,
+    /// Ended dynos whose containers are being removed: the engine may list them still.
+    clearing: BTreeSet<Uuid>,
     /// The engine has been listed at least once.
     listed: bool,
     seen_wakes: u64,

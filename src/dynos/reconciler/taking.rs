@@ -33,6 +33,9 @@ impl Reconciler {
                 }
             }
             Event::Drained { dyno } => self.stop(dyno).await,
+            Event::Cleared { dyno } => {
+                self.clearing.remove(&dyno);
+            }
             Event::Exited { dyno, code, out_of_memory } => {
                 self.exited(dyno, code, out_of_memory).await;
             }
@@ -102,8 +105,13 @@ impl Reconciler {
             lines.push(live.line("State changed from up to down"));
         }
         self.log(live.app, lines).await;
-        self.executor.clear_up(&live);
+        self.clear_up(&live);
         self.live.remove(&dyno);
+    }
+
+    pub(super) fn clear_up(&mut self, live: &Live) {
+        self.clearing.insert(live.id);
+        self.executor.clear_up(live);
     }
 
     fn has_successor(&self, live: &Live) -> bool {

@@ -224,3 +224,21 @@ async fn a_new_server_finds_the_dynos_of_the_old_one() {
     assert_eq!(world.engine.made(), 2);
     assert_eq!(again.of_app(world.app.id).len(), 2);
 }
+
+/// A listing that came while an ended dyno was cleared up adopted it again: its one crash counted
+/// twice, and its successor was stopped.
+#[tokio::test(start_paused = true)]
+async fn a_dyno_that_is_being_cleared_up_is_not_found_again() {
+    let world = World::new(1).await;
+    world.until("a worker", |engine| engine.running() == ["worker.1"]).await;
+    world.engine.hold_removals(true);
+    world.engine.end("worker.1", 1);
+    world.until("a successor", |engine| engine.made() == 2 && engine.running().len() == 1).await;
+    let began = Instant::now();
+    let listings = 3 * limits::RECONCILE_PERIOD;
+    world.until("some listings", |_| began.elapsed() > listings).await;
+    assert_eq!((world.engine.made(), world.engine.running().len()), (2, 1));
+    world.engine.hold_removals(false);
+    world.until("the old one is gone", |engine| engine.containers() == 1).await;
+    assert_eq!(world.outcome(&world.dynos).await.progress, Progress::Settled);
+}
