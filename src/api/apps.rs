@@ -43,7 +43,7 @@ pub async fn create(extract::State(api): State, Auth(caller): Auth, body: Body) 
     let lines =
         lines.iter().map(|text| crate::logs::LogLine::api(format!("{text} by user {email}")));
     api.logs.write(app.id, lines.collect()).await;
-    api.dynos.wake();
+    api.dynos.routed(limits::TABLE_MARGIN).await;
     let shown = api.app(&caller, app.name.as_str()).await?;
     Ok((StatusCode::CREATED, Json(json::app(&shown, &api.settings))).into_response())
 }
@@ -103,7 +103,10 @@ pub async fn update(
         let line = format!("Maintenance mode {word} by user {}", caller.user.email);
         api.logs.write(app.id, vec![crate::logs::LogLine::api(line)]).await;
     }
-    api.dynos.wake();
+    // Whoever is told that it is done may ask the router at once.
+    if !api.dynos.routed(limits::TABLE_MARGIN).await {
+        tracing::warn!(app = %app.name, "the router has not taken a change over yet");
+    }
     let app = api.app(&caller, &app.id.to_string()).await?;
     Ok(Json(json::app(&app, &api.settings)).into_response())
 }

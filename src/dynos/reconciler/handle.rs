@@ -104,6 +104,21 @@ impl Dynos {
         self.published.clone()
     }
 
+    /// Waits until the router follows what is wanted now, as far as it needs no dyno to start or
+    /// stop: maintenance, names. False when that took longer than `limit`.
+    pub async fn routed(&self, limit: Duration) -> bool {
+        let mine = self.wake();
+        let mut published = self.published.clone();
+        let deadline = Instant::now() + limit;
+        let seen = published.wait_for(|state| state.wakes >= mine);
+        let version = match tokio::time::timeout_at(deadline, seen).await {
+            Ok(Ok(state)) => state.traffic_version,
+            _ => return false,
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.traffic.applied(version, left).await
+    }
+
     /// Waits until the app's dynos and its traffic are as wanted, or something failed, at most
     /// for `limit`. What was wanted when this was called is taken into account.
     pub async fn rollout(&self, app: AppId, limit: Duration) -> Rollout {
