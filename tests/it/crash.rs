@@ -26,6 +26,7 @@ fn killing_the_server_fails_no_request_and_loses_no_line() {
     app.push().succeeded();
     app.cli(&["config:set", "KEPT=yes"]).succeeded();
     app.cli(&["ps:scale", "worker=1"]).succeeded();
+    eventually("what was replaced has gone", || app.dynos().len() == 2);
     let dynos = app.dynos();
     let done = AtomicBool::new(false);
     let count = AtomicUsize::new(0);
