@@ -75,6 +75,8 @@ ensure_engine() {
 
 # By the init system where one runs services, else as a process of its own.
 start_engine() {
+  # An engine that was killed leaves its pid file, and no other starts while that pid is in use.
+  engine_pid >/dev/null || rm -f /var/run/docker.pid
   if has_systemd; then
     detached systemctl enable --now docker
   elif [ "$(cat /proc/1/comm)" = init ] && [ -x /etc/init.d/docker ]; then
@@ -87,7 +89,8 @@ start_engine() {
 engine_pid() {
   local pid
   pid=$(cat /var/run/docker.pid 2>/dev/null) || return 1
-  [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dockerd ] && echo "$pid"
+  # One that was killed may stay behind as a zombie.
+  [ "$(awk '{print $2, $3 == "Z"}' "/proc/$pid/stat" 2>/dev/null)" = "(dockerd) 0" ] && echo "$pid"
 }
 
 # The process and when it began: a pid alone may be another's by now.
