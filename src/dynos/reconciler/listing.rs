@@ -83,6 +83,10 @@ impl Reconciler {
                 self.executor.watch_listening(id, pid, address.port());
             }
         }
+        if inspected.status == ContainerStatus::Exited {
+            // It ended while nobody watched, perhaps with the machine: that is no crash.
+            live.phase = Phase::Stopping;
+        }
         self.live.insert(id, live);
         if inspected.status == ContainerStatus::Exited {
             self.executor.look(id, &container);
