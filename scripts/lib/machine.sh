@@ -153,14 +153,17 @@ ensure_rust() {
   RESULT="$(as_caller rustc --version | cut -d' ' -f1-2) is there"
 }
 
-# From its makers' installer, into the caller's home.
+# Into the caller's home, by rustup's own program, whose checksum its makers publish.
 install_rust() {
-  local installer
-  installer=$(mktemp)
-  curl -fsSL --proto '=https' --tlsv1.2 -o "$installer" https://sh.rustup.rs
-  chmod 644 "$installer"
-  as_caller sh "$installer" -y --profile minimal --default-toolchain stable --no-modify-path
-  rm -f "$installer"
+  local dir from sum
+  from=https://static.rust-lang.org/rustup/dist/$(uname -m)-unknown-linux-gnu/rustup-init
+  dir=$(mktemp -d)
+  curl -fsSL --retry 3 --proto '=https' --tlsv1.2 -o "$dir/rustup-init" "$from"
+  sum=$(curl -fsSL --retry 3 --proto '=https' --tlsv1.2 "$from.sha256" | cut -d' ' -f1)
+  echo "$sum  $dir/rustup-init" | sha256sum --check --quiet
+  chmod 755 "$dir" "$dir/rustup-init"
+  as_caller "$dir/rustup-init" -y --profile minimal --default-toolchain stable --no-modify-path
+  rm -r "$dir"
   # Ours goes before an older one of the distribution.
   PATH=$CALLER_HOME/.cargo/bin:$PATH
 }
