@@ -63,7 +63,8 @@ engine_version() { docker version -f '{{.Server.Version}}'; }
 ensure_engine() {
   if ! engine_answers; then
     start_engine
-    wait_for 60 engine_answers || fail "The Docker Engine was started and does not answer." \
+    wait_for 60 engine_answers_or_ended || true
+    engine_answers || fail "The Docker Engine was started and does not answer: $(engine_last_said)" \
       "Its log: $(has_systemd && echo 'journalctl -u docker' || echo "$DOCKER_LOG")"
     mkdir -p "$(dirname "$ENGINE_MARK")"
     engine_identity >"$ENGINE_MARK"
@@ -83,7 +84,17 @@ start_engine() {
     detached service docker start
   else
     background "$DOCKER_LOG" dockerd
+    ENGINE_STARTED=$!
   fi
+}
+
+# Nobody waits for one that has given up.
+engine_answers_or_ended() {
+  engine_answers || { [ -n "${ENGINE_STARTED:-}" ] && ! kill -0 "$ENGINE_STARTED"; }
+}
+
+engine_last_said() {
+  if has_systemd; then journalctl -u docker -n 1 -o cat; else tail -n 1 "$DOCKER_LOG"; fi
 }
 
 engine_pid() {
