@@ -6,6 +6,8 @@
 ENGINE_MARK=/run/senryu-up/dockerd
 DOCKER_LOG=/var/log/senryu/dockerd.log
 RUST_AT_LEAST=1.90
+# What is installed where there is none: newer ones may bring lints that nobody has seen yet.
+RUST_INSTALLED=1.95.0
 
 has_systemd() { [ -d /run/systemd/system ]; }
 
@@ -150,8 +152,8 @@ ensure_rust() {
   use_cargo
   if ! rust_is_recent; then
     if command -v rustup >/dev/null; then
-      as_caller rustup toolchain install stable --profile minimal
-      as_caller rustup default stable
+      as_caller rustup toolchain install "$RUST_INSTALLED" --profile minimal
+      as_caller rustup default "$RUST_INSTALLED"
     else
       install_rust
     fi
@@ -173,7 +175,8 @@ install_rust() {
   sum=$(curl -fsSL --retry 3 --proto '=https' --tlsv1.2 "$from.sha256" | cut -d' ' -f1)
   echo "$sum  $dir/rustup-init" | sha256sum --check --quiet
   chmod 755 "$dir" "$dir/rustup-init"
-  as_caller "$dir/rustup-init" -y --profile minimal --default-toolchain stable --no-modify-path
+  as_caller "$dir/rustup-init" -y --profile minimal --no-modify-path \
+    --default-toolchain "$RUST_INSTALLED"
   rm -r "$dir"
   # Ours goes before an older one of the distribution.
   PATH=$CALLER_HOME/.cargo/bin:$PATH

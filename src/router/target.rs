@@ -73,12 +73,20 @@ impl Target {
 
     /// Takes a place for one request; dropping it gives the place back.
     pub fn begin(self: &Arc<Self>, limit: usize) -> Result<Busy, Refused> {
-        self.load
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |load| {
-                (load & RETIRED == 0 && load < limit as u64).then_some(load + 1)
-            })
-            .map(|_| Busy(self.clone()))
-            .map_err(|load| if load & RETIRED == 0 { Refused::Full } else { Refused::Retired })
+        let mut load = self.load.load(Ordering::Acquire);
+        loop {
+            if load & RETIRED != 0 {
+                return Err(Refused::Retired);
+            }
+            if load >= limit as u64 {
+                return Err(Refused::Full);
+            }
+            let (taken, order) = (load + 1, Ordering::AcqRel);
+            match self.load.compare_exchange_weak(load, taken, order, Ordering::Acquire) {
+                Ok(_) => return Ok(Busy(self.clone())),
+                Err(now) => load = now,
+            }
+        }
     }
 
     /// Lets no further request begin. True if none is in flight; otherwise the last one to end
