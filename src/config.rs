@@ -55,6 +55,15 @@ pub struct ServerSettings {
         value_name = "IMAGE"
     )]
     pub build_image: String,
+    /// Archive of both images, which scripts/stack keeps: from it they come back when Docker has
+    /// lost them
+    #[arg(
+        long,
+        env = "SENRYU_STACK_ARCHIVE",
+        default_value = "/var/lib/senryu/stack.tar.gz",
+        value_name = "FILE"
+    )]
+    pub stack_archive: PathBuf,
     /// CA bundle given to build containers, for networks behind an inspecting proxy
     #[arg(
         long,

@@ -28,6 +28,7 @@ pub mod dynos;
 pub mod git;
 pub mod release;
 pub mod routing;
+pub mod slugs;
 
 pub mod router;
 

@@ -18,6 +18,7 @@ use crate::release::Releases;
 use crate::routing::link_client::RouterLink;
 use crate::routing::{Routing, keep_logs, router_child};
 use crate::secrets::{self, Secrets};
+use crate::slugs::{Slugs, SlugsParts};
 use crate::store::Store;
 use crate::{limits, tasks};
 use async_trait::async_trait;
@@ -152,14 +153,22 @@ impl Platform {
         let secrets = data_key(&store, &settings).await?;
         let installation = installation(&store).await?;
         tell_installation(&settings, &installation)?;
-        let engine: Arc<dyn Engine> = Arc::new(connect(&installation).await?);
+        let docker = Arc::new(connect(&installation).await?);
+        let engine: Arc<dyn Engine> = docker.clone();
         let logs = Logs::open(&settings.logs(), settings.log_megabytes * 1024 * 1024)?;
+        let slugs = Slugs::open(SlugsParts {
+            store: store.clone(),
+            engine: engine.clone(),
+            logs: logs.clone(),
+            settings: settings.clone(),
+            installation: installation.clone(),
+        })?;
+        docker.restore_with(Arc::new(slugs.clone()));
         let releases = Releases::new(store.clone(), secrets);
         let (link, router_log) = RouterLink::start(settings.clone()).await?;
         keep_logs(router_log, logs.clone());
         let routing = Arc::new(Routing::new(link, settings.clone()));
-        let builder =
-            Arc::new(Builder::new(engine.clone(), settings.clone(), installation.clone()));
+        let builder = Arc::new(Builder::new(engine.clone(), settings.clone(), slugs.clone()));
         let dynos = Dynos::start(DynosParts {
             store: store.clone(),
             engine: engine.clone(),
@@ -174,6 +183,7 @@ impl Platform {
             logs: logs.clone(),
             releases: releases.clone(),
             builder: builder.clone(),
+            slugs,
             dynos: dynos.clone(),
             settings: settings.clone(),
         })?;

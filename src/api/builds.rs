@@ -45,7 +45,7 @@ pub async fn slug(
     let app = api.app(&caller, &app).await?;
     let missing = || Error::not_found("slug");
     let id: SlugId = slug.parse().map_err(|_| missing())?;
-    let row = api.store.read(move |db| store::releases::slug_by_id(db, id)).await?;
+    let row = api.store.read(move |db| store::slugs::by_id(db, id)).await?;
     let row = row.filter(|row| row.app == app.id).ok_or_else(missing)?;
     Ok(Json(json::slug(&row)).into_response())
 }

@@ -3,27 +3,24 @@
 //! and checked against the engine.
 
 use super::layers::{Layer, Packed, Scan};
-use super::volume::{USER, Volume};
+use super::volume::Volume;
 use super::{BuildInput, Builder};
-use crate::clock::Timestamp;
-use crate::engine::archive::{ImageConfig, ImageLayer, archive};
-use crate::engine::{LABEL_APP, LABEL_INSTALLATION, LABEL_KIND, Labels};
-use crate::error::{Context, Error, Result};
+use crate::engine::archive::ImageLayer;
+use crate::error::{Context, Result};
+use crate::slugs::{Held, LayerFiles};
 use crate::{limits, tasks};
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Where the notes are, out of the builds' sight.
 const NOTE: &str = "layers.json";
-/// Where layers wait to be sent.
-const OUTBOX: &str = "layers";
 
-/// A slug's image, loaded.
+/// A slug's image, loaded, and its layers, which are kept as files too.
 pub struct Loaded {
     pub image: String,
+    pub layers: Vec<String>,
+    pub held: Held,
     pub new_bytes: u64,
 }
 
@@ -51,7 +48,7 @@ impl Builder {
         volume: &Volume,
         scan: Scan,
     ) -> Result<Loaded> {
-        let base = self.base().await?;
+        let base = self.slugs.base().await?;
         let memory = Memory::read(volume);
         let present = self.present(&memory, &base).await?;
         let layers = Arc::new(scan.layers);
@@ -64,14 +61,6 @@ impl Builder {
             }
             other => other,
         }
-    }
-
-    async fn base(&self) -> Result<Vec<String>> {
-        let image = &self.settings.run_image;
-        let found = self.engine.image_layers(image).await?;
-        let missing =
-            || Error::unavailable(format!("The stack's image {image} is missing: run scripts/up"));
-        Ok(found.ok_or_else(missing)?.1)
     }
 
     /// Layers over the base that the engine has, from the bottom: a layer counts only with all
@@ -97,68 +86,32 @@ impl Builder {
     ) -> Result<Loaded> {
         let known: Vec<Option<Known>> =
             layers.iter().map(|layer| memory.layer(&layer.fingerprint)).collect();
-        let packed = pack(volume, layers, known, present).await?;
-        let outbox = packed.outbox.clone();
-        let loaded = self.send(input, base, &packed.layers).await;
-        if let Err(error) = fs::remove_dir_all(&outbox) {
-            tracing::warn!(%error, "layers are left on a build volume");
-        }
-        let image = loaded?;
-        let mut images = vec![reference(input)];
+        let packed = pack(self.slugs.files(), volume, layers, known, present).await?;
+        // Loading takes longer than the disk does.
+        let (image, synced) = tokio::join!(
+            self.slugs.load(input.app, input.slug, base, &packed.layers),
+            self.slugs.files().sync(packed.written.clone())
+        );
+        let image = image?;
+        synced?;
+        let mut images = vec![input.slug.image()];
         images.extend(memory.images.iter().take(limits::SLUG_IMAGES_REMEMBERED - 1).cloned());
         let remembered = Memory { layers: packed.known(layers), images }.write(volume);
         if let Err(error) = remembered {
             // The image is there: only the next build's speed is lost.
             tracing::warn!(error = error.chain(), "layers are not remembered");
         }
-        Ok(Loaded { image, new_bytes: packed.new_bytes() })
+        let new_bytes = packed.new_bytes();
+        let layers = packed.layers.into_iter().map(|layer| layer.diff_id).collect();
+        Ok(Loaded { image, layers, held: packed.held, new_bytes })
     }
-
-    async fn send(
-        &self,
-        input: &BuildInput,
-        base: &[String],
-        layers: &[ImageLayer],
-    ) -> Result<String> {
-        let below = base.iter().map(|diff_id| ImageLayer {
-            diff_id: diff_id.clone(),
-            bytes: 0,
-            file: None,
-        });
-        let all: Vec<ImageLayer> = below.chain(layers.iter().cloned()).collect();
-        let config = ImageConfig {
-            reference: reference(input),
-            labels: Labels::from([
-                (LABEL_INSTALLATION.to_string(), self.installation.clone()),
-                (LABEL_APP.to_string(), input.app.to_string()),
-                (LABEL_KIND.to_string(), "slug".to_string()),
-                ("senryu.slug".to_string(), input.slug.to_string()),
-            ]),
-            user: format!("{USER}:{USER}"),
-            working_dir: "/app".to_string(),
-            created_at: Timestamp::now(),
-        };
-        self.engine.load(archive(&config, &all)?).await?;
-        let (image, diff_ids) = self
-            .engine
-            .image_layers(&config.reference)
-            .await?
-            .ok_or_else(|| Error::internal("load the slug's image", "it is not there"))?;
-        if diff_ids.iter().ne(all.iter().map(|layer| &layer.diff_id)) {
-            return Err(Error::internal("load the slug's image", "it has other layers"));
-        }
-        Ok(image)
-    }
-}
-
-/// The image's name in the engine.
-fn reference(input: &BuildInput) -> String {
-    format!("senryu/slug:{}", input.slug)
 }
 
 struct Outgoing {
     layers: Vec<ImageLayer>,
-    outbox: PathBuf,
+    held: Held,
+    /// Those whose files are new.
+    written: Vec<String>,
 }
 
 impl Outgoing {
@@ -176,43 +129,39 @@ impl Outgoing {
     }
 }
 
-/// Packs what the engine lacks: from the first layer that differs upwards, since a layer is only
-/// itself on top of the same layers.
+/// Packs what has no file yet. The engine is sent what it lacks: from the first layer that
+/// differs upwards, since a layer is only itself on top of the same layers.
 async fn pack(
+    files: &LayerFiles,
     volume: &Volume,
     layers: &Arc<Vec<Layer>>,
     known: Vec<Option<Known>>,
     present: &[String],
 ) -> Result<Outgoing> {
-    let (root, outbox) = (volume.build(), volume.path(OUTBOX));
+    let (files, root) = (files.clone(), volume.build());
     let (layers, present) = (Arc::clone(layers), present.to_vec());
     tasks::blocking("pack the slug's layers", move || {
-        make_outbox(&outbox).context("make room for layers")?;
+        let mut held = files.hold();
         let mut same = true;
-        let mut images = Vec::new();
+        let (mut images, mut written) = (Vec::new(), Vec::new());
         for (index, (layer, known)) in layers.iter().zip(known).enumerate() {
-            let there = present.get(index);
-            if let Some(known) = known.filter(|known| same && there == Some(&known.diff_id)) {
-                images.push(ImageLayer { diff_id: known.diff_id, bytes: known.bytes, file: None });
-                continue;
-            }
-            let file = outbox.join(layer.part.as_str());
-            let Packed { diff_id, bytes } = layer.pack(&root, &file)?;
-            same &= there == Some(&diff_id);
-            // The same bytes from other inodes: read, but not sent.
-            images.push(ImageLayer { diff_id, bytes, file: (!same).then_some(file) });
+            let (diff_id, bytes) = match known.filter(|known| held.take(&known.diff_id)) {
+                Some(known) => (known.diff_id, known.bytes),
+                None => {
+                    let pack = |path: &std::path::Path| layer.pack(&root, path);
+                    let Packed { diff_id, bytes } = held.add(pack, |packed| &packed.diff_id)?;
+                    written.push(diff_id.clone());
+                    (diff_id, bytes)
+                }
+            };
+            // Layers that are there already are named, but not sent.
+            same &= present.get(index) == Some(&diff_id);
+            let file = (!same).then(|| files.path(&diff_id));
+            images.push(ImageLayer { diff_id, bytes, file });
         }
-        Ok(Outgoing { layers: images, outbox })
+        Ok(Outgoing { layers: images, held, written })
     })
     .await
-}
-
-fn make_outbox(outbox: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(outbox) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    fs::create_dir(outbox)
 }
 
 impl Memory {
@@ -238,7 +187,11 @@ mod tests {
     use crate::build::layers::{Part, scan};
     use crate::build::{Builder, OutputSink, Source};
     use crate::engine::{Container, ContainerSpec, Ended, Engine, Event, Image, Output};
+    use crate::error::Error;
+    use crate::logs::Logs;
     use crate::model::{AppId, BuildId, ConfigVars, SlugId};
+    use crate::slugs::{Slugs, SlugsParts};
+    use crate::store::Store;
     use async_trait::async_trait;
     use bytes::Bytes;
     use futures_util::StreamExt;
@@ -362,7 +315,16 @@ mod tests {
             let images = Arc::new(Images::default());
             let settings = crate::build::tests::settings(dir.path());
             let engine: Arc<dyn Engine> = images.clone();
-            let builder = Builder::new(engine, Arc::new(settings), "test".to_string());
+            let settings = Arc::new(settings);
+            std::fs::create_dir_all(&settings.data_dir).unwrap();
+            let slugs = Slugs::open(SlugsParts {
+                store: Store::open(&settings.database()).unwrap(),
+                engine: engine.clone(),
+                logs: Logs::open(&settings.logs(), 1 << 20).unwrap(),
+                settings: settings.clone(),
+                installation: "test".to_string(),
+            });
+            let builder = Builder::new(engine, settings, slugs.unwrap());
             let volume = Volume::unmounted(dir.path().join("volume"));
             let out = OutputSink::create(&dir.path().join("output")).unwrap();
             let fixture = Self { dir, images, builder, volume, out };
@@ -392,7 +354,8 @@ mod tests {
             let scan = scan(&self.volume.build(), &self.out).unwrap();
             assert_eq!(scan.layers.len(), Part::ALL.len());
             let loaded = self.builder.load(&input, &self.volume, scan).await.unwrap();
-            assert_eq!(loaded.image, reference(&input));
+            assert_eq!(loaded.image, input.slug.image());
+            assert_eq!(loaded.layers.len(), Part::ALL.len());
             *self.images.sent.lock().unwrap().last().unwrap()
         }
     }

@@ -23,6 +23,7 @@ use crate::config::ServerSettings;
 use crate::engine::{Engine, LABEL_KIND};
 use crate::error::{Error, Result};
 use crate::model::{AppId, BuildId, ConfigVars, Procfile, SlugId};
+use crate::slugs::{Held, Slugs};
 use crate::tasks;
 use buildpacks::Buildpacks;
 use compile::Compiled;
@@ -38,7 +39,7 @@ use volume::{Volume, Volumes};
 pub struct Builder {
     engine: Arc<dyn Engine>,
     settings: Arc<ServerSettings>,
-    installation: String,
+    slugs: Slugs,
     volumes: Volumes,
     /// Unpacked by [`Builder::recover`].
     buildpacks: OnceLock<Buildpacks>,
@@ -70,10 +71,14 @@ pub struct BuildInput {
 }
 
 /// What a build made. The image is in the engine; the caller stores the rest.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Built {
     /// The engine's image id, `sha256:…`.
     pub image: String,
+    /// Diff ids of the slug's own layers, from the bottom.
+    pub layers: Vec<String>,
+    /// Keeps their files until the slug is stored.
+    pub held: Held,
     /// The Procfile's types over the buildpack's defaults.
     pub process_types: Procfile,
     /// `heroku/nodejs`: pin it to the app.
@@ -89,13 +94,9 @@ pub struct Built {
 }
 
 impl Builder {
-    pub fn new(
-        engine: Arc<dyn Engine>,
-        settings: Arc<ServerSettings>,
-        installation: String,
-    ) -> Self {
+    pub fn new(engine: Arc<dyn Engine>, settings: Arc<ServerSettings>, slugs: Slugs) -> Self {
         let volumes = Volumes::new(&settings.data_dir);
-        Self { engine, settings, installation, volumes, buildpacks: OnceLock::new() }
+        Self { engine, settings, slugs, volumes, buildpacks: OnceLock::new() }
     }
 
     /// At start, before anything is built: ends builds that outlived the last server, unpacks the
@@ -213,6 +214,8 @@ impl Builder {
         }
         Ok(Built {
             image: loaded.image,
+            layers: loaded.layers,
+            held: loaded.held,
             process_types,
             buildpack: format!("heroku/{}", compiled.buildpack),
             buildpack_description: compiled.language.clone(),

@@ -3,10 +3,10 @@
 
 use super::{Deploy, Repos};
 use crate::clock::Timestamp;
-use crate::engine::{Engine, LABEL_APP, LABEL_KIND};
+use crate::engine::{Engine, LABEL_APP, LABEL_KIND, LABEL_SLUG};
 use crate::error::Result;
-use crate::model::{AppId, Slug};
-use crate::store;
+use crate::model::{AppId, SlugId};
+use crate::{store, tasks};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
@@ -18,6 +18,7 @@ impl Deploy {
         for result in [
             self.expire_slugs().await,
             self.remove_strays().await,
+            self.remove_layers().await,
             self.remove_stray_builds().await,
             self.clear_destroyed(repos).await,
             self.remove_outputs().await,
@@ -33,11 +34,8 @@ impl Deploy {
         let (keep, days) = (settings.keep_releases, i64::from(settings.keep_release_days));
         let now = Timestamp::now();
         let since = Timestamp(now.0 - days * DAY_MICROS);
-        let old = self
-            .parts()
-            .store
-            .write(move |db| store::releases::expire_slugs(db, keep, since, now))
-            .await?;
+        let old =
+            self.parts().store.write(move |db| store::slugs::expire(db, keep, since, now)).await?;
         for slug in &old {
             tracing::info!(slug = %slug.id, "a slug has expired");
         }
@@ -51,11 +49,14 @@ impl Deploy {
         let engine = &self.parts().engine;
         let images = engine.images("slug").await?;
         let building = self.apps_at_work();
-        let slugs = self.parts().store.read(store::releases::slugs).await?;
-        let wanted: BTreeSet<String> = slugs.into_iter().map(|slug: Slug| slug.image).collect();
+        let slugs = self.parts().store.read(store::slugs::all).await?;
+        let wanted: BTreeSet<SlugId> = slugs.into_iter().map(|slug| slug.id).collect();
         for image in images {
             let app = image.labels.get(LABEL_APP).and_then(|id| id.parse::<AppId>().ok());
-            if wanted.contains(&image.id) || app.is_some_and(|app| building.contains(&app)) {
+            let slug = image.labels.get(LABEL_SLUG).and_then(|id| id.parse::<SlugId>().ok());
+            if slug.is_some_and(|slug| wanted.contains(&slug))
+                || app.is_some_and(|app| building.contains(&app))
+            {
                 continue;
             }
             // A dyno may still use it: then it goes in a later round.
@@ -63,6 +64,20 @@ impl Deploy {
                 Ok(()) => tracing::info!(image = image.id, "an image was removed"),
                 Err(error) => tracing::debug!(error = error.chain(), "an image is still used"),
             }
+        }
+        Ok(())
+    }
+
+    /// Files of layers that no slug has any more.
+    async fn remove_layers(&self) -> Result<()> {
+        let files = self.parts().slugs.files().clone();
+        files.begin_sweep();
+        let slugs = self.parts().store.read(store::slugs::all).await?;
+        let wanted: BTreeSet<String> = slugs.into_iter().flat_map(|slug| slug.layers).collect();
+        let sweep = move || files.sweep(&wanted);
+        let removed = tasks::blocking("remove layers of slugs", sweep).await?;
+        if removed > 0 {
+            tracing::info!(removed, "layers that no slug needs were removed");
         }
         Ok(())
     }

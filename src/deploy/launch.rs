@@ -78,7 +78,7 @@ impl Deploy {
                 let row = store::releases::build_by_id(db, build)?
                     .ok_or_else(|| Error::not_found("build"))?;
                 let slug = match row.slug {
-                    Some(id) => store::releases::slug_by_id(db, id)?,
+                    Some(id) => store::slugs::by_id(db, id)?,
                     None => None,
                 };
                 Ok((row, slug.ok_or_else(|| Error::not_found("slug"))?))

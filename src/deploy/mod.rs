@@ -22,6 +22,7 @@ use crate::model::{
     App, AppId, Build, BuildId, BuildStatus, ConfigVars, Release, Slug, SlugId, User,
 };
 use crate::release::{NewRelease, Releases};
+use crate::slugs::Slugs;
 use crate::store::{self, Store};
 use crate::wake::Wake;
 use crate::{limits, tasks};
@@ -37,6 +38,7 @@ pub struct DeployParts {
     pub logs: Logs,
     pub releases: Releases,
     pub builder: Arc<Builder>,
+    pub slugs: Slugs,
     pub dynos: Dynos,
     pub settings: Arc<ServerSettings>,
 }
@@ -213,6 +215,7 @@ impl Deploy {
             commit_description,
             process_types: built.process_types,
             image: built.image,
+            layers: built.layers,
             size: built.size,
             stack: app.stack.clone(),
             buildpack_provided_description: Some(built.buildpack_description.clone()),
@@ -222,7 +225,7 @@ impl Deploy {
         self.parts()
             .store
             .write(move |db| {
-                store::releases::insert_slug(db, &slug)?;
+                store::slugs::insert(db, &slug)?;
                 store::apps::set_built(
                     db,
                     slug.app,
@@ -233,7 +236,10 @@ impl Deploy {
                 let millis = built.buildpack_millis;
                 store::releases::set_build_slug(db, build, slug.id, &built.buildpack, millis, now)
             })
-            .await
+            .await?;
+        // From here on the row keeps them.
+        drop(built.held);
+        Ok(())
     }
 
     async fn build_failed(&self, build: BuildId, app: &App) {

@@ -34,7 +34,7 @@ impl Dynos {
         let target = Target {
             release: release.id,
             version: release.version,
-            image: slug.image.clone(),
+            image: slug.id.image(),
             commands: slug.process_types.clone(),
             commit: slug.commit.clone(),
             description: release.description.clone(),

@@ -3,7 +3,7 @@
 
 use super::{
     Container, ContainerSpec, ContainerStatus, Ended, Engine, Event, EventAction, Image,
-    LABEL_INSTALLATION, LABEL_KIND, Labels, Output,
+    LABEL_INSTALLATION, LABEL_KIND, Labels, Output, Restore,
 };
 use crate::clock::Timestamp;
 use crate::error::{Context, Error, Kind, Result};
@@ -25,6 +25,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -38,6 +39,8 @@ pub struct DockerEngine {
     patient: Docker,
     installation: String,
     network: String,
+    /// Brings back images that have gone; set once there is somebody who can.
+    restore: Arc<OnceLock<Arc<dyn Restore>>>,
 }
 
 impl DockerEngine {
@@ -60,7 +63,20 @@ impl DockerEngine {
         .map_err(away)?;
         let patient = docker.clone().with_timeout(limits::ENGINE_PATIENT_TIMEOUT);
         let network = super::network::ensure(&docker, installation).await?;
-        Ok(Self { docker, patient, installation: installation.to_string(), network })
+        let restore = Arc::default();
+        Ok(Self { docker, patient, installation: installation.to_string(), network, restore })
+    }
+
+    /// From now on an image that is missing when a container is made is asked of `restore`.
+    pub fn restore_with(&self, restore: Arc<dyn Restore>) {
+        let _ = self.restore.set(restore);
+    }
+
+    async fn make(&self, spec: &ContainerSpec) -> Result<String, DockerError> {
+        let options =
+            CreateContainerOptions { name: Some(spec.name.clone()), ..Default::default() };
+        let made = self.docker.create_container(Some(options), self.body(spec)).await?;
+        Ok(made.id)
     }
 
     fn body(&self, spec: &ContainerSpec) -> ContainerCreateBody {
@@ -182,21 +198,31 @@ impl DockerEngine {
 #[async_trait]
 impl Engine for DockerEngine {
     async fn create(&self, spec: &ContainerSpec) -> Result<String> {
-        let options =
-            CreateContainerOptions { name: Some(spec.name.clone()), ..Default::default() };
-        let made = self
-            .docker
-            .create_container(Some(options), self.body(spec))
-            .await
-            .map_err(|error| failed("create a container", error))?;
-        Ok(made.id)
+        let failed = |error| failed("create a container", error);
+        let error = match self.make(spec).await {
+            // 404: the image has gone.
+            Err(error) if status(&error) == Some(404) => error,
+            other => return other.map_err(failed),
+        };
+        let Some(restore) = self.restore.get() else { return Err(failed(error)) };
+        match restore.restore(&spec.image).await? {
+            Some(image) => {
+                self.make(&ContainerSpec { image, ..spec.clone() }).await.map_err(failed)
+            }
+            None => Err(failed(error)),
+        }
     }
 
     async fn start(&self, container: &str) -> Result<()> {
-        self.docker
-            .start_container(container, None)
-            .await
-            .map_err(|error| failed("start a container", error))
+        let failed = |error| failed("start a container", error);
+        match self.docker.start_container(container, None).await {
+            // 404: the network has gone, and is found by its name once it is back.
+            Err(error) if status(&error) == Some(404) => {
+                super::network::ensure(&self.docker, &self.installation).await?;
+                self.docker.start_container(container, None).await.map_err(failed)
+            }
+            other => other.map_err(failed),
+        }
     }
 
     async fn signal(&self, container: &str, signal: &str) -> Result<()> {

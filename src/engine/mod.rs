@@ -24,6 +24,7 @@ pub const LABEL_APP: &str = "senryu.app";
 pub const LABEL_KIND: &str = "senryu.kind";
 pub const LABEL_DYNO: &str = "senryu.dyno";
 pub const LABEL_RELEASE: &str = "senryu.release";
+pub const LABEL_SLUG: &str = "senryu.slug";
 
 pub type Labels = BTreeMap<String, String>;
 
@@ -127,6 +128,13 @@ pub enum Ended {
     },
     /// It took longer than the limit and was killed.
     TimedOut,
+}
+
+/// Who can bring back an image that the engine has lost.
+#[async_trait]
+pub trait Restore: Send + Sync {
+    /// Returns the image to use; `None` for one that is not ours to know.
+    async fn restore(&self, image: &str) -> Result<Option<String>>;
 }
 
 #[async_trait]

@@ -51,8 +51,11 @@ pub struct Slug {
     pub commit: Option<String>,
     pub commit_description: Option<String>,
     pub process_types: Procfile,
-    /// The engine's image id, `sha256:…`.
+    /// The engine's image id, `sha256:…`, as it was built. Dynos use [`SlugId::image`].
     pub image: String,
+    /// Diff ids of its own layers from the bottom, each of which is kept as a file. None for
+    /// slugs from before that.
+    pub layers: Vec<String>,
     /// Bytes of `/app`, uncompressed.
     pub size: i64,
     pub stack: String,
@@ -60,6 +63,17 @@ pub struct Slug {
     pub created_at: Timestamp,
     /// Set when the image has been removed: the release can't be rolled back to any more.
     pub deleted_at: Option<Timestamp>,
+}
+
+impl SlugId {
+    /// The image's name in the engine: it stays when the image has to be made anew.
+    pub fn image(self) -> String {
+        format!("senryu/slug:{self}")
+    }
+
+    pub fn of_image(name: &str) -> Option<Self> {
+        name.strip_prefix("senryu/slug:")?.parse().ok()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -134,7 +134,7 @@ impl Releases {
                     }
                 }
                 let id = release.slug.ok_or_else(|| refuse("it has no slug"))?;
-                let slug = store::releases::slug_by_id(db, id)?
+                let slug = store::slugs::by_id(db, id)?
                     .filter(|slug| slug.deleted_at.is_none())
                     .ok_or_else(|| refuse("its slug has been cleaned up"))?;
                 Ok((release, slug))
@@ -148,7 +148,7 @@ impl Releases {
             .read(move |db| {
                 let current = store::releases::current_release(db, app)?;
                 match current.and_then(|release| release.slug) {
-                    Some(id) => store::releases::slug_by_id(db, id),
+                    Some(id) => store::slugs::by_id(db, id),
                     None => Ok(None),
                 }
             })

@@ -1,6 +1,6 @@
 //! All that the reconciler wants to know, read in one transaction.
 
-use super::{apps, formations, releases};
+use super::{apps, formations, releases, slugs};
 use crate::error::{Context, Result};
 use crate::model::{App, AppId, DynoName, Formation, Release, Slug};
 use rusqlite::Connection;
@@ -32,7 +32,7 @@ pub fn read(db: &Connection) -> Result<Vec<DesiredApp>> {
         let with_slug = |release: Option<Release>| -> Result<Option<(Release, Slug)>> {
             let Some(release) = release else { return Ok(None) };
             let Some(id) = release.slug else { return Ok(None) };
-            Ok(releases::slug_by_id(&transaction, id)?.map(|slug| (release, slug)))
+            Ok(slugs::by_id(&transaction, id)?.map(|slug| (release, slug)))
         };
         rows.push(DesiredApp {
             current: with_slug(releases::current_release(&transaction, app.id)?)?,

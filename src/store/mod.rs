@@ -8,6 +8,7 @@ pub mod formations;
 pub mod meta;
 pub mod releases;
 mod row;
+pub mod slugs;
 pub mod users;
 
 use crate::error::{Context, Error, Result};
@@ -18,7 +19,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("migrations/001_platform.sql"))];
+const MIGRATIONS: &[M<'static>] = &[
+    M::up(include_str!("migrations/001_platform.sql")),
+    M::up(include_str!("migrations/002_slug_layers.sql")),
+];
 
 type Job = Box<dyn FnOnce(&mut Transaction<'_>) -> Answer + Send>;
 /// Tells the waiting caller, once the commit has succeeded or failed.

@@ -8,6 +8,7 @@ mod config;
 mod crash;
 mod destroy;
 mod fixtures;
+mod host;
 mod logs;
 mod push;
 mod releases;

@@ -222,12 +222,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &[]),
     ("engine", &[]),
     ("logs", &[]),
+    // What the journey leaves behind, and brings back.
+    ("slugs", &["store", "engine", "logs"]),
     // Layer 2, the journey: each stage knows the next.
     ("apps", &["store"]),
     // `build` for the output that a push is sent; `deploy` for all the rest.
     ("git", &["deploy", "build"]),
-    ("deploy", &["store", "engine", "logs", "build", "release", "dynos"]),
-    ("build", &["engine"]),
+    ("deploy", &["store", "engine", "logs", "slugs", "build", "release", "dynos"]),
+    ("build", &["engine", "slugs"]),
     ("release", &["store"]),
     // A dyno gets the config vars of its release, which only `release` can open.
     ("dynos", &["store", "engine", "logs", "release"]),

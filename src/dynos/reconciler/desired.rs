@@ -38,7 +38,7 @@ fn target((release, slug): (crate::model::Release, crate::model::Slug)) -> Targe
     Target {
         release: release.id,
         version: release.version,
-        image: slug.image,
+        image: slug.id.image(),
         commands: slug.process_types,
         commit: slug.commit,
         description: release.description,

@@ -96,6 +96,7 @@ impl World {
             commit_description: None,
             process_types: Procfile::from_map(types),
             image: "sha256:x".to_string(),
+            layers: Vec::new(),
             size: 1,
             stack: "heroku-24".to_string(),
             buildpack_provided_description: None,
@@ -112,7 +113,7 @@ impl World {
         let releases = self.releases.clone();
         self.store
             .write(move |db| {
-                store::releases::insert_slug(db, &slug)?;
+                store::slugs::insert(db, &slug)?;
                 releases.insert(db, &new)?;
                 let now = Timestamp::now();
                 store::formations::scale(db, slug.app, &worker, quantity, "Standard-1X", now)
