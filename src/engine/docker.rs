@@ -182,37 +182,16 @@ impl DockerEngine {
         limit: Duration,
     ) -> Result<Ended> {
         let stream = self.stream(container, output).await?;
-        let mut deaths = self.deaths(container);
-        let started = async {
-            self.start(container).await?;
-            self.wait(container).await
+        self.start(container).await?;
+        let Ok(code) = tokio::time::timeout(limit, self.wait(container)).await else {
+            self.signal(container, "SIGKILL").await?;
+            return Ok(Ended::TimedOut);
         };
-        let code = tokio::select! {
-            code = started => code?,
-            Some(code) = deaths.next() => code,
-            () = tokio::time::sleep(limit) => {
-                self.signal(container, "SIGKILL").await?;
-                return Ok(Ended::TimedOut);
-            }
-        };
+        let code = code?;
         let _ = stream.await;
-        let out_of_memory = code != 0
-            && self.inspect(container).await?.is_some_and(|container| container.out_of_memory);
+        let out_of_memory =
+            self.inspect(container).await?.is_some_and(|container| container.out_of_memory);
         Ok(Ended::Exited { code, out_of_memory })
-    }
-
-    /// The exit status as the event of the death tells it. Docker's answer to a wait comes only
-    /// once it has taken the network down, some 60 ms later, which a push can use better.
-    fn deaths(&self, container: &str) -> BoxStream<'static, i64> {
-        let filters = [("container", container), ("event", "die")]
-            .map(|(key, value)| (key.to_string(), vec![value.to_string()]));
-        let options = EventsOptions { filters: Some(filters.into()), ..Default::default() };
-        self.docker
-            .events(Some(options))
-            .filter_map(|event| async move {
-                event.ok()?.actor?.attributes?.get("exitCode")?.parse().ok()
-            })
-            .boxed()
     }
 }
 

@@ -9,6 +9,7 @@ mod crash;
 mod destroy;
 mod fixtures;
 mod host;
+mod languages;
 mod logs;
 mod push;
 mod releases;

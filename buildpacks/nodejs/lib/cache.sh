@@ -68,7 +68,8 @@ cache_save() {
       fi
     done < <(cache_directories)
   fi
-  printf '%s\n' "${KEPT[@]}" >"$CACHE_DIR/.senryu-keep"
+  # Other buildpacks of this build may have named theirs.
+  printf '%s\n' "${KEPT[@]}" >>"$CACHE_DIR/.senryu-keep"
   [ "${SENRYU_KEEP:-}" = 1 ] || cache_link
 }
 

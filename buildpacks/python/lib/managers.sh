@@ -1,0 +1,123 @@
+# What each package manager does. _prepare makes the tool ready and sets COMMAND, which is shown
+# and run; _text prints what decides about an install; _may_skip tells whether the same text always
+# means the same install; _removes, whether the tool removes what is not wanted any more.
+
+COMMAND=()
+
+# --- pip ---------------------------------------------------------------------------------------
+
+# FILE: its lines and those of the files that it includes.
+manager_pip_read() {
+  local line
+  [ -f "$1" ] && [[ $'\n'$PIP_FILES != *$'\n'"$1"$'\n'* ]] || return 0
+  PIP_FILES+=$1$'\n'
+  while IFS= read -r line || [ -n "$line" ]; do
+    PIP_TEXT+=$line$'\n'
+    if [[ $line =~ ^[[:space:]]*(-r|-c|--requirement|--constraint)[[:space:]=]*([^[:space:]#]+) ]]; then
+      manager_pip_read "$(dirname "$1")/${BASH_REMATCH[2]}"
+    fi
+  done <"$1"
+}
+
+manager_pip_text() {
+  local PIP_FILES= PIP_TEXT=
+  if [ "$MANIFEST" = setup.py ]; then
+    cat setup.py
+    return
+  fi
+  manager_pip_read ./requirements.txt
+  [ "${SENRYU_PYTHON_MODE:-}" != test ] || manager_pip_read ./requirements-test.txt
+  printf '%s' "$PIP_TEXT"
+}
+
+# Local paths and repositories can change while the lines that name them do not.
+manager_pip_may_skip() {
+  [ "$MANIFEST" != setup.py ] && ! manager_pip_text \
+    | grep -qE '^[[:space:]]*(-e|--editable|-f|--find-links|\.|/|file:)|(git|hg|svn|bzr)\+|@ *file:|^[^#;@ ]*/'
+}
+
+manager_pip_removes() { return 1; }
+
+manager_pip_prepare() {
+  COMMAND=(pip install -r requirements.txt)
+  [ "$MANIFEST" != setup.py ] || COMMAND=(pip install --editable .)
+  if [ "${SENRYU_PYTHON_MODE:-}" = test ] && [ -f requirements-test.txt ]; then
+    COMMAND+=(-r requirements-test.txt)
+  fi
+  [ ! -x "$PYTHON_DIR/bin/pip" ] || return 0
+  headline "Installing pip $PIP_VERSION"
+  rm -f "$STAMP"
+  # Versions of Python that this pip does not know any more keep the one that they bring.
+  local version="==$PIP_VERSION"
+  case "$PYTHON_VERSION" in 3.[0-9].*) version= ;; esac
+  tools_pip "$PYTHON_HOME/bin/python" \
+    "$(tools_bundled_pip "$CPYTHON_DIR"/lib/python*/ensurepip/_bundled)" "pip$version" \
+    || tools_fail pip
+}
+
+manager_pip_install() {
+  dependencies_run "${COMMAND[@]}" --exists-action=w --src="$PYTHON_HOME/src"
+}
+
+# --- uv ----------------------------------------------------------------------------------------
+
+manager_uv_text() { cat uv.lock pyproject.toml 2>/dev/null || true; }
+
+manager_uv_may_skip() { ! grep -qE 'source = \{ (editable|directory|path|git) = ' uv.lock; }
+
+manager_uv_removes() { return 0; }
+
+manager_uv_prepare() {
+  tools_uv say
+  export UV_PROJECT_ENVIRONMENT=$PYTHON_HOME UV_NO_MANAGED_PYTHON=1 UV_PYTHON_DOWNLOADS=never
+  COMMAND=(uv sync --locked)
+  [ "${SENRYU_PYTHON_MODE:-}" = test ] || COMMAND+=(--no-default-groups)
+}
+
+manager_uv_install() {
+  dependencies_run "${COMMAND[@]}" --compile-bytecode
+  # What came ready from the index is in the environment now; only what was built here stays.
+  uv cache prune --ci --quiet >/dev/null 2>&1 || true
+}
+
+# --- Poetry ------------------------------------------------------------------------------------
+
+manager_poetry_text() { cat poetry.lock pyproject.toml 2>/dev/null || true; }
+
+manager_poetry_may_skip() {
+  ! grep -qE '^type = "(directory|file|git)"' poetry.lock
+}
+
+manager_poetry_removes() { return 0; }
+
+manager_poetry_prepare() {
+  tools_own_environment poetry
+  export VIRTUAL_ENV=$PYTHON_HOME POETRY_VIRTUALENVS_CREATE=false
+  COMMAND=(poetry sync)
+  [ "${SENRYU_PYTHON_MODE:-}" = test ] || COMMAND+=(--only main)
+}
+
+manager_poetry_install() { dependencies_run "${COMMAND[@]}" --compile --no-ansi; }
+
+# --- Pipenv ------------------------------------------------------------------------------------
+
+manager_pipenv_text() { cat Pipfile.lock Pipfile 2>/dev/null || true; }
+
+manager_pipenv_may_skip() { ! grep -qE '"(path|file|git|editable)":' Pipfile.lock; }
+
+manager_pipenv_removes() { return 1; }
+
+# Procfiles say "pipenv run", which in a dyno needs no Pipenv: all is on the PATH.
+manager_pipenv_prepare() {
+  local shim=$PYTHON_DIR/bin/pipenv
+  tools_own_environment pipenv
+  export VIRTUAL_ENV=$PYTHON_HOME PIP_SRC=$PYTHON_HOME/src
+  COMMAND=(pipenv install --deploy)
+  [ "${SENRYU_PYTHON_MODE:-}" != test ] || COMMAND+=(--dev)
+  if [ ! -e "$shim" ]; then
+    cp "$BUILDPACK_DIR/lib/pipenv-shim" "$shim"
+    chmod +x "$shim"
+  fi
+}
+
+manager_pipenv_install() { dependencies_run "$WORK_DIR/bin/pipenv" "${COMMAND[@]:1}"; }

@@ -1,0 +1,27 @@
+# The voice of the build: headlines, details, warnings and failures as users of Heroku know them.
+
+headline() { printf -- '-----> %s\n' "$1"; }
+
+detail() { printf '       %s\n' "$@"; }
+
+warning() { # TITLE LINE...
+  printf ' !     %s\n' "$1"
+  shift
+  [ $# = 0 ] || printf '       %s\n' "$@"
+}
+
+# Ends the build. The first line says what is wrong; the others why, and what to do.
+fail() { # TITLE LINE...
+  printf '\n'
+  warning "$@"
+  printf '\n'
+  exit 1
+}
+
+# Runs a command of the app with its output indented and kept in LOG; the status is the command's.
+# Lines that match QUIET are kept but not shown.
+run_logged() { # LOG QUIET COMMAND...
+  local log=$1 quiet=$2
+  shift 2
+  with_config "$@" 2>&1 | tee "$log" | sed -u -E -e "/$quiet/d" -e 's/^/       /'
+}

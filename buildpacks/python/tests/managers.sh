@@ -1,0 +1,105 @@
+# Poetry and Pipenv: a lock file that does not match is refused, one that does is installed, and a
+# rebuild needs no network.
+
+server() {
+  cat >"$SOURCE/web.py" <<'PY'
+import http.server, os, itsdangerous
+
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"signed " + itsdangerous.Signer("k").sign("x"))
+
+http.server.HTTPServer(("", int(os.environ["PORT"])), Page).serve_forever()
+PY
+}
+
+rebuild_offline() {
+  local before
+  before=$(inodes "$VOLUME/work/cache/keep" .heroku)
+  OPTIONS=(--network none)
+  build
+  status_is 0
+  report warm
+  [ "${MS:-99999}" -lt "$WARM_LIMIT_MS" ] && ok || bad "a rebuild took $MS ms"
+  [ "$before" = "$(inodes "$VOLUME/work/build" .heroku)" ] && ok \
+    || bad "a rebuild touched kept files"
+  store
+  answers "$1" "signed x."
+}
+
+if begin poetry; then
+  seed
+  server
+  cat >"$SOURCE/pyproject.toml" <<TOML
+[project]
+name = "signer"
+version = "1.0.0"
+requires-python = ">=3.10"
+dependencies = ["itsdangerous==2.2.0"]
+
+[tool.poetry]
+package-mode = false
+
+[tool.poetry.group.dev.dependencies]
+iniconfig = "2.1.0"
+
+[[tool.poetry.source]]
+name = "index"
+url = "$(index)/"
+priority = "primary"
+TOML
+  printf 'package = []\n\n[metadata]\nlock-version = "2.1"\npython-versions = ">=3.10"\ncontent-hash = "0"\n' \
+    >"$SOURCE/poetry.lock"
+  build
+  status_is 1
+  says "Build failed: poetry.lock does not match the project's own file"
+  check "poetry locks" tool poetry lock --no-interaction
+  build
+  status_is 0
+  report cold
+  says "Using cached poetry"
+  says "Installing dependencies using 'poetry sync --only main'"
+  store
+  check "no dev dependencies" test ! -e "$VOLUME/slug/.heroku/python/lib/python3.13/site-packages/iniconfig"
+  answers "python web.py" "signed x."
+  rebuild_offline "python web.py"
+fi
+
+if begin pipenv; then
+  seed
+  server
+  cat >"$SOURCE/Pipfile" <<TOML
+[[source]]
+url = "$(index)"
+verify_ssl = true
+name = "index"
+
+[packages]
+itsdangerous = "==2.2.0"
+
+[dev-packages]
+iniconfig = "==2.1.0"
+
+[requires]
+python_version = "3.13"
+TOML
+  cat >"$SOURCE/Pipfile.lock" <<'JSON'
+{ "_meta": { "hash": { "sha256": "0" }, "pipfile-spec": 6, "sources": [],
+  "requires": { "python_version": "3.13" } }, "default": {}, "develop": {} }
+JSON
+  build
+  status_is 1
+  says "specified in Pipfile.lock"
+  says "Build failed: Pipfile.lock does not match the project's own file"
+  check "pipenv locks" tool pipenv lock
+  build
+  status_is 0
+  report cold
+  says "Installing dependencies using 'pipenv install --deploy'"
+  store
+  check "no dev dependencies" test ! -e "$VOLUME/slug/.heroku/python/lib/python3.13/site-packages/iniconfig"
+  answers "pipenv run python web.py" "signed x."
+  rebuild_offline "pipenv run python web.py"
+fi
