@@ -302,6 +302,9 @@ pub const CONTROL_RETRY: Duration = Duration::from_millis(50);
 pub const CONTROL_IDLE: Duration = Duration::from_secs(24 * 3600);
 /// A router that was told to stop gives begun requests this long.
 pub const ROUTER_STOP_GRACE: Duration = Duration::from_secs(30);
+/// How long it keeps clients' connections on which nothing happens: a request may be on its way,
+/// and closing on it would fail it.
+pub const ROUTER_STOP_IDLE: Duration = Duration::from_secs(5);
 /// A client's connections handed from one of the router's threads to another.
 pub const ROUTER_INBOX: usize = 256;
 /// Accepting pauses this long when descriptors run out.

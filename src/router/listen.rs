@@ -169,7 +169,7 @@ async fn serve(worker: Arc<Worker>, stream: TcpStream, mut stop: watch::Receiver
             Ok(Ok(is_wide)) => is_wide,
             _ => return,
         },
-        () = until_stopped(&mut stop) => return,
+        () = until_stopped(&mut stop, &worker.shared.timers, || false) => return,
     };
     let state = Arc::new(ConnState {
         peer,
@@ -179,7 +179,10 @@ async fn serve(worker: Arc<Worker>, stream: TcpStream, mut stop: watch::Receiver
         stalled: AtomicBool::new(false),
         patient: AtomicBool::new(false),
     });
-    let io = ClientIo::new(stream, state.clone(), worker.shared.timers.clone());
+    let timers = worker.shared.timers.clone();
+    let io = ClientIo::new(stream, state.clone(), timers.clone());
+    let looked_at = state.clone();
+    let is_busy = move || looked_at.requests.load(Ordering::Relaxed) > 0;
     let service = service_fn(move |request: Request<Incoming>| {
         let handled = forward::handle(worker.clone(), state.clone(), request);
         async move { Ok::<http::Response<RouterBody>, Infallible>(handled.await) }
@@ -194,8 +197,9 @@ async fn serve(worker: Arc<Worker>, stream: TcpStream, mut stop: watch::Receiver
     tokio::pin!(connection);
     // What goes wrong with a client's connection is in the request's log line, if it had one.
     tokio::select! {
+        biased;
         _ = connection.as_mut() => {}
-        () = until_stopped(&mut stop) => {
+        () = until_stopped(&mut stop, &timers, is_busy) => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
         }
@@ -218,9 +222,18 @@ async fn has_wide_head(stream: &TcpStream) -> io::Result<bool> {
     stream.async_io(tokio::io::Interest::READABLE, peek).await
 }
 
-async fn until_stopped(stop: &mut watch::Receiver<bool>) {
+/// Resolves once the router stops and this connection may be told: with the answer to a request
+/// that is under way, else when nothing has come for a while. It is looked at whenever the task of
+/// the connection is woken.
+async fn until_stopped(
+    stop: &mut watch::Receiver<bool>,
+    timers: &Timers,
+    is_busy: impl Fn() -> bool,
+) {
     // An error means that the process ends.
     let _ = stop.wait_for(|stop| *stop).await;
+    let busy = std::future::poll_fn(|_| if is_busy() { Poll::Ready(()) } else { Poll::Pending });
+    let _ = tokio::time::timeout(timers.stop_idle, busy).await;
 }
 
 /// A client's socket with the time-outs that hyper doesn't have: idle between requests, a head

@@ -54,13 +54,14 @@ where
         let _ = serving.await;
         stopping.send_replace(true);
         drop(lock);
-        finish(&threads.workers, timers).await;
+        finish(&threads, timers).await;
         Ok(())
     })
 }
 
 struct Threads {
     workers: Vec<Arc<Worker>>,
+    running: Vec<std::thread::JoinHandle<()>>,
 }
 
 fn start_threads(
@@ -80,10 +81,12 @@ fn start_threads(
         inboxes.push(receiver);
     }
     let workers = peers.iter().map(|peer| peer.worker.clone()).collect();
+    let mut running = Vec::new();
     for (own, inbox) in inboxes.into_iter().enumerate() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (peers, listeners, stopped) = (peers.clone(), listeners.clone(), stopped.clone());
-        std::thread::Builder::new().name(format!("router {own}")).spawn(move || {
+        let thread = std::thread::Builder::new().name(format!("router {own}"));
+        running.push(thread.spawn(move || {
             runtime.block_on(async {
                 let worker = peers[own].worker.clone();
                 let taken_in = listen::take_in(worker.clone(), inbox, stopped.clone());
@@ -95,9 +98,9 @@ fn start_threads(
                     tokio::time::sleep(limits::LOG_FLUSH).await;
                 }
             });
-        })?;
+        })?);
     }
-    Ok(Threads { workers })
+    Ok(Threads { workers, running })
 }
 
 /// One router for a directory. An old one lets go when it was told to stop.
@@ -145,14 +148,17 @@ async fn use_file(link: Arc<LinkServer>, timers: Timers) {
     link.accept().await;
 }
 
-/// Waits for connections to end, but not for ever.
-async fn finish(workers: &[Arc<Worker>], timers: Timers) {
-    let open = || workers.iter().map(|w| w.connections.load(Ordering::Relaxed)).sum::<usize>();
+/// Waits for connections to end, but not for ever. Only a thread's own end says that it has none:
+/// a count of nothing could be followed by a connection that was just accepted.
+async fn finish(threads: &Threads, timers: Timers) {
     let deadline = tokio::time::Instant::now() + timers.stop_grace;
-    while open() > 0 && tokio::time::Instant::now() < deadline {
+    while threads.running.iter().any(|thread| !thread.is_finished())
+        && tokio::time::Instant::now() < deadline
+    {
         tokio::time::sleep(limits::LOG_FLUSH).await;
     }
-    tracing::info!(connections = open(), "router stops");
+    let open = threads.workers.iter().map(|worker| worker.connections.load(Ordering::Relaxed));
+    tracing::info!(connections = open.sum::<usize>(), "router stops");
 }
 
 /// SIGTERM or SIGINT. SIGHUP is caught and means nothing: the router outlives terminals.

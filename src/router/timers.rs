@@ -18,6 +18,7 @@ pub struct Timers {
     pub control_idle: Duration,
     pub snapshot_wait: Duration,
     pub stop_grace: Duration,
+    pub stop_idle: Duration,
 }
 
 impl Default for Timers {
@@ -36,6 +37,7 @@ impl Default for Timers {
             control_idle: limits::CONTROL_IDLE,
             snapshot_wait: limits::SNAPSHOT_WAIT,
             stop_grace: limits::ROUTER_STOP_GRACE,
+            stop_idle: limits::ROUTER_STOP_IDLE,
         }
     }
 }

@@ -54,10 +54,20 @@ async fn a_router_that_is_told_to_stop_finishes_what_has_begun() {
     let mut begun = router.client().await;
     begun.write(&get("/")).await;
     eventually("begun", || (dyno.connection_count() == 1).then_some(())).await;
+    let mut late = router.client().await;
+    late.request("GET / HTTP/1.1\r\nHost: nowhere.localhost\r\n\r\n").await;
+    let mut new = router.client().await;
     router.stop();
+    late.write(&get("/")).await;
+    new.write(&get("/")).await;
+    eventually("all begun", || (dyno.connection_count() == 3).then_some(())).await;
     assert_eq!(idle.rest().await, "", "an idle connection is closed");
     release.send(()).unwrap();
-    assert_eq!(begun.response().await.body, "slow");
+    for client in [&mut begun, &mut late, &mut new] {
+        let response = client.response().await;
+        assert_eq!(response.body, "slow");
+        assert_eq!(response.header("connection"), Some("close"));
+    }
 }
 
 #[tokio::test]

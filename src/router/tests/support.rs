@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 pub fn short_timers() -> Timers {
     let ms = Duration::from_millis;
-    Timers { snapshot_wait: ms(10), stop_grace: ms(500), ..Timers::default() }
+    Timers { snapshot_wait: ms(10), stop_grace: ms(500), stop_idle: ms(100), ..Timers::default() }
 }
 
 pub struct TestRouter {
