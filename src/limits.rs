@@ -266,6 +266,8 @@ pub const BACKLOG_WAIT: Duration = Duration::from_secs(30);
 pub const QUARANTINE: Duration = Duration::from_secs(5);
 /// Requests in flight on one dyno, and those that wait for each dyno (Heroku's H11).
 pub const DYNO_IN_FLIGHT: usize = 50;
+/// Requests that wait about as long as each other, within this time, may change their order.
+pub const BACKLOG_ORDER: Duration = Duration::from_millis(10);
 /// A client's connection may be idle this long between requests (Heroku's).
 pub const CLIENT_IDLE: Duration = Duration::from_secs(90);
 /// A request's head must arrive within this time: against clients that send it drop by drop.

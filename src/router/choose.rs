@@ -1,14 +1,14 @@
 //! Which dyno gets a request: a random one with a free place. When there is none the request
 //! waits: for a place, or for a dyno that starts.
 
+use super::backlog::Wake;
 use super::rescue::Code;
 use super::shared::Shared;
 use super::table::{App, Route};
-use super::target::{Busy, Gate};
+use super::target::Busy;
 use crate::limits;
 use crate::link::RoutedState;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
 /// What a look at an app's dynos finds.
@@ -32,16 +32,15 @@ pub async fn choose(
     if let Look::Free(busy) = look(shared, app) {
         return Ok((busy, false));
     }
-    let gate = app.gate.clone();
-    // Counted before the next look, so that a request which ends after it wakes this one.
-    let _waiting = Waiting::new(&gate);
     let mut has_waited = false;
     loop {
-        let changed = gate.changed.notified();
-        tokio::pin!(changed);
-        changed.as_mut().enable();
+        // Before the next look, so that a place which becomes free after it is for this one.
+        let mut waiting = app.backlog.join();
         if let Route::App(newest) = shared.table.load().route(host) {
-            *app = newest;
+            let joined = std::mem::replace(app, newest);
+            if !Arc::ptr_eq(&joined.backlog, &app.backlog) {
+                continue;
+            }
         }
         let (limit, code) = match look(shared, app) {
             Look::Free(busy) => return Ok((busy, has_waited)),
@@ -49,15 +48,17 @@ pub async fn choose(
             Look::Starting => (shared.timers.start_wait, Code::H20),
             Look::Full => {
                 let room = limits::DYNO_IN_FLIGHT * app.targets.len();
-                if !has_waited && gate.waiting.load(Ordering::Acquire) > room {
+                if !has_waited && app.backlog.waiting() > room {
                     return Err(Code::H11);
                 }
                 (shared.timers.backlog_wait, Code::H12)
             }
         };
         has_waited = true;
-        if tokio::time::timeout_at(received + limit, changed).await.is_err() {
-            return Err(code);
+        match tokio::time::timeout_at(received + limit, waiting.woken()).await {
+            Ok(Wake::Place(target)) => return Ok((target.resume(), true)),
+            Ok(Wake::Look) => {}
+            Err(_) => return Err(code),
         }
     }
 }
@@ -92,21 +93,5 @@ fn look(shared: &Shared, app: &App) -> Look {
         (0, _) if app.starting => Look::Starting,
         (0, _) => Look::Failed(Code::H34),
         _ => Look::Full,
-    }
-}
-
-/// Counts a request that waits, so that one that ends wakes it.
-struct Waiting<'g>(&'g Gate);
-
-impl<'g> Waiting<'g> {
-    fn new(gate: &'g Gate) -> Self {
-        gate.waiting.fetch_add(1, Ordering::AcqRel);
-        Self(gate)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 }

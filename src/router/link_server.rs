@@ -94,8 +94,7 @@ impl LinkServer {
         received: &mut mpsc::Receiver<Received>,
         writer: &mut OwnedWriteHalf,
     ) -> io::Result<()> {
-        let mut flush_at: Option<Instant> = None;
-        self.flush_logs(writer).await?;
+        let mut flush_at = self.flush_logs(writer).await?;
         loop {
             tokio::select! {
                 message = received.recv() => match message {
@@ -109,8 +108,7 @@ impl LinkServer {
                 () = tokio::time::sleep_until(flush_at.unwrap_or_else(Instant::now)),
                     if flush_at.is_some() =>
                 {
-                    flush_at = None;
-                    self.flush_logs(writer).await?;
+                    flush_at = self.flush_logs(writer).await?;
                 }
             }
         }
@@ -182,16 +180,20 @@ impl LinkServer {
         Ok(())
     }
 
-    async fn flush_logs(&self, writer: &mut OwnedWriteHalf) -> io::Result<()> {
+    /// Sends what the rings hold now, and says when to come again if lines arrived meanwhile.
+    async fn flush_logs(&self, writer: &mut OwnedWriteHalf) -> io::Result<Option<Instant>> {
+        let mut is_left = false;
         for worker in &self.workers {
-            while let Some(chunk) = worker.ring.pop(Timestamp::now().0) {
+            for _ in 0..worker.ring.pieces() {
+                let Some(chunk) = worker.ring.pop(Timestamp::now().0) else { break };
                 if let Err(error) = link::send_logs(writer, &chunk).await {
                     worker.ring.put_back(chunk);
                     return Err(error);
                 }
             }
+            is_left |= worker.ring.pieces() > 0;
         }
-        Ok(())
+        Ok(is_left.then(|| Instant::now() + limits::LOG_FLUSH))
     }
 }
 

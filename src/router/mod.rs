@@ -5,6 +5,7 @@
 //! finds a dyno in the [`table`], [`pool`] and [`upstream`] speak to it, [`flow`] streams the
 //! answer, [`record`] writes the log line and [`rescue`] turns what went wrong into a page.
 
+pub mod backlog;
 pub mod choose;
 pub mod control;
 pub mod flow;

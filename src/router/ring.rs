@@ -47,6 +47,14 @@ impl LogRing {
         }
     }
 
+    /// How often [`LogRing::pop`] finds something, if nothing is added.
+    pub fn pieces(&self) -> usize {
+        let inner = self.lock();
+        usize::from(!inner.lost.is_empty())
+            + inner.chunks.len()
+            + usize::from(!inner.current.is_empty())
+    }
+
     /// The oldest chunk, and before any the count of what was lost before it.
     pub fn pop(&self, now_micros: i64) -> Option<Vec<u8>> {
         let mut inner = self.lock();

@@ -74,8 +74,8 @@ impl Shared {
             }
         }
         drop(leaving);
-        for gate in previous.gates().chain(next.gates()) {
-            gate.changed.notify_waiters();
+        for backlog in previous.backlogs().chain(next.backlogs()) {
+            backlog.wake_all();
         }
         self.table_changed.send_modify(|changes| *changes += 1);
     }

@@ -1,6 +1,7 @@
 //! The routing table: a snapshot made fit for look-ups. Targets that stay keep their counters.
 
-use super::target::{Drains, Gate, Target};
+use super::backlog::Backlog;
+use super::target::{Drains, Target};
 use crate::link::{RoutedApp, RoutedState, Snapshot};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -23,7 +24,7 @@ pub struct App {
     pub targets: Vec<Arc<Target>>,
     pub error_page_url: Option<String>,
     pub maintenance_page_url: Option<String>,
-    pub gate: Arc<Gate>,
+    pub backlog: Arc<Backlog>,
 }
 
 /// Where a host name leads.
@@ -39,8 +40,9 @@ impl Table {
     pub fn build(snapshot: Snapshot, previous: &Table, drains: &Arc<Drains>) -> Self {
         let mut table = Self { version: snapshot.version, ..Self::default() };
         for app in snapshot.apps {
-            let gate = previous.apps.get(&app.id).map(|app| app.gate.clone()).unwrap_or_default();
-            let app = Arc::new(table.app(app, gate, previous, drains));
+            let known = previous.apps.get(&app.id);
+            let backlog = known.map(|app| app.backlog.clone()).unwrap_or_default();
+            let app = Arc::new(table.app(app, backlog, previous, drains));
             table.apps.insert(app.id, app);
         }
         for (host, id) in snapshot.hosts {
@@ -57,7 +59,7 @@ impl Table {
     fn app(
         &mut self,
         app: RoutedApp,
-        gate: Arc<Gate>,
+        backlog: Arc<Backlog>,
         previous: &Table,
         drains: &Arc<Drains>,
     ) -> App {
@@ -66,7 +68,8 @@ impl Table {
             let target = match previous.targets.get(&web.id) {
                 Some(known) if known.addr == web.addr && !known.is_retired() => known.clone(),
                 _ => {
-                    Arc::new(Target::new(web.id, web.dyno, web.addr, gate.clone(), drains.clone()))
+                    let (backlog, drains) = (backlog.clone(), drains.clone());
+                    Arc::new(Target::new(web.id, web.dyno, web.addr, backlog, drains))
                 }
             };
             self.targets.insert(target.id.clone(), target.clone());
@@ -79,7 +82,7 @@ impl Table {
             targets,
             error_page_url: app.error_page_url,
             maintenance_page_url: app.maintenance_page_url,
-            gate,
+            backlog,
         }
     }
 
@@ -94,8 +97,8 @@ impl Table {
         self.targets.contains_key(id)
     }
 
-    pub fn gates(&self) -> impl Iterator<Item = &Arc<Gate>> {
-        self.apps.values().map(|app| &app.gate)
+    pub fn backlogs(&self) -> impl Iterator<Item = &Arc<Backlog>> {
+        self.apps.values().map(|app| &app.backlog)
     }
 
     pub fn app_by_id(&self, id: Uuid) -> Option<&Arc<App>> {

@@ -1,8 +1,9 @@
 //! One web dyno as the router sees it: how many requests it has, whether it left the table,
 //! whether it refused a connection a moment ago.
 
+use super::backlog::Backlog;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -21,15 +22,8 @@ pub struct Target {
     load: AtomicU64,
     /// Milliseconds after the process's start until which no connection is tried.
     quarantined_until: AtomicU64,
-    gate: Arc<Gate>,
+    backlog: Arc<Backlog>,
     drains: Arc<Drains>,
-}
-
-/// Where requests of one app wait for a place or a dyno; it outlives snapshots.
-#[derive(Default)]
-pub struct Gate {
-    pub waiting: AtomicUsize,
-    pub changed: Notify,
 }
 
 /// Ids of targets that became idle after they had left the table.
@@ -62,18 +56,18 @@ impl Target {
         id: String,
         dyno: String,
         addr: SocketAddr,
-        gate: Arc<Gate>,
+        backlog: Arc<Backlog>,
         drains: Arc<Drains>,
     ) -> Self {
         static KEYS: AtomicU64 = AtomicU64::new(1);
         let key = KEYS.fetch_add(1, Ordering::Relaxed);
         let (load, quarantined_until) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { key, id, dyno, addr, load, quarantined_until, gate, drains }
+        Self { key, id, dyno, addr, load, quarantined_until, backlog, drains }
     }
 
     /// Takes a place for one request; dropping it gives the place back.
     pub fn begin(self: &Arc<Self>, limit: usize) -> Result<Busy, Refused> {
-        let mut load = self.load.load(Ordering::Acquire);
+        let mut load = self.load.load(Ordering::SeqCst);
         loop {
             if load & RETIRED != 0 {
                 return Err(Refused::Retired);
@@ -81,12 +75,22 @@ impl Target {
             if load >= limit as u64 {
                 return Err(Refused::Full);
             }
-            let (taken, order) = (load + 1, Ordering::AcqRel);
-            match self.load.compare_exchange_weak(load, taken, order, Ordering::Acquire) {
+            let (taken, order) = (load + 1, Ordering::SeqCst);
+            match self.load.compare_exchange_weak(load, taken, order, Ordering::SeqCst) {
                 Ok(_) => return Ok(Busy(self.clone())),
                 Err(now) => load = now,
             }
         }
+    }
+
+    /// A place that was passed on, see [`Backlog::pass_on`].
+    pub fn resume(self: Arc<Self>) -> Busy {
+        Busy(self)
+    }
+
+    /// It is in the table, and no connection to it was refused a moment ago.
+    pub fn takes_requests(&self) -> bool {
+        !self.is_retired() && self.quarantined_until.load(Ordering::Relaxed) == 0
     }
 
     /// Lets no further request begin. True if none is in flight; otherwise the last one to end
@@ -108,10 +112,14 @@ impl Target {
     }
 
     pub fn is_quarantined(&self, now_millis: impl FnOnce() -> u64) -> bool {
-        match self.quarantined_until.load(Ordering::Relaxed) {
-            0 => false,
-            until => until > now_millis(),
+        let until = self.quarantined_until.load(Ordering::Relaxed);
+        if until == 0 || until > now_millis() {
+            return until != 0;
         }
+        // Another thread may have set it anew.
+        let ended =
+            self.quarantined_until.compare_exchange(until, 0, Ordering::Relaxed, Ordering::Relaxed);
+        ended.is_err()
     }
 }
 
@@ -127,12 +135,16 @@ impl Busy {
 impl Drop for Busy {
     fn drop(&mut self) {
         let target = &self.0;
-        let before = target.load.fetch_sub(1, Ordering::AcqRel);
+        if target.backlog.waiting() > 0 && target.backlog.pass_on(target) {
+            return;
+        }
+        let before = target.load.fetch_sub(1, Ordering::SeqCst);
         if before == RETIRED | 1 {
             target.drains.push(&target.id);
         }
-        if target.gate.waiting.load(Ordering::Acquire) > 0 {
-            target.gate.changed.notify_one();
+        // It may have begun to wait before the place was free.
+        if target.backlog.waiting() > 0 {
+            target.backlog.wake_first();
         }
     }
 }

@@ -172,7 +172,9 @@ async fn h19_backend_connection_timeout() {
     router.set_app(app_at(addr)).await;
     assert_eq!(router.get("/").await.status, 503);
     let line = router.log_line("code=H19 desc=\"Backend connection timeout\"").await;
-    assert!(line.contains("connect=5") && line.contains("ms service= status=503"), "{line}");
+    let (_, rest) = line.split_once("connect=").unwrap();
+    let (millis, rest) = rest.split_once("ms ").unwrap();
+    assert!(millis.parse::<u64>().unwrap() >= 50 && rest.starts_with("service= "), "{line}");
 }
 
 #[tokio::test]
