@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Settings of the server. `--help` prints this table.
+// Numbers may be negative for clap, so that it takes `-1` for a wrong value and names the setting,
+// not for a flag that there is not.
 #[derive(Debug, Clone, Args)]
 pub struct ServerSettings {
     /// State: database, repositories, logs, build volumes
@@ -73,31 +75,85 @@ pub struct ServerSettings {
     )]
     pub build_ca_file: PathBuf,
     /// Seconds a web dyno has to listen on $PORT
-    #[arg(long, env = "SENRYU_BOOT_TIMEOUT", default_value_t = limits::BOOT_TIMEOUT.as_secs(), value_name = "SECONDS")]
+    #[arg(
+        long,
+        env = "SENRYU_BOOT_TIMEOUT",
+        default_value_t = limits::BOOT_TIMEOUT.as_secs(),
+        value_name = "SECONDS",
+        allow_negative_numbers = true
+    )]
     pub boot_timeout: u64,
     /// Seconds from SIGTERM to SIGKILL
-    #[arg(long, env = "SENRYU_STOP_GRACE", default_value_t = limits::STOP_GRACE.as_secs(), value_name = "SECONDS")]
+    #[arg(
+        long,
+        env = "SENRYU_STOP_GRACE",
+        default_value_t = limits::STOP_GRACE.as_secs(),
+        value_name = "SECONDS",
+        allow_negative_numbers = true
+    )]
     pub stop_grace: u64,
     /// Seconds that begun requests get before a replaced dyno is sent SIGTERM
-    #[arg(long, env = "SENRYU_DRAIN_TIMEOUT", default_value_t = limits::DRAIN_TIMEOUT.as_secs(), value_name = "SECONDS")]
+    #[arg(
+        long,
+        env = "SENRYU_DRAIN_TIMEOUT",
+        default_value_t = limits::DRAIN_TIMEOUT.as_secs(),
+        value_name = "SECONDS",
+        allow_negative_numbers = true
+    )]
     pub drain_timeout: u64,
     /// Seconds a build may take
-    #[arg(long, env = "SENRYU_BUILD_TIMEOUT", default_value_t = limits::BUILD_TIMEOUT.as_secs(), value_name = "SECONDS")]
+    #[arg(
+        long,
+        env = "SENRYU_BUILD_TIMEOUT",
+        default_value_t = limits::BUILD_TIMEOUT.as_secs(),
+        value_name = "SECONDS",
+        allow_negative_numbers = true
+    )]
     pub build_timeout: u64,
     /// Builds that run side by side
-    #[arg(long, env = "SENRYU_PARALLEL_BUILDS", default_value_t = limits::PARALLEL_BUILDS, value_name = "N")]
+    #[arg(
+        long,
+        env = "SENRYU_PARALLEL_BUILDS",
+        default_value_t = limits::PARALLEL_BUILDS,
+        value_name = "N",
+        allow_negative_numbers = true
+    )]
     pub parallel_builds: usize,
     /// Seconds that SIGTERM waits for running builds
-    #[arg(long, env = "SENRYU_SHUTDOWN_TIMEOUT", default_value_t = 600, value_name = "SECONDS")]
+    #[arg(
+        long,
+        env = "SENRYU_SHUTDOWN_TIMEOUT",
+        default_value_t = 600,
+        value_name = "SECONDS",
+        allow_negative_numbers = true
+    )]
     pub shutdown_timeout: u64,
     /// Newest releases of an app whose slugs are kept
-    #[arg(long, env = "SENRYU_KEEP_RELEASES", default_value_t = limits::KEEP_RELEASES, value_name = "N")]
+    #[arg(
+        long,
+        env = "SENRYU_KEEP_RELEASES",
+        default_value_t = limits::KEEP_RELEASES,
+        value_name = "N",
+        allow_negative_numbers = true
+    )]
     pub keep_releases: u32,
     /// Days that a release's slug is kept in any case
-    #[arg(long, env = "SENRYU_KEEP_RELEASE_DAYS", default_value_t = limits::KEEP_RELEASE_DAYS, value_name = "DAYS")]
+    #[arg(
+        long,
+        env = "SENRYU_KEEP_RELEASE_DAYS",
+        default_value_t = limits::KEEP_RELEASE_DAYS,
+        value_name = "DAYS",
+        allow_negative_numbers = true
+    )]
     pub keep_release_days: u32,
     /// Megabytes of log kept for each app
-    #[arg(long, env = "SENRYU_LOG_MEGABYTES", default_value_t = 64, value_name = "MB")]
+    #[arg(
+        long,
+        env = "SENRYU_LOG_MEGABYTES",
+        default_value_t = 64,
+        value_name = "MB",
+        allow_negative_numbers = true
+    )]
     pub log_megabytes: u64,
 }
 
@@ -121,7 +177,13 @@ pub struct RouterSettings {
     )]
     pub server_socket: PathBuf,
     /// Threads that route requests; 0 is one for each core
-    #[arg(long, env = "SENRYU_ROUTER_THREADS", default_value_t = 0, value_name = "N")]
+    #[arg(
+        long,
+        env = "SENRYU_ROUTER_THREADS",
+        default_value_t = 0,
+        value_name = "N",
+        allow_negative_numbers = true
+    )]
     pub router_threads: usize,
 }
 
@@ -247,4 +309,36 @@ pub fn file_flags(
         }
     }
     Ok(flags)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Command;
+
+    #[test]
+    fn a_wrong_number_is_refused_by_its_setting_however_it_is_written() {
+        for settings in [
+            ServerSettings::augment_args(Command::new("server")),
+            RouterSettings::augment_args(Command::new("router")),
+        ] {
+            let is_number = |arg: &&clap::Arg| {
+                let default = arg.get_default_values().first().and_then(|value| value.to_str());
+                default.is_some_and(|value| value.parse::<u64>().is_ok())
+            };
+            let numbers: Vec<_> = settings.get_arguments().filter(is_number).collect();
+            assert!(!numbers.is_empty());
+            for number in numbers {
+                let flag = format!("--{}", number.get_long().expect("a flag"));
+                for value in ["-1", "-1.5", "many", "1e99"] {
+                    for words in [vec![flag.clone(), value.into()], vec![format!("{flag}={value}")]]
+                    {
+                        let words = [vec![settings.get_name().to_string()], words].concat();
+                        let error = settings.clone().try_get_matches_from(&words).unwrap_err();
+                        assert!(error.to_string().contains(&flag), "{words:?}: {error}");
+                    }
+                }
+            }
+        }
+    }
 }

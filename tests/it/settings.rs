@@ -22,6 +22,7 @@ fn a_wrong_setting_is_refused_by_its_name() {
         (&["--boot-timeout", "0"], "--boot-timeout"),
         (&["--boot-timeout", "soon"], "--boot-timeout"),
         (&["--parallel-builds=-1"], "--parallel-builds"),
+        (&["--parallel-builds", "-1"], "--parallel-builds"),
         (&["--domain", "not a host"], "--domain"),
         (&["--run-dir", "relative"], "--run-dir"),
         (&["--no-such-setting"], "--no-such-setting"),
