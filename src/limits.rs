@@ -296,6 +296,14 @@ pub const RESPONSE_HEAD_BYTES: usize = 1024 * 1024;
 /// Bytes read from a dyno at one time: a head, and pieces of a long body.
 pub const HEAD_READ_BYTES: usize = 4096;
 pub const BODY_READ_BYTES: usize = 64 * 1024;
+/// Bytes of the trailers behind a dyno's chunks: as much as hyper takes of a client's.
+pub const TRAILER_BYTES: usize = 16 * 1024;
+/// A client that was answered while it still sent is read on this long, so that it finds the
+/// answer; and this long while it sends nothing (nginx's values).
+pub const LINGER: Duration = Duration::from_secs(30);
+pub const LINGER_IDLE: Duration = Duration::from_secs(5);
+/// Bytes read of it at one time.
+pub const LINGER_READ_BYTES: usize = 16 * 1024;
 /// A request for the server waits this long for its socket: a restart takes less.
 pub const CONTROL_WAIT: Duration = Duration::from_secs(10);
 /// Between two tries to reach the server's socket.

@@ -1,7 +1,7 @@
 //! The control host: API, git and console go to the server's Unix socket. While the server
 //! restarts, requests wait for it; none of the time-outs for apps apply here.
 
-use super::flow::{RequestMark, RouterBody};
+use super::flow::{ClientBody, RequestMark, RouterBody};
 use super::headers::{self, RequestFacts};
 use super::listen::ConnState;
 use super::shared::Worker;
@@ -12,8 +12,12 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::time::Instant;
 
@@ -27,6 +31,7 @@ pub async fn forward(
     conn.patient.store(true, Ordering::Relaxed);
     let client = facts.wants_upgrade.then(|| hyper::upgrade::on(&mut request));
     headers::edit_for_server(&mut request, facts, conn.peer.ip());
+    let request = request.map(|body| ClientBody::new(body, conn.clone()));
     let Some(mut response) = ask(worker, request).await else { return rescue::server_away() };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         if let Some(client) = client {
@@ -48,12 +53,12 @@ pub async fn forward(
 }
 
 /// Sends the request, and again where a server that stopped can't have done anything.
-async fn ask(worker: &Worker, request: Request<Incoming>) -> Option<Response<Incoming>> {
+async fn ask(worker: &Worker, request: Request<ClientBody>) -> Option<Response<Incoming>> {
     let deadline = Instant::now() + worker.shared.timers.control_wait;
     let (parts, body) = request.into_parts();
     let is_harmless = body.is_end_stream()
         && matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
-    let mut body = Some(RouterBody::server(body));
+    let mut body = Some(RouterBody::client(body));
     loop {
         let stream = connect(worker, deadline).await?;
         let body = body.take().unwrap_or_else(RouterBody::empty);
@@ -76,13 +81,66 @@ async fn send(
     let (mut sender, connection) = http1::Builder::new()
         .max_headers(limits::HEADER_COUNT)
         .title_case_headers(true)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(ServerIo { io: stream, broken: false }))
         .await?;
     tasks::spawn("server connection", async move {
         // An error here is the sender's error too.
         let _ = connection.with_upgrades().await;
     });
     sender.send_request(request).await
+}
+
+/// The server's socket, which takes whatever is written once the server takes no more. Else hyper
+/// would give up over the write before it has read the answer that says why.
+struct ServerIo {
+    io: UnixStream,
+    broken: bool,
+}
+
+impl AsyncRead for ServerIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for ServerIo {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(data)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if !self.broken {
+            match ready!(Pin::new(&mut self.io).poll_write_vectored(cx, data)) {
+                Ok(length) => return Poll::Ready(Ok(length)),
+                Err(_) => self.broken = true,
+            }
+        }
+        Poll::Ready(Ok(data.iter().map(|slice| slice.len()).sum()))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
 }
 
 /// The server's socket may be away for as long as a restart takes.

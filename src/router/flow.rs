@@ -1,11 +1,12 @@
 //! Response bodies on their way to the client. A dyno's body is streamed while the rest of the
 //! request goes up; silence on both sides for too long ends it.
 
+use super::decoder::{Decoder, Left};
 use super::listen::ConnState;
 use super::record::Record;
 use super::rescue::Code;
 use super::target::Busy;
-use super::upstream::{ClientFault, Conn, Decoder, Upload};
+use super::upstream::{ClientFault, Conn, Upload};
 use crate::limits;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -30,6 +31,7 @@ enum Kind {
     Full(Bytes),
     Flow(Box<Flow>),
     Server(Incoming),
+    Client(ClientBody),
 }
 
 /// Says that a request is under way on a client's connection.
@@ -49,6 +51,43 @@ impl Drop for RequestMark {
     }
 }
 
+/// A request's body. Until it was read to its end more may come, and the connection has to be
+/// closed with patience: a client that is still sending would lose the answer.
+pub struct ClientBody {
+    incoming: Incoming,
+    conn: Arc<ConnState>,
+}
+
+impl ClientBody {
+    pub fn new(incoming: Incoming, conn: Arc<ConnState>) -> Self {
+        Self { incoming, conn }
+    }
+}
+
+impl Body for ClientBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        let frame = Pin::new(&mut self.incoming).poll_frame(cx);
+        if matches!(frame, Poll::Ready(None)) || self.incoming.is_end_stream() {
+            self.conn.unread.store(false, Ordering::Relaxed);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
 impl RouterBody {
     pub fn empty() -> Self {
         Self { kind: Kind::Empty, mark: None }
@@ -65,6 +104,10 @@ impl RouterBody {
     pub fn server(body: Incoming) -> Self {
         Self { kind: Kind::Server(body), mark: None }
     }
+
+    pub fn client(body: ClientBody) -> Self {
+        Self { kind: Kind::Client(body), mark: None }
+    }
 }
 
 impl Body for RouterBody {
@@ -79,10 +122,11 @@ impl Body for RouterBody {
             Kind::Empty => Poll::Ready(None),
             Kind::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Kind::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Kind::Flow(flow) => {
-                flow.poll(cx).map(|piece| piece.map(|piece| piece.map(Frame::data)))
-            }
+            Kind::Flow(flow) => flow.poll(cx),
             Kind::Server(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map(|frame| frame.map(|f| f.map_err(io::Error::other))),
+            Kind::Client(body) => Pin::new(body)
                 .poll_frame(cx)
                 .map(|frame| frame.map(|f| f.map_err(io::Error::other))),
         }
@@ -94,6 +138,7 @@ impl Body for RouterBody {
             Kind::Full(bytes) => bytes.is_empty(),
             Kind::Flow(flow) => flow.is_done(),
             Kind::Server(body) => body.is_end_stream(),
+            Kind::Client(body) => body.is_end_stream(),
         }
     }
 
@@ -101,11 +146,12 @@ impl Body for RouterBody {
         match &self.kind {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Flow(flow) => match flow.decoder {
-                Decoder::Length(left) => SizeHint::with_exact(left),
+            Kind::Flow(flow) => match flow.decoder.left {
+                Left::Length(left) => SizeHint::with_exact(left),
                 _ => SizeHint::default(),
             },
             Kind::Server(body) => body.size_hint(),
+            Kind::Client(body) => body.size_hint(),
         }
     }
 }
@@ -150,15 +196,18 @@ impl Flow {
     }
 
     fn is_done(&self) -> bool {
-        self.conn.is_none() && self.failure.is_none()
+        self.conn.is_none() && self.failure.is_none() && self.decoder.trailers.is_none()
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         loop {
             if let Some(failure) = self.failure.take() {
                 return Poll::Ready(Some(Err(io::Error::other(failure))));
             }
-            let Some(conn) = &mut self.conn else { return Poll::Ready(None) };
+            let Some(conn) = &mut self.conn else {
+                let trailers = self.decoder.trailers.take();
+                return Poll::Ready(trailers.map(|fields| Ok(Frame::trailers(*fields))));
+            };
             if let Some(upload) = &mut self.upload {
                 match upload.poll(cx, &mut conn.io) {
                     Poll::Ready(Ok(())) => self.upload = None,
@@ -177,32 +226,29 @@ impl Flow {
                     if self.decoder.is_done() {
                         self.end();
                     }
-                    return Poll::Ready(Some(Ok(data)));
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
                 Ok(None) if self.decoder.is_done() => {
                     self.end();
-                    return Poll::Ready(None);
+                    continue;
                 }
                 Ok(None) => {}
             }
-            let want = match self.decoder {
-                Decoder::Length(left) => usize::try_from(left).unwrap_or(usize::MAX),
+            let want = match self.decoder.left {
+                Left::Length(left) => usize::try_from(left).unwrap_or(usize::MAX),
                 _ => limits::BODY_READ_BYTES / 4,
             };
             let want = want.clamp(limits::HEAD_READ_BYTES, limits::BODY_READ_BYTES);
             match conn.poll_read(cx, want) {
                 Poll::Ready(Ok(length)) if length > 0 => {}
-                Poll::Ready(Ok(_)) if matches!(self.decoder, Decoder::UntilClose) => {
-                    self.end();
-                    return Poll::Ready(None);
-                }
+                Poll::Ready(Ok(_)) if matches!(self.decoder.left, Left::UntilClose) => self.end(),
                 Poll::Ready(_) => return self.fail(cx, Code::H18),
                 Poll::Pending => return self.poll_idle(cx),
             }
         }
     }
 
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let due = self.moved_at + self.idle;
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
         while timer.as_mut().poll(cx).is_ready() {
@@ -230,7 +276,7 @@ impl Flow {
 
     /// Cuts the response. An error makes hyper drop what it has not written yet, so it comes
     /// only after the client had the chance to get what was there.
-    fn fail(&mut self, cx: &mut Context<'_>, code: Code) -> Poll<Option<io::Result<Bytes>>> {
+    fn fail(&mut self, cx: &mut Context<'_>, code: Code) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         self.record.fail(code);
         self.conn = None;
         self.busy = None;

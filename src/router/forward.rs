@@ -2,7 +2,8 @@
 //! send it there, and again elsewhere while nothing was begun.
 
 use super::choose::choose;
-use super::flow::{Flow, RequestMark, RouterBody};
+use super::decoder::Decoder;
+use super::flow::{ClientBody, Flow, RequestMark, RouterBody};
 use super::headers::{self, RequestFacts};
 use super::listen::ConnState;
 use super::record::Record;
@@ -11,7 +12,7 @@ use super::response_head::{Framing, ResponseHead};
 use super::shared::Worker;
 use super::table::{App, Route};
 use super::target::Busy;
-use super::upstream::{ClientFault, Conn, Decoder, NoAnswer, Patience, Upload, exchange};
+use super::upstream::{ClientFault, Conn, NoAnswer, Patience, Upload, exchange};
 use super::{control, tunnel};
 use crate::clock::Timestamp;
 use crate::{limits, tasks};
@@ -21,6 +22,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -31,6 +33,7 @@ pub async fn handle(
     request: Request<Incoming>,
 ) -> Response<RouterBody> {
     let mark = RequestMark::new(conn.clone());
+    conn.unread.store(!request.body().is_end_stream(), Ordering::Relaxed);
     let mut response = answer(&worker, &conn, request).await;
     response.body_mut().mark = Some(mark);
     response
@@ -62,7 +65,7 @@ async fn answer(
 struct Job {
     app: Arc<App>,
     head: Bytes,
-    body: Option<Incoming>,
+    body: Option<ClientBody>,
     client: Option<OnUpgrade>,
     record: Record,
     expects_wrongly: bool,
@@ -107,7 +110,7 @@ impl Job {
             bytes: 0,
             written: false,
         };
-        let body = (!body.is_end_stream()).then_some(body);
+        let body = (!body.is_end_stream()).then(|| ClientBody::new(body, conn.clone()));
         Self { app, head, body, client, record, expects_wrongly, tries: 0 }
     }
 

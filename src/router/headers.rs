@@ -168,6 +168,30 @@ fn is_replaced(name: &HeaderName) -> bool {
     )
 }
 
+/// Fields that mean nothing, or something dangerous, behind a body (RFC 9110, 6.5.1).
+fn is_no_trailer(name: &HeaderName) -> bool {
+    is_replaced(name)
+        || matches!(
+            name.as_str(),
+            "authorization"
+                | "cache-control"
+                | "content-encoding"
+                | "content-range"
+                | "content-type"
+                | "cookie"
+                | "host"
+                | "max-forwards"
+                | "set-cookie"
+        )
+}
+
+/// Appends a request's trailers to its last chunk.
+pub fn put_trailers(last: &mut Vec<u8>, trailers: &HeaderMap) {
+    for (name, value) in trailers.iter().filter(|(name, _)| !is_no_trailer(name)) {
+        put(last, name.as_str(), value);
+    }
+}
+
 /// The request's head as it goes to the dyno, names in title case.
 pub fn dyno_head(
     request: &Request<Incoming>,
@@ -230,15 +254,24 @@ fn put_body_framing(head: &mut Vec<u8>, request: &Request<Incoming>) {
         Some(length) => {
             put_number(head, b"Content-Length: ", i64::try_from(length).unwrap_or(i64::MAX));
         }
-        None => put(head, "transfer-encoding", "chunked"),
+        None => {
+            put(head, "transfer-encoding", "chunked");
+            for names in request.headers().get_all(header::TRAILER) {
+                put(head, "trailer", names);
+            }
+        }
     }
 }
 
 fn put(head: &mut Vec<u8>, name: &str, value: impl AsRef<[u8]>) {
+    let from = head.len();
+    head.extend_from_slice(name.as_bytes());
     let mut upper = true;
-    for byte in name.bytes() {
-        head.push(if upper { byte.to_ascii_uppercase() } else { byte });
-        upper = byte == b'-';
+    for byte in &mut head[from..] {
+        if upper {
+            byte.make_ascii_uppercase();
+        }
+        upper = *byte == b'-';
     }
     head.extend_from_slice(b": ");
     head.extend_from_slice(value.as_ref());

@@ -1,6 +1,7 @@
 //! Client connections: accepts them on the shared listeners, spreads them evenly over the
 //! router's threads, serves HTTP/1 on them and closes those that idle or stall.
 
+use super::client_io::ClientIo;
 use super::flow::RouterBody;
 use super::forward;
 use super::shared::Worker;
@@ -12,16 +13,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use std::task::Poll;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, Sleep};
 
 /// The listeners to accept on, by name. Duplicates: the sockets live on elsewhere too.
 pub type Listeners = Arc<Vec<(String, std::net::TcpListener)>>;
@@ -45,6 +43,8 @@ pub struct ConnState {
     pub stalled: AtomicBool,
     /// It talks to the server, whose streams may be silent.
     pub patient: AtomicBool,
+    /// The last request's body was not read to its end.
+    pub unread: AtomicBool,
 }
 
 /// Accepts on whatever listeners there are, until `stop`.
@@ -178,6 +178,7 @@ async fn serve(worker: Arc<Worker>, stream: TcpStream, mut stop: watch::Receiver
         begun: AtomicUsize::new(0),
         stalled: AtomicBool::new(false),
         patient: AtomicBool::new(false),
+        unread: AtomicBool::new(false),
     });
     let timers = worker.shared.timers.clone();
     let io = ClientIo::new(stream, state.clone(), timers.clone());
@@ -234,128 +235,4 @@ async fn until_stopped(
     let _ = stop.wait_for(|stop| *stop).await;
     let busy = std::future::poll_fn(|_| if is_busy() { Poll::Ready(()) } else { Poll::Pending });
     let _ = tokio::time::timeout(timers.stop_idle, busy).await;
-}
-
-/// A client's socket with the time-outs that hyper doesn't have: idle between requests, a head
-/// that does not end, and a client that takes no data.
-struct ClientIo {
-    io: TcpStream,
-    state: Arc<ConnState>,
-    timers: Timers,
-    timer: Option<Pin<Box<Sleep>>>,
-    moved_at: Instant,
-    /// Requests begun when this was last looked at.
-    begun: usize,
-    /// A head began at this time.
-    head_since: Option<Instant>,
-    stall: Option<Pin<Box<Sleep>>>,
-}
-
-impl ClientIo {
-    fn new(io: TcpStream, state: Arc<ConnState>, timers: Timers) -> Self {
-        let moved_at = Instant::now();
-        let (timer, head_since, stall) = (None, None, None);
-        Self { io, state, timers, timer, moved_at, begun: 0, head_since, stall }
-    }
-
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let busy = self.state.requests.load(Ordering::Relaxed) > 0;
-        let begun = self.state.begun.load(Ordering::Relaxed);
-        if std::mem::replace(&mut self.begun, begun) != begun {
-            self.head_since = None;
-        }
-        let due = match self.head_since {
-            Some(since) => since + self.timers.client_head,
-            None => self.moved_at + self.timers.client_idle,
-        };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
-        if due < timer.deadline() {
-            timer.as_mut().reset(due);
-        }
-        while timer.as_mut().poll(cx).is_ready() {
-            let now = Instant::now();
-            if !busy && due <= now {
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
-            timer.as_mut().reset(if busy { now + self.timers.client_idle } else { due });
-        }
-        Poll::Pending
-    }
-
-    fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let patient = self.state.patient.load(Ordering::Relaxed);
-        let limit = if patient { self.timers.control_idle } else { self.timers.idle };
-        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        if stall.as_mut().poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        self.state.stalled.store(true, Ordering::Relaxed);
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
-
-    fn wrote(
-        &mut self,
-        polled: Poll<io::Result<usize>>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
-        if polled.is_pending() {
-            return self.poll_stall(cx);
-        }
-        self.stall = None;
-        self.moved_at = Instant::now();
-        polled
-    }
-}
-
-impl AsyncRead for ClientIo {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        match Pin::new(&mut self.io).poll_read(cx, buffer) {
-            Poll::Pending => self.poll_idle(cx),
-            Poll::Ready(polled) => {
-                if buffer.filled().len() > before {
-                    let now = Instant::now();
-                    self.moved_at = now;
-                    self.head_since.get_or_insert(now);
-                }
-                Poll::Ready(polled)
-            }
-        }
-    }
-}
-
-impl AsyncWrite for ClientIo {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        data: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.io).poll_write(cx, data);
-        self.wrote(polled, cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        data: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.io).poll_write_vectored(cx, data);
-        self.wrote(polled, cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
 }

@@ -2,12 +2,14 @@
 //! from the snapshot alone, and never sees the store, the engine or a key.
 //!
 //! A request's way: [`listen`] accepts and parses it, [`forward`] tells the story, [`choose`]
-//! finds a dyno in the [`table`], [`pool`] and [`upstream`] speak to it, [`flow`] streams the
-//! answer, [`record`] writes the log line and [`rescue`] turns what went wrong into a page.
+//! finds a dyno in the [`table`], [`pool`] and [`upstream`] speak to it, [`flow`] and
+//! [`decoder`] stream the answer, [`record`] writes the log line and [`rescue`] turns what went wrong into a page.
 
 pub mod backlog;
 pub mod choose;
+pub mod client_io;
 pub mod control;
+pub mod decoder;
 pub mod flow;
 pub mod forward;
 pub mod headers;

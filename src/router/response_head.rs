@@ -183,7 +183,7 @@ impl Reader {
                 self.chunked = Some(last.trim_ascii().eq_ignore_ascii_case(b"chunked"));
             }
             header::UPGRADE => self.upgrade = Some(value),
-            header::TE | header::TRAILER => {}
+            header::TE => {}
             _ if matches!(name.as_str(), "keep-alive" | "proxy-connection") => {}
             _ => {
                 self.headers.append(name, value);

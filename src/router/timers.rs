@@ -19,6 +19,7 @@ pub struct Timers {
     pub snapshot_wait: Duration,
     pub stop_grace: Duration,
     pub stop_idle: Duration,
+    pub linger: Duration,
 }
 
 impl Default for Timers {
@@ -38,6 +39,7 @@ impl Default for Timers {
             snapshot_wait: limits::SNAPSHOT_WAIT,
             stop_grace: limits::ROUTER_STOP_GRACE,
             stop_idle: limits::ROUTER_STOP_IDLE,
+            linger: limits::LINGER,
         }
     }
 }

@@ -2,12 +2,13 @@
 //! dyno may answer before it has read everything. Knows at any time whether a byte was sent or
 //! came back, which decides whether a request may be tried again.
 
-use super::response_head::{self, Framing, HeadFault, ResponseHead};
+use super::flow::ClientBody;
+use super::headers;
+use super::response_head::{self, HeadFault, ResponseHead};
 use crate::limits;
 use bytes::{Buf, Bytes, BytesMut};
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use http_body::Body;
-use hyper::body::Incoming;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -64,8 +65,9 @@ pub struct Upload {
     head_sent: usize,
     /// A piece of the body, framed.
     pending: Bytes,
-    body: Option<Incoming>,
+    body: Option<ClientBody>,
     chunked: bool,
+    trailers: Option<HeaderMap>,
     /// The dyno takes no more; its answer may still come.
     broken: bool,
     /// Some byte reached the kernel.
@@ -76,7 +78,7 @@ pub struct Upload {
 }
 
 impl Upload {
-    pub fn new(head: Bytes, body: Option<Incoming>, now: Instant) -> Self {
+    pub fn new(head: Bytes, body: Option<ClientBody>, now: Instant) -> Self {
         let chunked = body.as_ref().is_some_and(|body| body.size_hint().exact().is_none());
         Self {
             head,
@@ -84,6 +86,7 @@ impl Upload {
             pending: Bytes::new(),
             body,
             chunked,
+            trailers: None,
             broken: false,
             sent: false,
             waits_for_client: false,
@@ -92,7 +95,7 @@ impl Upload {
     }
 
     /// What it takes to send the request again.
-    pub fn into_parts(self) -> (Bytes, Option<Incoming>) {
+    pub fn into_parts(self) -> (Bytes, Option<ClientBody>) {
         (self.head, self.body)
     }
 
@@ -138,8 +141,10 @@ impl Upload {
             match ready!(Pin::new(body).poll_frame(cx)) {
                 Some(Ok(frame)) => {
                     self.moved_at = Instant::now();
-                    if let Ok(data) = frame.into_data() {
-                        self.pending = if self.chunked { chunk(&data) } else { data };
+                    match frame.into_data() {
+                        Ok(data) if self.chunked => self.pending = chunk(&data),
+                        Ok(data) => self.pending = data,
+                        Err(frame) => self.trailers = frame.into_trailers().ok(),
                     }
                 }
                 Some(Err(error)) => return Poll::Ready(Err(client_fault(&error))),
@@ -147,7 +152,7 @@ impl Upload {
                     self.moved_at = Instant::now();
                     self.body = None;
                     if self.chunked {
-                        self.pending = Bytes::from_static(b"0\r\n\r\n");
+                        self.pending = last_chunk(self.trailers.take());
                     }
                 }
             }
@@ -164,6 +169,18 @@ fn chunk(data: &[u8]) -> Bytes {
     framed.extend_from_slice(data);
     framed.extend_from_slice(b"\r\n");
     Bytes::from(framed)
+}
+
+fn last_chunk(trailers: Option<HeaderMap>) -> Bytes {
+    match trailers {
+        None => Bytes::from_static(b"0\r\n\r\n"),
+        Some(fields) => {
+            let mut last = b"0\r\n".to_vec();
+            headers::put_trailers(&mut last, &fields);
+            last.extend_from_slice(b"\r\n");
+            Bytes::from(last)
+        }
+    }
 }
 
 fn client_fault(error: &hyper::Error) -> ClientFault {
@@ -262,160 +279,5 @@ fn poll_head(
             Ok(0) | Err(_) => return Poll::Ready(Err(cut)),
             Ok(_) => {}
         }
-    }
-}
-
-/// Finds a response body's pieces in what was read.
-#[derive(Debug)]
-pub enum Decoder {
-    Length(u64),
-    Chunked(Chunk),
-    UntilClose,
-    Done,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Chunk {
-    SizeLine,
-    Data(u64),
-    DataEnd,
-    Trailer,
-}
-
-/// A chunk's size line or a trailer line that is longer is no HTTP.
-const LINE_BYTES: usize = 4096;
-
-#[derive(Debug)]
-pub struct Malformed;
-
-impl Decoder {
-    pub fn new(framing: Framing) -> Self {
-        match framing {
-            Framing::None | Framing::Length(0) => Self::Done,
-            Framing::Length(length) => Self::Length(length),
-            Framing::Chunked => Self::Chunked(Chunk::SizeLine),
-            Framing::UntilClose => Self::UntilClose,
-        }
-    }
-
-    pub fn is_done(&self) -> bool {
-        matches!(self, Self::Done)
-    }
-
-    /// The next piece, if there is one. Goes on to the body's end if that was read already.
-    pub fn next(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, Malformed> {
-        self.skip_framing(buffer)?;
-        let left = match self {
-            Self::Done => return Ok(None),
-            Self::UntilClose => buffer.len() as u64,
-            Self::Length(left) | Self::Chunked(Chunk::Data(left)) => *left,
-            Self::Chunked(_) => return Ok(None),
-        };
-        let length = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-        if length == 0 {
-            return Ok(None);
-        }
-        let data = buffer.split_to(length).freeze();
-        let left = left - length as u64;
-        match self {
-            Self::Length(_) if left == 0 => *self = Self::Done,
-            Self::Length(_) => *self = Self::Length(left),
-            Self::Chunked(_) if left == 0 => *self = Self::Chunked(Chunk::DataEnd),
-            Self::Chunked(_) => *self = Self::Chunked(Chunk::Data(left)),
-            Self::UntilClose | Self::Done => {}
-        }
-        self.skip_framing(buffer)?;
-        Ok(Some(data))
-    }
-
-    fn skip_framing(&mut self, buffer: &mut BytesMut) -> Result<(), Malformed> {
-        while let Self::Chunked(state) = self {
-            match state {
-                Chunk::Data(_) => return Ok(()),
-                Chunk::DataEnd => {
-                    if buffer.len() < 2 {
-                        return Ok(());
-                    }
-                    if &buffer.split_to(2)[..] != b"\r\n" {
-                        return Err(Malformed);
-                    }
-                    *state = Chunk::SizeLine;
-                }
-                Chunk::SizeLine => {
-                    let Some(line) = take_line(buffer)? else { return Ok(()) };
-                    *state = match chunk_size(&line).ok_or(Malformed)? {
-                        0 => Chunk::Trailer,
-                        size => Chunk::Data(size),
-                    };
-                }
-                Chunk::Trailer => {
-                    let Some(line) = take_line(buffer)? else { return Ok(()) };
-                    if line.is_empty() {
-                        *self = Self::Done;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A line without its end.
-fn take_line(buffer: &mut BytesMut) -> Result<Option<BytesMut>, Malformed> {
-    match buffer.iter().take(LINE_BYTES).position(|byte| *byte == b'\n') {
-        Some(end) => {
-            let mut line = buffer.split_to(end + 1);
-            line.truncate(end);
-            if line.last() == Some(&b'\r') {
-                line.truncate(end - 1);
-            }
-            Ok(Some(line))
-        }
-        None if buffer.len() >= LINE_BYTES => Err(Malformed),
-        None => Ok(None),
-    }
-}
-
-fn chunk_size(line: &[u8]) -> Option<u64> {
-    let digits = line.split(|byte| *byte == b';').next()?.trim_ascii();
-    if digits.is_empty() || digits.len() > 15 || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn decode(text: &str, step: usize) -> Result<(Vec<u8>, bool), Malformed> {
-        let mut decoder = Decoder::new(Framing::Chunked);
-        let (mut buffer, mut body) = (BytesMut::new(), Vec::new());
-        for piece in text.as_bytes().chunks(step) {
-            buffer.extend_from_slice(piece);
-            while let Some(data) = decoder.next(&mut buffer)? {
-                body.extend_from_slice(&data);
-            }
-        }
-        Ok((body, decoder.is_done()))
-    }
-
-    #[test]
-    fn chunks_are_found_however_they_arrive() {
-        let text = "3;x=y\r\nabc\r\nA\r\n0123456789\r\n0\r\nX-Sum: 1\r\n\r\n";
-        for step in 1..text.len() {
-            let (body, done) = decode(text, step).unwrap();
-            assert_eq!(body, b"abc0123456789");
-            assert!(done, "in steps of {step}");
-        }
-    }
-
-    #[test]
-    fn broken_chunks_are_refused() {
-        assert!(decode("zz\r\n", 9).is_err());
-        assert!(decode("-3\r\nabc", 9).is_err());
-        assert!(decode("3\r\nabcd\r\n", 99).is_err());
-        assert!(decode(&"1".repeat(5000), 5000).is_err());
-        assert!(decode("fffffffffffffffff\r\n", 99).is_err());
     }
 }

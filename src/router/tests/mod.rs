@@ -1,6 +1,7 @@
 //! The router as clients and dynos meet it: real sockets on port 0, a router of its own for each
 //! test, dynos that are a few lines each.
 
+mod bodies;
 mod codes;
 mod drain;
 mod requests;
