@@ -3,6 +3,7 @@
 //! `/etc/senryu/senryu.toml`.
 
 use crate::limits;
+use crate::model::{Size, Sizes};
 use clap::Args;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -110,6 +111,20 @@ pub struct ServerSettings {
         allow_negative_numbers = true
     )]
     pub build_timeout: u64,
+    /// Other limits for dyno sizes than Heroku's, as SIZE:LIMIT=NUMBER,...;SIZE:... with the limits
+    /// memory, kill and disk in MB, cpu (1024 is 1x), processes and files (open in one process)
+    #[arg(long, env = "SENRYU_DYNO_SIZES", default_value = "", value_parser = Sizes::with_changes, value_name = "LIMITS")]
+    pub dyno_sizes: Sizes,
+    /// Other limits for builds, as LIMIT=NUMBER,... A new disk limit holds for new apps
+    #[arg(long, env = "SENRYU_BUILD_LIMITS", default_value = "", value_parser = Size::build, value_name = "LIMITS")]
+    pub build_limits: Size,
+    /// Seconds between two measurements of each dyno
+    #[arg(long, env = "SENRYU_SAMPLE_PERIOD", default_value_t = limits::SAMPLE_PERIOD.as_secs(), value_name = "SECONDS")]
+    pub sample_period: u64,
+    /// Megabytes kept free on the disk: below it the dyno that wrote most is ended, and no build
+    /// begins
+    #[arg(long, env = "SENRYU_DISK_RESERVE", default_value_t = limits::DISK_RESERVE_MEGABYTES, value_name = "MB")]
+    pub disk_reserve: u64,
     /// Builds that run side by side
     #[arg(
         long,
@@ -218,6 +233,7 @@ impl ServerSettings {
             ("--parallel-builds", self.parallel_builds as u64),
             ("--keep-releases", u64::from(self.keep_releases)),
             ("--log-megabytes", self.log_megabytes),
+            ("--sample-period", self.sample_period),
         ] {
             if value == 0 {
                 return Err(format!("{flag} must be at least 1"));

@@ -73,8 +73,11 @@ pub const ENGINE_START: Duration = Duration::from_secs(60);
 pub const ENGINE_SETTLES: Duration = Duration::from_secs(3);
 /// Pause before an engine that went away is asked again.
 pub const ENGINE_RETRY: Duration = Duration::from_millis(500);
-/// Open files of a dyno: enough for ten thousand sockets.
-pub const OPEN_FILES: i64 = 16_384;
+/// Open files and sockets of one process of a dyno (Heroku's limit).
+pub const OPEN_FILES: i64 = 10_000;
+/// How much sooner than others (0) dynos and builds are killed when the host itself is out of
+/// memory, of at most 1,000: server, router and Docker are to outlive them.
+pub const OOM_SCORE: i64 = 500;
 
 // --- dynos ----------------------------------------------------------------------------------
 
@@ -111,6 +114,33 @@ pub const PARALLEL_STARTS: usize = 8;
 /// The longest release phase (Heroku's limit).
 pub const RELEASE_PHASE_TIMEOUT: Duration = Duration::from_secs(3600);
 
+// --- what dynos use -------------------------------------------------------------------------
+
+/// Bytes that a dyno may write outside its slug. Heroku names no figure; builds have as much.
+pub const DYNO_DISK_BYTES: i64 = 8 * 1024 * 1024 * 1024;
+/// Between two measurements of each dyno (Heroku's for R14).
+pub const SAMPLE_PERIOD: Duration = Duration::from_secs(20);
+/// Dynos that are measured at one time: each is a question to the engine.
+pub const PARALLEL_SAMPLES: usize = 4;
+/// Per cent of a limit on processes or open files from which a dyno is told: programs that run
+/// into such a limit hover just below it.
+pub const NEAR_LIMIT_PERCENT: i64 = 95;
+/// Processes of one dyno whose open files are counted; a fork bomb has too many to look at.
+pub const SAMPLED_PROCESSES: usize = 512;
+/// Between two looks at the free disk: what a fast disk takes in that time is below the reserve.
+pub const DISK_PERIOD: Duration = Duration::from_secs(1);
+/// Bytes that the disk loses between two measurements before all dynos are measured anew.
+pub const DISK_ALARM_BYTES: u64 = 512 * 1024 * 1024;
+/// Megabytes that stay free on the host's disk: below it the dyno that wrote most is ended, and no
+/// build begins.
+pub const DISK_RESERVE_MEGABYTES: u64 = 2048;
+/// Bytes that a dyno must have written to be ended for a full disk: ending others frees nothing.
+pub const DISK_CULPRIT_BYTES: u64 = 64 * 1024 * 1024;
+/// Files that are left on the host's disk below which it counts as full.
+pub const DISK_RESERVE_FILES: u64 = 20_000;
+/// Files of a dyno's disk that are looked at before it counts as too many.
+pub const DYNO_FILES: u64 = 1_000_000;
+
 // --- builds ---------------------------------------------------------------------------------
 
 /// The longest build (Heroku's limit).
@@ -122,7 +152,9 @@ pub const BUILD_PIDS: i64 = 4096;
 /// Builds that run side by side; more share two cores to nobody's gain.
 pub const PARALLEL_BUILDS: usize = 2;
 /// Bytes of the volume that holds an app's source, build and cache.
-pub const BUILD_VOLUME_BYTES: u64 = 8 * 1024 * 1024 * 1024;
+pub const BUILD_VOLUME_BYTES: i64 = 8 * 1024 * 1024 * 1024;
+/// The least that an operator may set: a file system, Node.js and some dependencies.
+pub const BUILD_VOLUME_MIN_BYTES: i64 = 512 * 1024 * 1024;
 /// A volume with fewer free bytes than this counts as full: a failed build was short of room.
 pub const BUILD_VOLUME_FULL_BYTES: u64 = 1024 * 1024;
 /// Bytes that a volume has freed but still holds on the host's disk before they are given back;
@@ -348,6 +380,10 @@ pub const LOG_TAIL_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes read of one dyno's log at a time, before the others and the platform's lines have their
 /// turn. Docker's largest record is below 100 KB (16 KB of text, all of it escaped).
 pub const LOG_READ_BYTES: usize = 256 * 1024;
+/// Bytes a second that are read of one dyno's log for long, and at one time: 200,000 lines a
+/// second. A dyno that floods its log must not take the disk and a core from the others.
+pub const LOG_FOLLOW_BYTES_PER_SECOND: u64 = 32 * 1024 * 1024;
+pub const LOG_FOLLOW_BURST: u64 = 128 * 1024 * 1024;
 /// Between two looks at a dyno's log while it writes …
 pub const LOG_POLL_ACTIVE: Duration = Duration::from_millis(50);
 /// … and when it has been quiet: a look is one `stat`, so 100 quiet dynos cost 500 a second.

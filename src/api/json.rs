@@ -2,7 +2,7 @@
 
 use crate::config::ServerSettings;
 use crate::dynos::Dyno;
-use crate::model::{App, Build, Formation, Release, ReleaseStatus, Slug, User};
+use crate::model::{App, Build, Formation, Release, ReleaseStatus, Size, Slug, User};
 use crate::store::users::Authorization;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -101,13 +101,42 @@ pub fn formation(row: &Formation, app: &App, command: Option<&str>) -> Value {
         "app": app_ref(app),
         "command": command.unwrap_or_default(),
         "created_at": row.created_at.api(),
-        "dyno_size": { "id": fixed_id(&format!("size {}", row.size)), "name": row.size },
+        "dyno_size": { "id": size_id(&row.size), "name": row.size },
         "id": row.id,
         "quantity": row.quantity,
         "size": row.size,
         "type": row.process.as_str(),
         "updated_at": row.updated_at.api(),
     })
+}
+
+/// `limits` is ours: what Heroku's documentation has as text.
+pub fn dyno_size(size: &Size) -> Value {
+    let units = size.cpu_shares as f64 / 1024.0;
+    json!({
+        "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+        "compute": size.compute,
+        "cost": null,
+        "dedicated": size.is_dedicated(),
+        "generation": { "id": fixed_id("generation cedar"), "name": "cedar" },
+        "id": size_id(size.name),
+        "limits": {
+            "cpu_weight": size.cpu_shares,
+            "disk_bytes": size.disk_bytes,
+            "memory_kill_bytes": size.memory_limit_bytes,
+            "memory_quota_bytes": size.memory_bytes,
+            "open_files": size.open_files,
+            "processes": size.pids,
+        },
+        "memory": size.memory_bytes as f64 / f64::from(1 << 30),
+        "name": size.name,
+        "precise_dyno_units": units,
+        "private_space_only": false,
+    })
+}
+
+fn size_id(name: &str) -> Uuid {
+    fixed_id(&format!("size {name}"))
 }
 
 pub fn dyno(dyno: &Dyno, app: &App) -> Value {

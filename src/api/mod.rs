@@ -8,6 +8,7 @@ mod auth;
 mod body;
 mod builds;
 mod config_vars;
+mod dyno_sizes;
 mod dynos;
 mod error;
 mod formation;
@@ -66,6 +67,9 @@ pub fn routes(api: Arc<Api>) -> Router {
         .route("/apps/{app}/dynos", get(dynos::list).delete(dynos::restart_all))
         .route("/apps/{app}/dynos/{dyno}", get(dynos::show).delete(dynos::restart))
         .route("/apps/{app}/dynos/{dyno}/actions/stop", post(dynos::restart))
+        .route("/apps/{app}/available-dyno-sizes", get(dyno_sizes::of_app))
+        .route("/dyno-sizes", get(dyno_sizes::list))
+        .route("/dyno-sizes/{size}", get(dyno_sizes::show))
         // Builds and releases.
         .route("/apps/{app}/builds", get(builds::list))
         .route("/apps/{app}/builds/{build}", get(builds::show))

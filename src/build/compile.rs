@@ -66,6 +66,7 @@ impl Builder {
         if cancel.is_cancelled() {
             return Err(BuildFailure::Cancelled);
         }
+        let limits = &self.settings.build_limits;
         let failure = match ended {
             Ended::Exited { code: 0, .. } => return results(volume),
             Ended::TimedOut => BuildFailure::TimedOut {
@@ -77,10 +78,10 @@ impl Builder {
                 BuildFailure::NotCompatible { buildpack: format!("heroku/{}", buildpack(volume)) }
             }
             Ended::Exited { out_of_memory, .. } if out_of_memory || starved => {
-                BuildFailure::OutOfMemory { megabytes: limits::BUILD_MEMORY_BYTES >> 20 }
+                BuildFailure::OutOfMemory { megabytes: limits.memory_bytes >> 20 }
             }
             Ended::Exited { .. } if volume.is_full() => {
-                BuildFailure::DiskFull { gigabytes: limits::BUILD_VOLUME_BYTES >> 30 }
+                BuildFailure::DiskFull { megabytes: volume.megabytes() }
             }
             Ended::Exited { code: COMPILE_FAILED, .. } => {
                 BuildFailure::Compile { language: language(volume) }
@@ -128,6 +129,7 @@ impl Builder {
         if self.settings.build_ca_file.is_file() {
             read_only(&self.settings.build_ca_file, CA_FILE);
         }
+        let limits = &self.settings.build_limits;
         let mode = if choice.chosen { "chosen" } else { "auto" };
         let mut command: Vec<String> =
             ["/bin/bash", "/buildpacks/driver", mode].map(str::to_string).to_vec();
@@ -144,10 +146,10 @@ impl Builder {
                 (LABEL_APP.to_string(), input.app.to_string()),
             ]),
             mounts,
-            memory_bytes: limits::BUILD_MEMORY_BYTES,
-            cpu_shares: limits::BUILD_CPU_SHARES,
-            pids: limits::BUILD_PIDS,
-            open_files: limits::BUILD_OPEN_FILES,
+            memory_bytes: limits.memory_limit_bytes,
+            cpu_shares: limits.cpu_shares,
+            pids: limits.pids,
+            open_files: limits.open_files,
             read_only_root: true,
             keep_log: false,
         })

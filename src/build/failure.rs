@@ -22,7 +22,7 @@ pub enum BuildFailure {
     #[error("the build ran out of memory")]
     OutOfMemory { megabytes: i64 },
     #[error("the build's disk is full")]
-    DiskFull { gigabytes: u64 },
+    DiskFull { megabytes: i64 },
     #[error("the slug is too large: {bytes} bytes")]
     SlugTooLarge { bytes: u64 },
     #[error("{0}")]
@@ -46,17 +46,33 @@ impl BuildFailure {
         out.warning("Push failed");
     }
 
+    /// What the app's log says of a build that ran into a limit, in the form of Heroku's errors.
+    pub fn limit(&self) -> Option<String> {
+        match self {
+            Self::TimedOut { minutes, .. } => Some(format!(
+                "Error S14 (Build time limit) -> The build took longer than {minutes} minutes"
+            )),
+            Self::OutOfMemory { megabytes } => Some(format!(
+                "Error S15 (Build memory limit) -> The build needed more than {megabytes}M: make \
+                 it use less, for example with fewer parallel workers"
+            )),
+            Self::DiskFull { megabytes } => Some(format!(
+                "Error S16 (Build disk limit) -> Source, build and cache needed more than \
+                 {megabytes}M: purge the cache or make the app smaller"
+            )),
+            _ => None,
+        }
+    }
+
     /// Whether no buildpack has touched anything yet.
     pub(super) fn before_compile(&self) -> bool {
         matches!(self, Self::NothingDetected | Self::NotCompatible { .. })
     }
 
     /// A full disk hides behind many other failures of ours.
-    pub(super) fn or_disk_full(self) -> Self {
+    pub(super) fn or_disk_full(self, megabytes: i64) -> Self {
         match self {
-            Self::Platform(_) => {
-                Self::DiskFull { gigabytes: crate::limits::BUILD_VOLUME_BYTES >> 30 }
-            }
+            Self::Platform(_) => Self::DiskFull { megabytes },
             other => other,
         }
     }
@@ -97,10 +113,10 @@ impl BuildFailure {
                 warn(&format!("The build needed more than its {megabytes} MB of memory.")),
                 warn("Make the build use less, for example with fewer parallel workers."),
             ],
-            Self::DiskFull { gigabytes } => vec![
+            Self::DiskFull { megabytes } => vec![
                 warn(&format!(
                     "The build's disk is full: source, build and cache share \
-                     {gigabytes} GB."
+                     {megabytes} MB."
                 )),
                 warn("Purge the build cache or make the app smaller, and push again."),
             ],

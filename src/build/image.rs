@@ -186,7 +186,9 @@ mod tests {
     use super::*;
     use crate::build::layers::{Part, scan};
     use crate::build::{Builder, OutputSink, Source};
-    use crate::engine::{Container, ContainerSpec, Ended, Engine, Event, Image, Output};
+    use crate::engine::{
+        Container, ContainerSpec, Ended, Engine, Event, FreeDisk, Image, Output, Usage,
+    };
     use crate::error::Error;
     use crate::logs::Logs;
     use crate::model::{AppId, BuildId, ConfigVars, SlugId};
@@ -291,6 +293,12 @@ mod tests {
             _: mpsc::Sender<Output>,
             _: Duration,
         ) -> Result<Ended> {
+            unreachable!()
+        }
+        async fn usage(&self, _: &str) -> Result<Option<Usage>> {
+            unreachable!()
+        }
+        fn free_disk(&self) -> Result<FreeDisk> {
             unreachable!()
         }
         async fn events(&self) -> Result<BoxStream<'static, Event>> {

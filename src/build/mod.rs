@@ -95,7 +95,7 @@ pub struct Built {
 
 impl Builder {
     pub fn new(engine: Arc<dyn Engine>, settings: Arc<ServerSettings>, slugs: Slugs) -> Self {
-        let volumes = Volumes::new(&settings.data_dir);
+        let volumes = Volumes::new(&settings.data_dir, settings.build_limits.disk_bytes);
         Self { engine, settings, slugs, volumes, buildpacks: OnceLock::new() }
     }
 
@@ -154,7 +154,7 @@ impl Builder {
         let volume = Arc::new(volume);
         let mut built = self.make_slug(input, &volume, out, cancel).await;
         if built.as_ref().is_err_and(|_| volume.is_full()) {
-            built = built.map_err(BuildFailure::or_disk_full);
+            built = built.map_err(|failure| failure.or_disk_full(volume.megabytes()));
         }
         if let Some(volume) = Arc::into_inner(volume) {
             volume.release();

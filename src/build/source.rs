@@ -251,9 +251,8 @@ fn refused(reason: String) -> BuildFailure {
 fn failed(path: &[u8], error: io::Error) -> BuildFailure {
     let shown = String::from_utf8_lossy(path);
     match error.kind() {
-        io::ErrorKind::StorageFull => {
-            BuildFailure::DiskFull { gigabytes: limits::BUILD_VOLUME_BYTES >> 30 }
-        }
+        // Whoever sees the volume full knows its size.
+        io::ErrorKind::StorageFull => Error::internal("the build's disk is full", error).into(),
         io::ErrorKind::AlreadyExists => {
             refused(format!("The source has two entries with the name {shown}."))
         }

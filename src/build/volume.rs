@@ -33,6 +33,8 @@ const TRASH: &str = "trash";
 
 /// All apps' volumes.
 pub struct Volumes {
+    /// Bytes of one that is made from now on.
+    bytes: u64,
     images: PathBuf,
     mounts: PathBuf,
     slots: Mutex<HashMap<AppId, Slot>>,
@@ -59,8 +61,9 @@ pub struct Volume {
 }
 
 impl Volumes {
-    pub fn new(data_dir: &Path) -> Self {
+    pub fn new(data_dir: &Path, bytes: i64) -> Self {
         Self {
+            bytes: bytes.unsigned_abs(),
             images: data_dir.join("volumes"),
             mounts: data_dir.join("mounts"),
             slots: Mutex::new(HashMap::new()),
@@ -100,10 +103,10 @@ impl Volumes {
         let root = self.mounts.join(app.to_string());
         let image = image_path(&self.images, app);
         let State { mounted, fresh } = *state;
-        let (at, file) = (root.clone(), image.clone());
+        let (at, file, bytes) = (root.clone(), image.clone(), self.bytes);
         tasks::blocking("mount a build volume", move || {
             if !mounted {
-                mount(&file, &at)?;
+                mount(&file, &at, bytes)?;
             }
             if !(mounted && fresh) {
                 freshen(&at)?;
@@ -215,6 +218,12 @@ impl Volume {
         self.state.fresh = false;
     }
 
+    /// How large it is.
+    pub fn megabytes(&self) -> i64 {
+        let bytes = fs::metadata(&self.image).map_or(0, |image| image.len());
+        i64::try_from(bytes >> 20).unwrap_or(i64::MAX)
+    }
+
     /// Whether the volume has no room left for a file of any size.
     pub fn is_full(&self) -> bool {
         nix::sys::statvfs::statvfs(&self.root).is_ok_and(|stat| {
@@ -302,16 +311,16 @@ fn image_path(images: &Path, app: AppId) -> PathBuf {
     images.join(format!("{app}.img"))
 }
 
-fn mount(image: &Path, root: &Path) -> Result<()> {
+fn mount(image: &Path, root: &Path, bytes: u64) -> Result<()> {
     private_dir(root)?;
     if !is_clean(image) {
-        make(image)?;
+        make(image, bytes)?;
     }
     if attach(image, root).is_ok() {
         return Ok(());
     }
     // Whatever is wrong with it, a new one is right.
-    make(image)?;
+    make(image, bytes)?;
     attach(image, root)
 }
 
@@ -335,12 +344,12 @@ fn is_clean(image: &Path) -> bool {
 }
 
 /// Makes the file and the file system in it: 30 ms, 5 MB on the disk.
-fn make(image: &Path) -> Result<()> {
+fn make(image: &Path, bytes: u64) -> Result<()> {
     remove_file(image)?;
     let mut options = File::options();
     let file = options.write(true).create_new(true).mode(0o600).open(image);
     let file = file.context("make the file of a build volume")?;
-    file.set_len(limits::BUILD_VOLUME_BYTES).context("size the file of a build volume")?;
+    file.set_len(bytes).context("size the file of a build volume")?;
     run(
         // An inode for every 8 KB: dependencies come in small files.
         Command::new("mkfs.ext4")
@@ -430,7 +439,7 @@ mod tests {
 
     fn volumes() -> (tempfile::TempDir, Cleanup, Volumes) {
         let data = tempfile::tempdir().unwrap();
-        let volumes = Volumes::new(data.path());
+        let volumes = Volumes::new(data.path(), 1 << 33);
         let cleanup = Cleanup(data.path().join("mounts"));
         (data, cleanup, volumes)
     }
@@ -467,7 +476,7 @@ mod tests {
             fs::write(volume.build().join("half"), "x").unwrap();
             fs::write(volume.cache().join("kept"), "x").unwrap();
         }
-        let second = Volumes::new(data.path());
+        let second = Volumes::new(data.path(), 1 << 33);
         second.recover(&[known]).await.unwrap();
         assert_eq!(fs::read_dir(&second.images).unwrap().count(), 1);
         let volume = second.acquire(known).await.unwrap();

@@ -22,6 +22,7 @@ mod host;
 mod logs;
 mod maintenance;
 mod ps;
+mod ps_type;
 mod releases;
 mod remote;
 mod rollout;
@@ -117,6 +118,10 @@ enum Command {
     /// Scale dyno quantity up or down
     #[command(name = "ps:scale", visible_alias = "scale", alias = "dyno:scale")]
     PsScale(ps::Scale),
+    /// Show or change the size of dynos
+    #[command(name = "ps:type", visible_aliases = ["ps:resize", "resize"])]
+    #[command(aliases = ["dyno:type", "dyno:resize"])]
+    PsType(ps_type::Type),
     /// Restart all dynos, one dyno or one process type
     #[command(name = "ps:restart", visible_aliases = ["restart", "dyno:restart"])]
     PsRestart(ps::Which),
@@ -349,6 +354,7 @@ async fn run(cx: &Cx, command: Command) -> Result {
         Command::ConfigUnset(args) => config::unset(cx, args).await,
         Command::Ps(args) => ps::list(cx, args).await,
         Command::PsScale(args) => ps::scale(cx, args).await,
+        Command::PsType(args) => ps_type::run(cx, args).await,
         Command::PsRestart(args) => ps::restart(cx, args).await,
         Command::PsStop(args) => ps::stop(cx, args).await,
         Command::PsWait(args) => ps::wait(cx, args).await,

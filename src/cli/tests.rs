@@ -284,6 +284,11 @@ async fn dynos_are_scaled_restarted_and_stopped() {
     );
     let sent = stage.last("PATCH /apps/shop/formation").body;
     assert_eq!(sent, json!({"updates": [{"type": "web", "quantity": 2}]}));
+    let resized = stage.run(&["ps:resize", "web=standard-1x", "-a", "shop"]).await;
+    assert_eq!(resized.err, "Scaling dynos on ⬢ shop... done\n");
+    assert!(resized.out.contains("web     Standard-1X  2"), "{}", resized.out);
+    let sent = stage.last("PATCH /apps/shop/formation").body;
+    assert_eq!(sent, json!({"updates": [{"type": "web", "size": "standard-1x"}]}));
     let refused = stage.run(&["scale", "web=-1", "-a", "shop"]).await;
     assert_eq!(refused.status, 1);
     assert!(refused.err.contains("Quantity must be") && refused.err.contains("invalid_params"));

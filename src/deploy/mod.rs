@@ -158,6 +158,10 @@ impl Deploy {
             Ok(built) => built,
             Err(failure) => {
                 tracing::info!(app = %request.app.name, build = %id, %failure, "no slug");
+                if let Some(line) = failure.limit() {
+                    let line = LogLine::heroku("build".to_string(), line);
+                    parts.logs.write(request.app.id, vec![line]).await;
+                }
                 return Err(None);
             }
         };

@@ -1,6 +1,6 @@
 //! Everything that can make the reconciler look again, in one list.
 
-use crate::engine::{Container, Engine};
+use crate::engine::{Container, Engine, EventAction};
 use crate::{limits, tasks};
 use futures_util::StreamExt;
 use std::net::SocketAddr;
@@ -15,6 +15,10 @@ pub enum Event {
     Relist,
     /// The engine started, stopped or lost this container.
     Changed(String),
+    /// The kernel killed a process in this container, which had used all its memory.
+    OutOfMemory(String),
+    /// A dyno was killed for this: what is said of its crash.
+    Killed { dyno: Uuid, reason: &'static str },
     /// A container was made and started.
     Started { dyno: Uuid, container: Box<Container>, address: Option<SocketAddr> },
     /// It could not be started: the reason, for the user.
@@ -47,6 +51,9 @@ pub async fn watch_engine(engine: Arc<dyn Engine>, events: mpsc::Sender<Event>) 
                 loop {
                     let event = tokio::select! {
                         event = stream.next() => match event {
+                            Some(event) if event.action == EventAction::OutOfMemory => {
+                                Event::OutOfMemory(event.container)
+                            }
                             Some(event) => Event::Changed(event.container),
                             None => break,
                         },

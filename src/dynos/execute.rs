@@ -91,6 +91,7 @@ impl Executor {
             generation: &start.generation,
             command: &start.command,
             port,
+            size: self.settings.dyno_sizes.stored(&start.generation.size),
         };
         spec.write_directory(&self.settings.run_dir, &config)?;
         let id = self.engine.create(&spec.container(&self.settings.run_dir, true)).await?;

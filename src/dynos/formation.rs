@@ -4,7 +4,7 @@
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::model::{AppId, DynoName, Formation, Size};
+use crate::model::{AppId, DynoName, Formation, Sizes};
 use crate::store::{self, Store};
 
 /// One wanted change: quantity and size are kept where none is given.
@@ -23,7 +23,13 @@ pub enum Quantity {
 }
 
 /// Applies all updates or none, and returns the rows that were named.
-pub async fn scale(store: &Store, app: AppId, updates: Vec<Update>) -> Result<Vec<Formation>> {
+pub async fn scale(
+    store: &Store,
+    sizes: &Sizes,
+    app: AppId,
+    updates: Vec<Update>,
+) -> Result<Vec<Formation>> {
+    let sizes = sizes.clone();
     store
         .write(move |db| {
             let now = Timestamp::now();
@@ -40,7 +46,7 @@ pub async fn scale(store: &Store, app: AppId, updates: Vec<Update>) -> Result<Ve
                 };
                 let size = match &update.size {
                     None => row.size.clone(),
-                    Some(name) => Size::parse(name)?.name.to_string(),
+                    Some(name) => sizes.parse(name)?.name.to_string(),
                 };
                 store::formations::scale(db, app, &row.process, quantity, &size, now)?;
                 changed.push(Formation { quantity, size, updated_at: now, ..row.clone() });

@@ -5,6 +5,7 @@
 //! | reconciler | wakes, engine events, ends of steps (bounded channel) | steps; a watch of [`Published`] |
 //! | step (one each) | nothing | an event for the reconciler |
 //! | engine events | the engine's stream | events for the reconciler |
+//! | usage | a clock | log lines, SIGKILL, events for the reconciler |
 //!
 //! Desired state is read from the store at every wake. Observed state is what the engine says: it
 //! is listed whole at the start, after every loss of the event stream and once a period.
@@ -20,6 +21,7 @@ pub mod plan;
 mod reconciler;
 mod spec;
 mod traffic;
+mod usage;
 
 pub use plan::{Progress, Web};
 pub use reconciler::{Dynos, DynosParts};

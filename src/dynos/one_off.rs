@@ -54,6 +54,7 @@ impl Dynos {
             generation: &generation,
             command,
             port: rand::random_range(limits::DYNO_PORTS),
+            size: parts.settings.dyno_sizes.stored(&generation.size),
         };
         let config = parts.releases.config_of(release.id).await?;
         spec.write_directory(&parts.settings.run_dir, &config)?;

@@ -6,7 +6,6 @@ use crate::engine::{
     ContainerSpec, LABEL_APP, LABEL_DYNO, LABEL_KIND, LABEL_RELEASE, Labels, Mount,
 };
 use crate::error::{Context, Result};
-use crate::limits;
 use crate::model::{AppId, ConfigVars, DynoName, Size};
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -37,6 +36,8 @@ pub struct DynoSpec<'a> {
     pub generation: &'a Generation,
     pub command: &'a str,
     pub port: u16,
+    /// The limits of the generation's size.
+    pub size: Size,
 }
 
 impl DynoSpec<'_> {
@@ -45,7 +46,7 @@ impl DynoSpec<'_> {
     }
 
     pub fn container(&self, run_dir: &Path, keep_log: bool) -> ContainerSpec {
-        let size = Size::stored(&self.generation.size);
+        let size = self.size;
         let short = self.id.simple().to_string();
         let directory = self.directory(run_dir);
         let mut mounts =
@@ -71,7 +72,7 @@ impl DynoSpec<'_> {
             memory_bytes: size.memory_limit_bytes,
             cpu_shares: size.cpu_shares,
             pids: size.pids,
-            open_files: limits::OPEN_FILES,
+            open_files: size.open_files,
             read_only_root: false,
             keep_log,
         }
@@ -100,7 +101,7 @@ impl DynoSpec<'_> {
         let directory = self.directory(run_dir);
         let what = || format!("write {}", directory.display());
         std::fs::DirBuilder::new().mode(0o500).recursive(true).create(&directory).context(what())?;
-        let quota = Size::stored(&self.generation.size).memory_bytes;
+        let quota = self.size.memory_bytes;
         write_private(&directory.join("launch"), &self.launch(config, quota)).context(what())?;
         write_private(&directory.join("quota"), &format!("{quota}\n")).context(what())?;
         std::os::unix::fs::chown(&directory, Some(USER_ID), Some(USER_ID)).context(what())

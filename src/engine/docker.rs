@@ -2,8 +2,8 @@
 //! capabilities, no new privileges, an init, no restart policy, our network, our label.
 
 use super::{
-    Container, ContainerSpec, ContainerStatus, Ended, Engine, Event, EventAction, Image,
-    LABEL_INSTALLATION, LABEL_KIND, Labels, Output, Restore,
+    Container, ContainerSpec, ContainerStatus, Ended, Engine, Event, EventAction, FreeDisk, Image,
+    LABEL_INSTALLATION, LABEL_KIND, Labels, Output, Restore, Usage,
 };
 use crate::clock::Timestamp;
 use crate::error::{Context, Error, Kind, Result};
@@ -19,12 +19,13 @@ use bollard::models::{
 use bollard::query_parameters::{
     AttachContainerOptions, CreateContainerOptions, EventsOptions, ImportImageOptions,
     InspectContainerOptions, KillContainerOptions, ListContainersOptions, ListImagesOptions,
-    RemoveContainerOptions, RemoveImageOptions, WaitContainerOptions,
+    RemoveContainerOptions, RemoveImageOptions, StatsOptions, WaitContainerOptions,
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -41,6 +42,8 @@ pub struct DockerEngine {
     network: String,
     /// Brings back images that have gone; set once there is somebody who can.
     restore: Arc<OnceLock<Arc<dyn Restore>>>,
+    /// Where Docker keeps images and what containers write.
+    root: PathBuf,
 }
 
 impl DockerEngine {
@@ -64,7 +67,10 @@ impl DockerEngine {
         let patient = docker.clone().with_timeout(limits::ENGINE_PATIENT_TIMEOUT);
         let network = super::network::ensure(&docker, installation).await?;
         let restore = Arc::default();
-        Ok(Self { docker, patient, installation: installation.to_string(), network, restore })
+        let info = docker.info().await.map_err(away)?;
+        let root = info.docker_root_dir.unwrap_or_else(|| "/var/lib/docker".to_string()).into();
+        let installation = installation.to_string();
+        Ok(Self { docker, patient, installation, network, restore, root })
     }
 
     /// From now on an image that is missing when a container is made is asked of `restore`.
@@ -122,7 +128,16 @@ impl DockerEngine {
             ulimits: Some(vec![limit("nofile", spec.open_files), limit("core", 0)]),
             init: Some(true),
             cap_drop: Some(vec!["ALL".to_string()]),
-            security_opt: Some(vec!["no-new-privileges".to_string()]),
+            security_opt: Some(vec![
+                "no-new-privileges".to_string(),
+                format!("seccomp={}", super::seccomp::profile()),
+            ]),
+            sysctls: Some(HashMap::from([(
+                // Docker lets every container bind ports below 1024.
+                "net.ipv4.ip_unprivileged_port_start".to_string(),
+                "1024".to_string(),
+            )])),
+            oom_score_adj: Some(limits::OOM_SCORE),
             readonly_rootfs: Some(spec.read_only_root),
             network_mode: Some(self.network.clone()),
             log_config: Some(log_config(spec.keep_log)),
@@ -282,6 +297,7 @@ impl Engine for DockerEngine {
                 pid: None,
                 address: None,
                 log_path: None,
+                written: None,
             })
             .collect())
     }
@@ -320,6 +336,22 @@ impl Engine for DockerEngine {
             let _ = done.send(result);
         });
         ended.await.context("run a container")?
+    }
+
+    async fn usage(&self, container: &str) -> Result<Option<Usage>> {
+        let options = StatsOptions { stream: false, one_shot: true };
+        match self.docker.stats(container, Some(options)).next().await {
+            Some(Ok(stats)) => Ok(super::stats::usage(stats)),
+            Some(Err(error)) if matches!(status(&error), Some(404 | 409)) => Ok(None),
+            Some(Err(error)) => Err(failed("measure a container", error)),
+            None => Ok(None),
+        }
+    }
+
+    fn free_disk(&self) -> Result<FreeDisk> {
+        let stat = nix::sys::statvfs::statvfs(&self.root).context("look at Docker's disk")?;
+        let bytes = stat.blocks_available() * stat.fragment_size();
+        Ok(FreeDisk { bytes, files: stat.files_available() })
     }
 
     async fn events(&self) -> Result<BoxStream<'static, Event>> {
@@ -423,6 +455,9 @@ fn container_from(inspected: bollard::models::ContainerInspectResponse) -> Conta
         pid: state.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0),
         address,
         log_path: inspected.log_path.filter(|path| !path.is_empty()).map(Into::into),
+        written: inspected
+            .graph_driver
+            .and_then(|driver| driver.data.get("UpperDir").map(PathBuf::from)),
     }
 }
 

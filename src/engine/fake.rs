@@ -1,7 +1,8 @@
 //! An engine in memory, for tests: containers do what the test says, in no time.
 
 use super::{
-    Container, ContainerSpec, ContainerStatus, Ended, Engine, Event, EventAction, Image, Output,
+    Container, ContainerSpec, ContainerStatus, Ended, Engine, Event, EventAction, FreeDisk, Image,
+    Output, Usage,
 };
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -38,6 +39,8 @@ struct State {
     containers: BTreeMap<String, Container>,
     behaviour: Behaviour,
     made: usize,
+    /// What each running container uses.
+    usage: Usage,
     /// Signals in the order in which they came: container name, signal.
     signals: Vec<(String, String)>,
 }
@@ -49,6 +52,7 @@ impl FakeEngine {
             containers: BTreeMap::new(),
             behaviour: Behaviour::Runs,
             made: 0,
+            usage: Usage { memory_bytes: 0, processes: 2 },
             signals: Vec::new(),
         };
         Self { state: Mutex::new(state), events, holding: watch::Sender::new(false) }
@@ -57,6 +61,16 @@ impl FakeEngine {
     /// What containers that are started from now on do.
     pub fn behave(&self, behaviour: Behaviour) {
         self.lock().behaviour = behaviour;
+    }
+
+    pub fn use_memory(&self, bytes: i64) {
+        self.lock().usage.memory_bytes = bytes;
+    }
+
+    /// The kernel kills a process of a running dyno for its memory limit; the dyno lives on.
+    pub fn starve(&self, dyno: &str) {
+        let id = self.running_id(dyno);
+        self.tell(&id, EventAction::OutOfMemory);
     }
 
     pub fn hold_removals(&self, hold: bool) {
@@ -91,8 +105,12 @@ impl FakeEngine {
 
     /// Ends a running dyno as if its process had.
     pub fn end(&self, dyno: &str, code: i64) {
-        let id = self
-            .lock()
+        let id = self.running_id(dyno);
+        self.exit(&id, code);
+    }
+
+    fn running_id(&self, dyno: &str) -> String {
+        self.lock()
             .containers
             .values()
             .find(|container| {
@@ -100,8 +118,7 @@ impl FakeEngine {
                     && container.status == ContainerStatus::Running
             })
             .map(|container| container.id.clone())
-            .unwrap();
-        self.exit(&id, code);
+            .unwrap()
     }
 
     fn exit(&self, id: &str, code: i64) {
@@ -144,6 +161,7 @@ impl Engine for FakeEngine {
                 pid: None,
                 address: None,
                 log_path: None,
+                written: None,
             },
         );
         Ok(id)
@@ -206,6 +224,19 @@ impl Engine for FakeEngine {
             _ => 0,
         };
         Ok(Ended::Exited { code, out_of_memory: false })
+    }
+
+    async fn usage(&self, container: &str) -> Result<Option<Usage>> {
+        let state = self.lock();
+        let runs = state
+            .containers
+            .get(container)
+            .is_some_and(|found| found.status == ContainerStatus::Running);
+        Ok(runs.then_some(state.usage))
+    }
+
+    fn free_disk(&self) -> Result<FreeDisk> {
+        Ok(FreeDisk { bytes: 1 << 40, files: 1 << 20 })
     }
 
     async fn events(&self) -> Result<BoxStream<'static, Event>> {

@@ -6,6 +6,8 @@ pub mod docker;
 #[cfg(test)]
 pub mod fake;
 pub mod network;
+mod seccomp;
+mod stats;
 
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -86,6 +88,24 @@ pub struct Container {
     pub address: Option<IpAddr>,
     /// Docker's json-file log, when it keeps one.
     pub log_path: Option<PathBuf>,
+    /// Where on the host lies what it has written outside its image and its mounts.
+    pub written: Option<PathBuf>,
+}
+
+/// What a running container uses, now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Without what the kernel would give back before it kills.
+    pub memory_bytes: i64,
+    /// Processes and threads.
+    pub processes: i64,
+}
+
+/// What is left on the disk that containers write to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FreeDisk {
+    pub bytes: u64,
+    pub files: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -160,6 +180,10 @@ pub trait Engine: Send + Sync {
         output: mpsc::Sender<Output>,
         limit: Duration,
     ) -> Result<Ended>;
+    /// What a container uses, measured by the engine; `None` if it does not run.
+    async fn usage(&self, container: &str) -> Result<Option<Usage>>;
+    /// What is left on the disk that containers write to.
+    fn free_disk(&self) -> Result<FreeDisk>;
     /// Starts and deaths of this installation's containers, from now on. Ends when the engine
     /// goes away.
     async fn events(&self) -> Result<BoxStream<'static, Event>>;

@@ -137,7 +137,7 @@ impl Followed {
 
     /// Opens what is new; gives the current file's length. The order matters: a file that is seen
     /// to be replaced here is complete when it is read afterwards.
-    fn refresh(&mut self) -> io::Result<Option<u64>> {
+    pub(crate) fn refresh(&mut self) -> io::Result<Option<u64>> {
         let path = &self.follow.path;
         let current = match std::fs::metadata(path) {
             // Not made yet, or the container is gone; what is open can still be read.

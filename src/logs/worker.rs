@@ -9,8 +9,9 @@ use super::line::LogLine;
 use super::record::{Checkpoint, Frame};
 use super::segment::AppLog;
 use crate::limits::{
-    LOG_ABSENT_AFTER, LOG_FILE_BYTES, LOG_FORGOTTEN_APPS, LOG_FRAME_BYTES, LOG_OPEN_SEGMENTS,
-    LOG_POLL_ACTIVE, LOG_POLL_QUIET, LOG_QUEUE, LOG_QUIET_AFTER,
+    LOG_ABSENT_AFTER, LOG_FILE_BYTES, LOG_FOLLOW_BURST, LOG_FOLLOW_BYTES_PER_SECOND,
+    LOG_FORGOTTEN_APPS, LOG_FRAME_BYTES, LOG_OPEN_SEGMENTS, LOG_POLL_ACTIVE, LOG_POLL_QUIET,
+    LOG_QUEUE, LOG_QUIET_AFTER, LOG_READ_BYTES,
 };
 use crate::model::AppId;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -46,6 +47,32 @@ struct Source {
     finishing: Vec<Done>,
     /// The last look failed, and that was logged.
     failing: bool,
+    allowance: Allowance,
+}
+
+/// Bytes that may be read of one log now: they come back with time. One that is written faster
+/// than that falls behind until Docker rotates away what was not read, and loses its own lines.
+struct Allowance {
+    bytes: u64,
+    counted: Instant,
+}
+
+impl Allowance {
+    fn new(now: Instant) -> Self {
+        Self { bytes: LOG_FOLLOW_BURST, counted: now }
+    }
+
+    fn is_used_up(&mut self, now: Instant) -> bool {
+        let millis = u64::try_from(now.duration_since(self.counted).as_millis()).unwrap_or(0);
+        self.counted += Duration::from_millis(millis);
+        let more = millis.saturating_mul(LOG_FOLLOW_BYTES_PER_SECOND / 1000);
+        self.bytes = self.bytes.saturating_add(more).min(LOG_FOLLOW_BURST);
+        self.bytes < LOG_READ_BYTES as u64
+    }
+
+    fn take(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes as u64);
+    }
 }
 
 pub(crate) struct Worker {
@@ -102,6 +129,7 @@ impl Worker {
                 last_news: now,
                 finishing: Vec::new(),
                 failing: false,
+                allowance: Allowance::new(now),
             };
             self.sources.insert(container, source);
         }
@@ -217,8 +245,15 @@ impl Worker {
     /// Reads a chunk and stores it. False: it has come to its end.
     fn look(&mut self, source: &mut Source) -> io::Result<bool> {
         let now = Instant::now();
+        // The end of a log is waited for, and is no more than what Docker keeps.
+        if source.finishing.is_empty() && source.allowance.is_used_up(now) {
+            source.followed.refresh()?;
+            source.next_look = now + LOG_POLL_ACTIVE;
+            return Ok(true);
+        }
         if let Some(chunk) = source.followed.read()? {
             let more = chunk.more;
+            source.allowance.take(if more { LOG_READ_BYTES } else { 0 });
             self.store(source, chunk)?;
             source.last_news = now;
             // Where there is more, the others have their turn first. A log that was read to its end

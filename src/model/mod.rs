@@ -16,5 +16,5 @@ pub use dyno::{DynoName, DynoState, Formation, ProcessType};
 pub use id::{AppId, BuildId, ReleaseId, SlugId, UserId};
 pub use procfile::Procfile;
 pub use release::{Build, BuildStatus, Release, ReleaseStatus, Slug};
-pub use size::Size;
+pub use size::{Size, Sizes};
 pub use user::{Caller, User};

@@ -25,6 +25,9 @@ fn a_wrong_setting_is_refused_by_its_name() {
         (&["--parallel-builds", "-1"], "--parallel-builds"),
         (&["--domain", "not a host"], "--domain"),
         (&["--run-dir", "relative"], "--run-dir"),
+        (&["--dyno-sizes", "Huge:memory=1"], "--dyno-sizes"),
+        (&["--dyno-sizes", "Eco:memory=2048"], "kill must not be below memory"),
+        (&["--build-limits", "disk=1"], "--build-limits"),
         (&["--no-such-setting"], "--no-such-setting"),
     ] {
         let output = run(&mut server(arguments), b"").failed(2);

@@ -214,7 +214,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("wake", &[]),
     ("tasks", &["error"]),
-    ("config", &["limits"]),
+    // The names of dyno sizes are nouns; what an operator sets of them is a setting.
+    ("config", &["limits", "model"]),
     ("secrets", &["error"]),
     // What server and router say to each other: both have it, so it knows neither.
     ("link", &["limits"]),

@@ -4,7 +4,7 @@ use super::Reconciler;
 use crate::config::ServerSettings;
 use crate::dynos::events::spawn_watch;
 use crate::dynos::execute::Executor;
-use crate::dynos::{Dyno, Progress, Published, Traffic};
+use crate::dynos::{Dyno, Progress, Published, Traffic, usage};
 use crate::engine::Engine;
 use crate::logs::Logs;
 use crate::model::AppId;
@@ -70,6 +70,7 @@ impl Dynos {
             events: events_in,
             starts: Arc::new(Semaphore::new(limits::PARALLEL_STARTS)),
         };
+        usage::Watch::spawn(executor.clone());
         let reconciler = Reconciler {
             store: parts.store.clone(),
             executor,

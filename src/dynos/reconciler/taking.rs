@@ -4,6 +4,7 @@ use super::Reconciler;
 use crate::dynos::events::Event;
 use crate::dynos::lifecycle::Live;
 use crate::dynos::plan::Phase;
+use crate::dynos::usage;
 use crate::engine::Container;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -13,13 +14,14 @@ impl Reconciler {
         match event {
             Event::Relist => self.relist().await,
             Event::Changed(container) => {
-                let dyno = self
-                    .live
-                    .values()
-                    .find(|live| live.container.as_deref() == Some(&container) && !live.ended)
-                    .map(|live| live.id);
-                if let Some(dyno) = dyno {
+                if let Some(dyno) = self.dyno_in(&container) {
                     self.executor.look(dyno, &container);
+                }
+            }
+            Event::OutOfMemory(container) => self.out_of_memory(&container).await,
+            Event::Killed { dyno, reason } => {
+                if let Some(live) = self.live.get_mut(&dyno) {
+                    live.killed.get_or_insert(reason);
                 }
             }
             Event::Started { dyno, container, address } => {
@@ -40,6 +42,31 @@ impl Reconciler {
                 self.exited(dyno, code, out_of_memory).await;
             }
         }
+    }
+
+    fn dyno_in(&self, container: &str) -> Option<Uuid> {
+        let mut live = self.live.values();
+        live.find(|live| live.container.as_deref() == Some(container) && !live.ended)
+            .map(|live| live.id)
+    }
+
+    /// R15. The kernel may have killed one process of many, without which the others are no whole
+    /// app: all of it starts anew.
+    async fn out_of_memory(&mut self, container: &str) {
+        let dyno = self.dyno_in(container);
+        let Some(live) = dyno.and_then(|dyno| self.live.get_mut(&dyno)) else {
+            // Not one of the formation's, or too young to be known.
+            self.executor.name_starved(container);
+            return;
+        };
+        if live.killed.replace(usage::STARVED).is_some() {
+            return;
+        }
+        let size = self.executor.settings.dyno_sizes.stored(&live.generation.size);
+        let name = live.name.to_string();
+        let (app, lines) = (live.app, usage::starved_lines(&size, &name));
+        self.executor.signal(container, "SIGKILL");
+        self.log(app, lines).await;
     }
 
     async fn started(
@@ -88,9 +115,9 @@ impl Reconciler {
     async fn exited(&mut self, dyno: Uuid, code: i64, out_of_memory: bool) {
         let Some(live) = self.live.get(&dyno).filter(|live| !live.ended).cloned() else { return };
         let mut lines = Vec::new();
-        if out_of_memory {
-            lines.push(live.line("Error R15 (Memory quota vastly exceeded)"));
-            lines.push(live.line("Stopping process with SIGKILL"));
+        if out_of_memory && live.killed.is_none() {
+            let size = self.executor.settings.dyno_sizes.stored(&live.generation.size);
+            lines.extend(usage::starved_lines(&size, &live.name.to_string()));
         }
         lines.push(live.line(format!("Process exited with status {code}")));
         let crashed = matches!(live.phase, Phase::Starting | Phase::Up);

@@ -111,9 +111,13 @@ impl Platform {
             ("--drain-timeout", "5"),
             ("--build-timeout", "400"),
             ("--shutdown-timeout", "20"),
+            ("--sample-period", "2"),
         ] {
             command.args([flag, seconds]);
         }
+        // A size whose limits are soon reached, for apps that misbehave.
+        command.args(["--dyno-sizes", "Eco:memory=64,kill=128,processes=64,files=500,disk=64"]);
+        command.args(["--build-limits", "memory=1536,processes=512,disk=3072"]);
         command
     }
 

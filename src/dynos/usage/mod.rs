@@ -1,0 +1,276 @@
+//! What dynos and builds use is measured now and then, and held against their limits. Whoever is
+//! over one is named in the app's log; a dyno that fills the disk is ended. Between measurements
+//! only the free disk is looked at: one that empties fast is reason to measure at once.
+
+mod disk;
+mod finding;
+mod processes;
+
+pub use finding::{STARVED, starved_lines};
+
+use super::events::Event;
+use super::execute::Executor;
+use super::spec::{LABEL_DYNO_ID, LABEL_SIZE};
+use crate::engine::{Container, ContainerStatus, LABEL_APP, LABEL_DYNO, LABEL_KIND, LABEL_RELEASE};
+use crate::error::Result;
+use crate::logs::LogLine;
+use crate::model::{AppId, Size};
+use crate::{limits, tasks};
+use finding::Finding;
+use futures_util::StreamExt;
+use processes::Processes;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// One running container that is watched.
+#[derive(Debug, Clone)]
+struct Watched {
+    container: String,
+    app: AppId,
+    /// As in the log: `web.1`, `build`.
+    name: String,
+    /// None for builds.
+    dyno: Option<Uuid>,
+    size: Size,
+    /// Its process 1, on the host.
+    pid: Option<u32>,
+    /// Where what it writes is on the host; builds write to a volume with a limit of its own.
+    written: Option<PathBuf>,
+}
+
+/// What one container was seen to use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Measured {
+    memory_bytes: i64,
+    processes: i64,
+    /// Of the process that has most.
+    open_files: i64,
+    disk_bytes: i64,
+    disk_files: u64,
+}
+
+pub struct Watch {
+    executor: Executor,
+    known: BTreeMap<String, Watched>,
+    /// Free bytes when all dynos' disks were last measured.
+    free_then: u64,
+    /// The disk is short, and that was logged.
+    short: bool,
+}
+
+impl Watch {
+    pub fn spawn(executor: Executor) {
+        let watch = Self { executor, known: BTreeMap::new(), free_then: u64::MAX, short: false };
+        tasks::spawn("usage", watch.run());
+    }
+
+    async fn run(mut self) {
+        let period = Duration::from_secs(self.executor.settings.sample_period);
+        let mut next = Instant::now() + period;
+        loop {
+            tokio::time::sleep(limits::DISK_PERIOD).await;
+            let due = Instant::now() >= next;
+            if due {
+                next = Instant::now() + period;
+            }
+            let measured = match self.disk_is_urgent() {
+                true => self.measure_disks().await,
+                false if due => self.measure_all().await,
+                false => Ok(()),
+            };
+            if let Err(error) = measured {
+                tracing::warn!(error = error.chain(), "what dynos use could not be measured");
+            }
+        }
+    }
+
+    /// Whether the disk is short, or was filled fast since it was last looked at.
+    fn disk_is_urgent(&mut self) -> bool {
+        let Ok(free) = self.executor.engine.free_disk() else { return false };
+        let lost = self.free_then.saturating_sub(free.bytes);
+        self.free_then = self.free_then.max(free.bytes);
+        (self.free_then != u64::MAX && lost > limits::DISK_ALARM_BYTES) || self.is_short()
+    }
+
+    fn is_short(&self) -> bool {
+        let reserve = self.executor.settings.disk_reserve << 20;
+        self.executor.engine.free_disk().is_ok_and(|free| {
+            free.bytes < reserve || (free.files > 0 && free.files < limits::DISK_RESERVE_FILES)
+        })
+    }
+
+    async fn measure_all(&mut self) -> Result<()> {
+        self.list().await?;
+        let processes = tasks::blocking("look at processes", || Ok(Processes::look())).await?;
+        let processes = Arc::new(processes);
+        let executor = &self.executor;
+        let watched: Vec<Watched> = self.known.values().cloned().collect();
+        let all: Vec<(Watched, Measured)> = futures_util::stream::iter(watched)
+            .map(|watched| {
+                let processes = processes.clone();
+                async move {
+                    let measured = measure(executor, &watched, &processes).await;
+                    measured.map(|measured| (watched, measured))
+                }
+            })
+            .buffer_unordered(limits::PARALLEL_SAMPLES)
+            .filter_map(std::future::ready)
+            .collect()
+            .await;
+        self.free_then = executor.engine.free_disk().map_or(u64::MAX, |free| free.bytes);
+        for (watched, measured) in all {
+            for finding in finding::all(&watched.size, &measured, watched.dyno.is_some()) {
+                self.act(&watched, &finding).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends every dyno that has written too much, and, if the disk is short all the same, the one
+    /// that has written most.
+    async fn measure_disks(&mut self) -> Result<()> {
+        self.list().await?;
+        let mut most: Option<(Watched, u64)> = None;
+        let watched: Vec<Watched> = self.known.values().cloned().collect();
+        for watched in watched.into_iter().filter(|watched| watched.dyno.is_some()) {
+            let found = tasks::blocking("look at a dyno's disk", {
+                let watched = watched.clone();
+                move || Ok(disk::written(&watched, &Processes::look()))
+            });
+            let found = found.await?;
+            let measured = Measured {
+                disk_bytes: i64::try_from(found.bytes).unwrap_or(i64::MAX),
+                disk_files: found.files,
+                ..Measured::default()
+            };
+            let findings = finding::all(&watched.size, &measured, true);
+            for finding in &findings {
+                self.act(&watched, finding).await;
+            }
+            if findings.is_empty() && most.as_ref().is_none_or(|(_, bytes)| *bytes < found.bytes) {
+                most = Some((watched, found.bytes));
+            }
+        }
+        let free = self.executor.engine.free_disk()?;
+        self.free_then = free.bytes;
+        let short = self.is_short();
+        if short && !self.short {
+            tracing::error!(free_bytes = free.bytes, "the disk is short of space or of inodes");
+        }
+        self.short = short;
+        let culprit = most.filter(|(_, bytes)| *bytes >= limits::DISK_CULPRIT_BYTES);
+        if let (true, Some((watched, bytes))) = (self.short, culprit) {
+            let reserve = self.executor.settings.disk_reserve;
+            self.act(&watched, &Finding::HostDisk { bytes, reserve }).await;
+        }
+        Ok(())
+    }
+
+    async fn act(&self, watched: &Watched, finding: &Finding) {
+        let lines = finding.lines().into_iter();
+        let lines = lines.map(|text| LogLine::heroku(watched.name.clone(), text)).collect();
+        if let (Some(reason), Some(dyno)) = (finding.ends(), watched.dyno) {
+            let _ = self.executor.events.send(Event::Killed { dyno, reason }).await;
+            self.executor.logs.write(watched.app, lines).await;
+            self.executor.signal(&watched.container, "SIGKILL");
+            return;
+        }
+        self.executor.logs.write(watched.app, lines).await;
+    }
+
+    /// The containers that run now. Process and disk of one are asked for once.
+    async fn list(&mut self) -> Result<()> {
+        let containers = self.executor.engine.list().await?;
+        let mut known = BTreeMap::new();
+        for listed in containers {
+            if listed.status != ContainerStatus::Running {
+                continue;
+            }
+            if let Some(watched) = self.known.remove(&listed.id) {
+                known.insert(listed.id, watched);
+                continue;
+            }
+            let Some(found) = self.executor.engine.inspect(&listed.id).await? else { continue };
+            if let Some(watched) = watched(&self.executor, &found) {
+                known.insert(listed.id, watched);
+            }
+        }
+        self.known = known;
+        Ok(())
+    }
+}
+
+/// What is known of a container by its labels; `None` for what is neither dyno nor build.
+fn watched(executor: &Executor, container: &Container) -> Option<Watched> {
+    let label = |key: &str| container.labels.get(key).map(String::as_str);
+    let app = label(LABEL_APP)?.parse().ok()?;
+    let settings = &executor.settings;
+    let is_dyno = match label(LABEL_KIND)? {
+        "dyno" => true,
+        "build" => false,
+        _ => return None,
+    };
+    let dyno = label(LABEL_DYNO_ID).and_then(|id| id.parse().ok()).filter(|_| is_dyno);
+    Some(Watched {
+        container: container.id.clone(),
+        app,
+        name: label(LABEL_DYNO).unwrap_or("build").to_string(),
+        dyno,
+        size: match is_dyno {
+            true => settings.dyno_sizes.stored(label(LABEL_SIZE).unwrap_or_default()),
+            false => settings.build_limits,
+        },
+        pid: container.pid,
+        written: container.written.clone().filter(|_| is_dyno),
+    })
+}
+
+async fn measure(
+    executor: &Executor,
+    watched: &Watched,
+    processes: &Arc<Processes>,
+) -> Option<Measured> {
+    let usage = match executor.engine.usage(&watched.container).await {
+        Ok(usage) => usage?,
+        Err(error) => {
+            tracing::debug!(error = error.chain(), "a container could not be measured");
+            return None;
+        }
+    };
+    let (watched, processes) = (watched.clone(), processes.clone());
+    let looked = tasks::blocking("look at a dyno", move || {
+        let open = watched.pid.map_or(0, |pid| processes.open_files(pid));
+        Ok((open, disk::written(&watched, &processes)))
+    });
+    let (open_files, written) = looked.await.ok()?;
+    Some(Measured {
+        memory_bytes: usage.memory_bytes,
+        processes: usage.processes,
+        open_files,
+        disk_bytes: i64::try_from(written.bytes).unwrap_or(i64::MAX),
+        disk_files: written.files,
+    })
+}
+
+impl Executor {
+    /// R15 of a dyno that the reconciler does not know (yet): a one-off, the release command, or
+    /// one that starts. It is ended as a whole.
+    pub fn name_starved(&self, container: &str) {
+        let (executor, container) = (self.clone(), container.to_string());
+        tasks::spawn("name a starved dyno", async move {
+            let Ok(Some(found)) = executor.engine.inspect(&container).await else { return };
+            let Some(watched) = watched(&executor, &found) else { return };
+            let Some(dyno) = watched.dyno else { return };
+            let _ = executor.events.send(Event::Killed { dyno, reason: STARVED }).await;
+            let lines = starved_lines(&watched.size, &watched.name);
+            executor.logs.write(watched.app, lines).await;
+            // A one-off's release is not the reconciler's: nobody else would end it.
+            tracing::info!(release = found.labels.get(LABEL_RELEASE), "a dyno used all its memory");
+            executor.signal(&container, "SIGKILL");
+        });
+    }
+}

@@ -1,0 +1,99 @@
+//! What a dyno and a build reach beyond themselves: nothing. An app tries, and says what it found.
+
+use crate::support::docker::docker;
+use crate::support::{App, Platform, until};
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::net::TcpListener;
+use std::process::Command;
+use std::time::Duration;
+
+/// What `probe.pl` tries, by the names that it prints.
+const TRIED: [&str; 27] = [
+    "tcp-dyno",
+    "tcp-control-host",
+    "tcp-host-port",
+    "tcp-metadata",
+    "unix-socket",
+    "abstract-sockets",
+    "root",
+    "capabilities",
+    "new-privileges",
+    "no-seccomp",
+    "raw-socket",
+    "packet-socket",
+    "vsock",
+    "privileged-port",
+    "mount",
+    "unshare",
+    "ptrace",
+    "bpf",
+    "keyring",
+    "io-uring",
+    "chroot",
+    "su",
+    "read-host",
+    "write-host",
+    "host-processes",
+    "tcp-docker",
+    "tcp-loopback",
+];
+
+/// Every IPv4 address of this machine but loopback.
+fn host_addresses() -> Vec<String> {
+    let output = Command::new("ip").args(["-4", "-o", "addr", "show", "scope", "global"]).output();
+    let text = String::from_utf8(output.unwrap().stdout).unwrap();
+    let address =
+        |line: &str| line.split_whitespace().nth(3)?.split('/').next().map(str::to_string);
+    text.lines().filter_map(address).collect()
+}
+
+/// A line for each address that shall not be reached: `NAME ADDRESS:PORT`.
+fn targets(victim: &App, host_port: u16) -> String {
+    let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}} \
+                  {{index .Config.Labels \"senryu.port\"}}";
+    let dyno = docker(&["inspect", "--format", format, &victim.dynos()[0]]).succeeded().stdout;
+    let mut targets = format!("dyno {}\n", dyno.trim().replace(' ', ":"));
+    let control = victim.platform.address.port();
+    for address in host_addresses() {
+        let _ = writeln!(targets, "control-host {address}:{control}");
+        let _ = writeln!(targets, "host-port {address}:{host_port}");
+        let _ = writeln!(targets, "docker {address}:2375");
+    }
+    let _ = writeln!(targets, "loopback 127.0.0.1:{control}\nloopback 127.0.0.1:{host_port}");
+    targets + "metadata 169.254.169.254:80\nmetadata 169.254.170.2:80\n"
+}
+
+#[track_caller]
+fn all_refused(output: &str) {
+    let reached: Vec<&str> = output.lines().filter(|line| line.contains(" REACHED")).collect();
+    assert!(reached.is_empty(), "{reached:#?}");
+    let tried: BTreeSet<&str> =
+        output.lines().filter_map(|line| line.split("probe ").nth(1)?.split(' ').next()).collect();
+    for name in TRIED {
+        assert!(tried.contains(name), "{name} was not tried:\n{output}");
+    }
+}
+
+#[test]
+fn a_dyno_and_a_build_reach_nothing_beyond_themselves() {
+    let platform = Platform::shared();
+    let victim = platform.app_from("tiny");
+    // Open to everyone, but for the firewall.
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    let app = platform.app_with("rogue");
+    app.write("targets", &targets(&victim, listener.local_addr().unwrap().port()));
+    app.write("build.sh", "perl probe.pl\n");
+    app.commit("tries");
+    let push = app.push().succeeded();
+    assert!(push.stderr.contains("probes done"), "{}", push.stderr);
+    all_refused(&push.stderr);
+
+    app.cli(&["ps:scale", "probe=1", "--no-wait"]).succeeded();
+    let log = until("the dyno has tried all", Duration::from_secs(40), || {
+        let log = app.cli(&["logs", "-n", "1500", "-s", "app", "-p", "probe"]).succeeded().stdout;
+        log.contains("probes done").then_some(log)
+    });
+    all_refused(&log);
+    app.cli(&["ps:scale", "probe=0"]).succeeded();
+}
