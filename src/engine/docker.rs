@@ -1,21 +1,18 @@
 //! One host's Docker Engine, through bollard. Containers get what all of ours share here: no
 //! capabilities, no new privileges, an init, no restart policy, our network, our label.
 
+use super::answers;
 use super::{
-    Container, ContainerSpec, ContainerStatus, Ended, Engine, Event, EventAction, FreeDisk, Image,
-    LABEL_INSTALLATION, LABEL_KIND, Labels, Output, Restore, Usage,
+    Container, ContainerSpec, Ended, Engine, Event, EventAction, FreeDisk, Image,
+    LABEL_INSTALLATION, LABEL_KIND, Output, Restore, Usage,
 };
-use crate::clock::Timestamp;
 use crate::error::{Context, Error, Kind, Result};
 use crate::{limits, tasks};
 use async_trait::async_trait;
 use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::errors::Error as DockerError;
-use bollard::models::{
-    ContainerCreateBody, ContainerSummaryStateEnum, HostConfig, HostConfigLogConfig, ImageSummary,
-    ResourcesUlimits,
-};
+use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, ResourcesUlimits};
 use bollard::query_parameters::{
     AttachContainerOptions, CreateContainerOptions, EventsOptions, ImportImageOptions,
     InspectContainerOptions, KillContainerOptions, ListContainersOptions, ListImagesOptions,
@@ -269,37 +266,7 @@ impl Engine for DockerEngine {
             .list_containers(Some(options))
             .await
             .map_err(|error| failed("list containers", error))?;
-        Ok(listed
-            .into_iter()
-            .map(|summary| Container {
-                id: summary.id.unwrap_or_default(),
-                name: summary
-                    .names
-                    .and_then(|names| names.into_iter().next())
-                    .map(|name| name.trim_start_matches('/').to_string())
-                    .unwrap_or_default(),
-                labels: summary.labels.unwrap_or_default().into_iter().collect(),
-                status: match summary.state {
-                    Some(ContainerSummaryStateEnum::CREATED) => ContainerStatus::Created,
-                    Some(
-                        ContainerSummaryStateEnum::EXITED
-                        | ContainerSummaryStateEnum::DEAD
-                        | ContainerSummaryStateEnum::REMOVING,
-                    ) => ContainerStatus::Exited,
-                    _ => ContainerStatus::Running,
-                },
-                image: summary.image_id.unwrap_or_default(),
-                created_at: Timestamp(summary.created.unwrap_or(0) * 1_000_000),
-                started_at: None,
-                finished_at: None,
-                exit_code: None,
-                out_of_memory: false,
-                pid: None,
-                address: None,
-                log_path: None,
-                written: None,
-            })
-            .collect())
+        Ok(listed.into_iter().map(answers::listed).collect())
     }
 
     async fn inspect(&self, container: &str) -> Result<Option<Container>> {
@@ -309,7 +276,7 @@ impl Engine for DockerEngine {
                 Err(error) if status(&error) == Some(404) => return Ok(None),
                 Err(error) => return Err(failed("inspect a container", error)),
             };
-        Ok(Some(container_from(inspected)))
+        Ok(Some(answers::inspected(inspected)))
     }
 
     async fn run(
@@ -400,7 +367,7 @@ impl Engine for DockerEngine {
             .list_images(Some(options))
             .await
             .map_err(|error| failed("list images", error))?;
-        Ok(images.into_iter().map(image_from).collect())
+        Ok(images.into_iter().map(answers::image).collect())
     }
 
     async fn image_layers(&self, image: &str) -> Result<Option<(String, Vec<String>)>> {
@@ -421,52 +388,6 @@ impl Engine for DockerEngine {
             Err(error) if status(&error) == Some(404) => Ok(()),
             Err(error) => Err(failed("remove an image", error)),
         }
-    }
-}
-
-fn container_from(inspected: bollard::models::ContainerInspectResponse) -> Container {
-    let state = inspected.state.unwrap_or_default();
-    let running = state.running.unwrap_or(false);
-    // Docker writes year 1 for what has not happened.
-    let time =
-        |text: Option<String>| text.and_then(|text| Timestamp::parse(&text)).filter(|at| at.0 > 0);
-    let started_at = time(state.started_at);
-    let config = inspected.config.unwrap_or_default();
-    let address = inspected
-        .network_settings
-        .and_then(|settings| settings.networks)
-        .and_then(|networks| networks.into_values().find_map(|network| network.ip_address))
-        .and_then(|address| address.parse().ok());
-    Container {
-        id: inspected.id.unwrap_or_default(),
-        name: inspected.name.unwrap_or_default().trim_start_matches('/').to_string(),
-        labels: config.labels.unwrap_or_default().into_iter().collect::<Labels>(),
-        status: match (running, started_at) {
-            (true, _) => ContainerStatus::Running,
-            (false, None) => ContainerStatus::Created,
-            (false, Some(_)) => ContainerStatus::Exited,
-        },
-        image: inspected.image.unwrap_or_default(),
-        created_at: inspected.created.and_then(|text| Timestamp::parse(&text)).unwrap_or_default(),
-        started_at,
-        finished_at: time(state.finished_at).filter(|_| !running),
-        exit_code: state.exit_code.filter(|_| !running),
-        out_of_memory: state.oom_killed.unwrap_or(false),
-        pid: state.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0),
-        address,
-        log_path: inspected.log_path.filter(|path| !path.is_empty()).map(Into::into),
-        written: inspected
-            .graph_driver
-            .and_then(|driver| driver.data.get("UpperDir").map(PathBuf::from)),
-    }
-}
-
-fn image_from(summary: ImageSummary) -> Image {
-    Image {
-        id: summary.id,
-        labels: summary.labels.into_iter().collect(),
-        size: summary.size,
-        created_at: Timestamp(summary.created * 1_000_000),
     }
 }
 

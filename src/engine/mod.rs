@@ -1,6 +1,7 @@
 //! Containers, behind one narrow trait. Everything that it makes carries our labels, and nothing
 //! without the label of this installation is ever listed or touched.
 
+mod answers;
 pub mod archive;
 pub mod docker;
 #[cfg(test)]
