@@ -125,6 +125,10 @@ pub struct ServerSettings {
     /// begins
     #[arg(long, env = "SENRYU_DISK_RESERVE", default_value_t = limits::DISK_RESERVE_MEGABYTES, value_name = "MB")]
     pub disk_reserve: u64,
+    /// Megabytes of memory that dynos leave to the host: one that would take them waits, and a
+    /// request for it is refused
+    #[arg(long, env = "SENRYU_MEMORY_RESERVE", default_value_t = limits::MEMORY_RESERVE_MEGABYTES, value_name = "MB")]
+    pub memory_reserve: u64,
     /// Builds that run side by side
     #[arg(
         long,

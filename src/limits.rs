@@ -134,6 +134,13 @@ pub const DISK_ALARM_BYTES: u64 = 512 * 1024 * 1024;
 /// Megabytes that stay free on the host's disk: below it the dyno that wrote most is ended, and no
 /// build begins.
 pub const DISK_RESERVE_MEGABYTES: u64 = 2048;
+/// Megabytes of memory that dynos leave to server, router, Docker and the kernel.
+pub const MEMORY_RESERVE_MEGABYTES: u64 = 128;
+/// Bytes of memory that must be left for a build to begin: less than it may take, as much as an
+/// ordinary one does.
+pub const BUILD_ROOM_BYTES: i64 = 512 * 1024 * 1024;
+/// A dyno that waits for memory is tried again this often.
+pub const MEMORY_RETRY: Duration = Duration::from_secs(2);
 /// Bytes that a dyno must have written to be ended for a full disk: ending others frees nothing.
 pub const DISK_CULPRIT_BYTES: u64 = 64 * 1024 * 1024;
 /// Files that are left on the host's disk below which it counts as full.

@@ -109,7 +109,7 @@ async fn apply(
     app: &App,
     updates: Vec<Update>,
 ) -> Result<Vec<Formation>> {
-    let rows = scale(&api.store, &api.settings.dyno_sizes, app.id, updates).await?;
+    let rows = scale(&api.store, &api.settings, app.id, updates).await?;
     api.dynos.wake();
     if !rows.is_empty() {
         let line = format!("Scaled to {} by user {}", describe(&rows), caller.user.email);

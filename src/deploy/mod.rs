@@ -141,6 +141,7 @@ impl Deploy {
         self.insert_build(&request).await?;
         tracing::info!(phase = "received", app = %app.name, build = %id, "a push is built");
         let _slot = self.slot(out).await?;
+        self.check_room()?;
         let config = parts.releases.config(app.id).await?;
         let buildpack = parts.store.read(move |db| store::apps::buildpack(db, app.id)).await?;
         let slug = SlugId::random();
@@ -168,6 +169,20 @@ impl Deploy {
         self.store_slug(id, &request.app, slug, commit, commit_description, built).await?;
         tracing::info!(phase = "slug stored", app = %request.app.name, build = %id, "built");
         Ok(())
+    }
+
+    /// A build that the host has no memory or disk for would hurt what runs.
+    fn check_room(&self) -> Result<()> {
+        let parts = self.parts();
+        let free = parts.engine.free_disk()?.bytes >> 20;
+        if free < parts.settings.disk_reserve {
+            return Err(Error::unavailable(format!(
+                "the host has {free}M of its disk free, and builds leave {}M: free some, and push \
+                 again",
+                parts.settings.disk_reserve
+            )));
+        }
+        crate::dynos::room::check(&parts.settings, "a build", limits::BUILD_ROOM_BYTES)
     }
 
     async fn insert_build(&self, request: &BuildRequest) -> Result<()> {

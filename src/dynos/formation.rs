@@ -2,10 +2,12 @@
 //! true.
 
 use crate::clock::Timestamp;
+use crate::config::ServerSettings;
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::model::{AppId, DynoName, Formation, Sizes};
+use crate::model::{AppId, DynoName, Formation};
 use crate::store::{self, Store};
+use std::sync::Arc;
 
 /// One wanted change: quantity and size are kept where none is given.
 #[derive(Debug, Clone)]
@@ -25,16 +27,20 @@ pub enum Quantity {
 /// Applies all updates or none, and returns the rows that were named.
 pub async fn scale(
     store: &Store,
-    sizes: &Sizes,
+    settings: &Arc<ServerSettings>,
     app: AppId,
     updates: Vec<Update>,
 ) -> Result<Vec<Formation>> {
-    let sizes = sizes.clone();
+    let settings = settings.clone();
     store
         .write(move |db| {
             let now = Timestamp::now();
             let rows = store::formations::of_app(db, app)?;
             let mut changed = Vec::new();
+            let (sizes, mut more) = (&settings.dyno_sizes, 0);
+            let takes = |quantity: u32, size: &str| {
+                sizes.stored(size).memory_bytes.saturating_mul(i64::from(quantity))
+            };
             for update in &updates {
                 let row = rows
                     .iter()
@@ -48,9 +54,11 @@ pub async fn scale(
                     None => row.size.clone(),
                     Some(name) => sizes.parse(name)?.name.to_string(),
                 };
+                more += takes(quantity, &size) - takes(row.quantity, &row.size);
                 store::formations::scale(db, app, &row.process, quantity, &size, now)?;
                 changed.push(Formation { quantity, size, updated_at: now, ..row.clone() });
             }
+            super::room::check(&settings, &describe(&changed), more)?;
             Ok(changed)
         })
         .await

@@ -19,6 +19,7 @@ mod listen;
 pub mod one_off;
 pub mod plan;
 mod reconciler;
+pub mod room;
 mod spec;
 mod traffic;
 mod usage;

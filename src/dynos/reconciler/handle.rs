@@ -82,6 +82,7 @@ impl Dynos {
             live: BTreeMap::new(),
             crashes: BTreeMap::new(),
             clearing: BTreeSet::new(),
+            waiting: BTreeMap::new(),
             listed: false,
             seen_wakes: 0,
         };

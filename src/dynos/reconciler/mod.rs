@@ -14,7 +14,7 @@ use super::Published;
 use super::events::Event;
 use super::execute::{Executor, Start};
 use super::lifecycle::Live;
-use super::plan::{Crashes, Desired, Generation, Phase, Plan, Seen, Step};
+use super::plan::{Crashes, Desired, Generation, Phase, Plan, Progress, Seen, Step};
 use crate::clock::Timestamp;
 use crate::logs::LogLine;
 use crate::model::{AppId, DynoName, ReleaseId};
@@ -41,6 +41,8 @@ struct Reconciler {
     crashes: BTreeMap<AppId, Crashes>,
     /// Ended dynos whose containers are being removed: the engine may list them still.
     clearing: BTreeSet<Uuid>,
+    /// Dynos that wait for memory of the host, with what they lack.
+    waiting: BTreeMap<(AppId, DynoName), String>,
     /// The engine has been listed at least once.
     listed: bool,
     seen_wakes: u64,
@@ -122,11 +124,34 @@ impl Reconciler {
         for (index, plan) in &plans {
             self.perform(*index, plan, &mut drains).await;
         }
+        self.tell_waiting(&mut plans);
+        if !self.waiting.is_empty() {
+            look_again = look_again.min(now + limits::MEMORY_RETRY);
+        }
         let table = self.publish(&plans);
         for dyno in drains {
             self.executor.drain(dyno, table);
         }
         self.kill_the_slow().await.map_or(look_again, |at| at.min(look_again))
+    }
+
+    /// Those who wait for a change are told what it lacks.
+    fn tell_waiting(&mut self, plans: &mut [(usize, Plan)]) {
+        let wanted = |(app, name): &(AppId, DynoName)| {
+            plans.iter().any(|(index, plan)| {
+                let starts =
+                    |step: &Step| matches!(step, Step::Start { name: one, .. } if one == name);
+                self.desired[*index].app == *app && plan.steps.iter().any(starts)
+            })
+        };
+        self.waiting.retain(|key, _| wanted(key));
+        for (index, plan) in plans {
+            let app = self.desired[*index].app;
+            let lacks = self.waiting.iter().find(|((of, _), _)| *of == app);
+            if let (Some(((_, name), reason)), Progress::Converging) = (lacks, &plan.progress) {
+                plan.progress = Progress::Failing(format!("{name} waits: {reason} (S17)"));
+            }
+        }
     }
 
     async fn perform(&mut self, index: usize, plan: &Plan, drains: &mut Vec<Uuid>) {
@@ -168,6 +193,10 @@ impl Reconciler {
         }) else {
             return;
         };
+        if self.has_no_room(index, name, generation).await {
+            return;
+        }
+        let desired = &self.desired[index];
         let id = Uuid::new_v4();
         let before = if self.live.values().any(|live| live.app == desired.app && live.name == *name)
         {
@@ -212,6 +241,37 @@ impl Reconciler {
             command,
         });
         self.live.insert(id, live);
+    }
+
+    /// Whether a dyno has to wait for memory; the log says so once.
+    async fn has_no_room(
+        &mut self,
+        index: usize,
+        name: &DynoName,
+        generation: &Generation,
+    ) -> bool {
+        let settings = &self.executor.settings;
+        let quota = |size: &str| settings.dyno_sizes.stored(size).memory_bytes;
+        let starting = self.live.values().filter(|live| live.phase == Phase::Starting);
+        let starting = starting.map(|live| quota(&live.generation.size)).sum();
+        let size = settings.dyno_sizes.stored(&generation.size);
+        let key = (self.desired[index].app, name.clone());
+        let Some(reason) = super::room::shortage(settings, &size, starting) else {
+            self.waiting.remove(&key);
+            return false;
+        };
+        let app = key.0;
+        let line = LogLine::heroku(
+            name.to_string(),
+            format!(
+                "Error S17 (No memory on the host) -> The dyno waits: {reason}. Scale something \
+                 down, take a smaller size, or add memory"
+            ),
+        );
+        if self.waiting.insert(key, reason).is_none() {
+            self.log(app, vec![line]).await;
+        }
+        true
     }
 
     /// Sends SIGTERM. A dyno whose container is not there yet is stopped when it is.

@@ -1,0 +1,63 @@
+//! Whether the host has memory for one more dyno. What is not there is refused, or waits, with a
+//! reason: otherwise the kernel would end something that runs.
+
+use crate::config::ServerSettings;
+use crate::error::{Error, Result};
+use crate::model::Size;
+
+/// Bytes that dynos may still take: what the kernel could give out, without the reserve.
+/// Unlimited where the kernel does not say.
+pub fn free(settings: &ServerSettings) -> i64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let reserve =
+        i64::try_from(settings.memory_reserve).unwrap_or(i64::MAX).saturating_mul(1 << 20);
+    available(&text).map_or(i64::MAX, |available| available.saturating_sub(reserve))
+}
+
+/// `MemAvailable:   22000000 kB`, in bytes.
+fn available(meminfo: &str) -> Option<i64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().trim_end_matches("kB").trim().parse::<i64>().ok().map(|kilobytes| kilobytes << 10)
+}
+
+/// Why there is no room for a dyno of this size, beside those that are just starting and have not
+/// taken their memory yet.
+pub fn shortage(settings: &ServerSettings, size: &Size, starting: i64) -> Option<String> {
+    let free = free(settings).saturating_sub(starting);
+    (free < size.memory_bytes).then(|| {
+        format!(
+            "it needs {}M of memory, and the host has {}M for dynos beside its reserve of {}M",
+            size.memory_bytes >> 20,
+            free.max(0) >> 20,
+            settings.memory_reserve
+        )
+    })
+}
+
+/// Refuses what would need more memory than there is.
+pub fn check(settings: &ServerSettings, what: &str, bytes: i64) -> Result<()> {
+    let free = free(settings).max(0);
+    if bytes <= 0 || bytes <= free {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "The host has no memory for this: {what} needs {}M, and {}M are left for dynos beside the \
+         host's reserve of {}M. Nothing has changed. Scale something down, take a smaller size, or \
+         add memory",
+        bytes >> 20,
+        free >> 20,
+        settings.memory_reserve
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_figure_is_read() {
+        let text = "MemTotal:       24680000 kB\nMemFree:  1 kB\nMemAvailable:   22000000 kB\n";
+        assert_eq!(available(text), Some(22_000_000 << 10));
+        assert_eq!(available("MemTotal: 1 kB\n"), None);
+    }
+}
