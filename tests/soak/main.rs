@@ -8,6 +8,7 @@ mod faults;
 mod http;
 mod leftovers;
 mod load;
+mod misbehave;
 mod numbers;
 mod outage;
 mod platform;
@@ -30,6 +31,9 @@ pub struct Options {
     /// Kills the server in each phase of a deploy
     #[arg(long)]
     crash: bool,
+    /// Lets an app misbehave in every way, and measures what another one notices
+    #[arg(long, conflicts_with = "crash")]
+    misbehave: bool,
     /// Kills in each phase
     #[arg(long, default_value_t = 5)]
     kills: usize,
@@ -96,14 +100,20 @@ async fn run(options: &Options) -> Result<bool> {
         .or_else(|| option_env!("CARGO_BIN_EXE_senryu").map(PathBuf::from))
         .context("--binary is missing")?;
     let fixture = root.join("tests/fixtures/apps/tiny");
-    let settings = vec!["--log-megabytes=8192".to_string()];
+    let mut settings = vec!["--log-megabytes=8192".to_string()];
+    if options.misbehave {
+        settings = misbehave::SETTINGS.map(str::to_string).to_vec();
+    }
     let platform = Platform::new(&binary, &fixture, options.port, settings)?;
     println!("seed {seed}, in {}", platform.dir.display());
     let mut report = Report::default();
     let result = tokio::select! {
         result = async {
             platform.set_up().await?;
-            if options.crash {
+            if options.misbehave {
+                let fixture = root.join("tests/fixtures/apps/rogue");
+                misbehave::run(&platform, &fixture, &mut report).await
+            } else if options.crash {
                 crash::run(&platform, options, seed, &mut report).await
             } else {
                 faults::run(&platform, options, seed, &mut report).await

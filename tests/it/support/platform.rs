@@ -30,6 +30,8 @@ pub struct Platform {
     pub installation: String,
     server: Mutex<Option<Child>>,
     apps: AtomicU32,
+    /// What the next server is told beside what all are.
+    pub more_settings: Mutex<Vec<String>>,
 }
 
 /// The platform that tests share which do no harm to it.
@@ -66,6 +68,7 @@ impl Platform {
             installation: String::new(),
             server: Mutex::new(None),
             apps: AtomicU32::new(0),
+            more_settings: Mutex::default(),
         };
         platform.start_server();
         let installation = installation_in(&platform.server_log());
@@ -117,6 +120,7 @@ impl Platform {
         }
         // A size whose limits are soon reached, for apps that misbehave.
         command.args(["--dyno-sizes", "Eco:memory=64,kill=128,processes=64,files=500,disk=64"]);
+        command.args(self.more_settings.lock().unwrap().iter());
         command.args(["--build-limits", "memory=1536,processes=512,disk=3072"]);
         command
     }
