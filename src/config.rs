@@ -42,6 +42,14 @@ pub struct ServerSettings {
     /// User that the router runs as; it needs no rights
     #[arg(long, env = "SENRYU_ROUTER_USER", default_value = "senryu-router", value_name = "USER")]
     pub router_user: String,
+    /// Docker's socket
+    #[arg(
+        long,
+        env = "SENRYU_DOCKER_SOCKET",
+        default_value = "/var/run/docker.sock",
+        value_name = "SOCKET"
+    )]
+    pub docker_socket: PathBuf,
     /// Image that dynos run in
     #[arg(
         long,

@@ -71,6 +71,9 @@ pub const ENGINE_LOG_FILES: u32 = 2;
 pub const ENGINE_START: Duration = Duration::from_secs(60);
 /// The engine carries out what a server that died had asked for within this time.
 pub const ENGINE_SETTLES: Duration = Duration::from_secs(3);
+/// A Docker that is told to stop ends its containers in this time and then itself: what ended so
+/// shortly before it went away has not crashed.
+pub const ENGINE_STOPS: Duration = Duration::from_secs(20);
 /// Pause before an engine that went away is asked again.
 pub const ENGINE_RETRY: Duration = Duration::from_millis(500);
 /// Open files and sockets of one process of a dyno (Heroku's limit).
@@ -449,6 +452,14 @@ pub const DOCTOR_TIMEOUT: Duration = Duration::from_secs(5);
 /// Free bytes on the data folder's disk below which `doctor` warns, and fails.
 pub const DOCTOR_DISK_WARN: u64 = 10 * 1024 * 1024 * 1024;
 pub const DOCTOR_DISK_FAIL: u64 = 1024 * 1024 * 1024;
+/// Bytes of memory that could be had below which `doctor` warns, and fails: two small dynos; what
+/// server and router need themselves.
+pub const DOCTOR_MEMORY_WARN: u64 = 1024 * 1024 * 1024;
+pub const DOCTOR_MEMORY_FAIL: u64 = 256 * 1024 * 1024;
+/// A clock that is so far behind the database's last write has been set back.
+pub const DOCTOR_CLOCK_BACK: Duration = Duration::from_secs(60);
+/// For the whole life of the container that `doctor` tries things in: two seconds on a good day.
+pub const DOCTOR_PROBE: Duration = Duration::from_secs(20);
 /// A command waits this long for dynos, then says how to go on waiting.
 pub const ROLLOUT_PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// Between two questions about a roll-out, should the server answer at once.

@@ -153,7 +153,7 @@ impl Platform {
         let secrets = data_key(&store, &settings).await?;
         let installation = installation(&store).await?;
         tell_installation(&settings, &installation)?;
-        let docker = Arc::new(connect(&installation).await?);
+        let docker = Arc::new(connect(&settings, &installation).await?);
         let engine: Arc<dyn Engine> = docker.clone();
         let logs = Logs::open(&settings.logs(), settings.log_megabytes * 1024 * 1024)?;
         let slugs = Slugs::open(SlugsParts {
@@ -216,10 +216,10 @@ impl Platform {
 }
 
 /// Docker may still be starting: after a reboot both come up together.
-async fn connect(installation: &str) -> Result<DockerEngine> {
+async fn connect(settings: &ServerSettings, installation: &str) -> Result<DockerEngine> {
     let deadline = tokio::time::Instant::now() + limits::ENGINE_START;
     loop {
-        match DockerEngine::connect(installation).await {
+        match DockerEngine::connect(&settings.docker_socket, installation).await {
             Ok(engine) => return Ok(engine),
             Err(error) if tokio::time::Instant::now() >= deadline => return Err(error),
             Err(error) => tracing::warn!(error = error.chain(), "waiting for Docker"),

@@ -29,7 +29,18 @@ where
     T: Send + 'static,
     F: FnOnce() -> crate::error::Result<T> + Send + 'static,
 {
-    match tokio::task::spawn_blocking(work).await {
+    // Where the machine has no thread to give, tokio panics: a reconciler that dies of a full
+    // process table would never recover from it.
+    let started = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        tokio::task::spawn_blocking(work)
+    }));
+    let Ok(task) = started else {
+        return Err(crate::error::Error::unavailable(format!(
+            "This machine can start no more threads ({what}): end processes there, or raise the \
+             limit of the server's (pids.max, kernel.pid_max)"
+        )));
+    };
+    match task.await {
         Ok(result) => result,
         Err(join) => Err(crate::error::Error::internal(format!("{what} stopped short"), join)),
     }

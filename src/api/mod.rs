@@ -8,6 +8,7 @@ mod auth;
 mod body;
 mod builds;
 mod config_vars;
+mod drift;
 mod dyno_sizes;
 mod dynos;
 mod error;
@@ -78,6 +79,7 @@ pub fn routes(api: Arc<Api>) -> Router {
         .route("/apps/{app}/releases/{release}", get(releases::show))
         .route("/apps/{app}/releases/{release}/config-vars", get(config_vars::of_release))
         .route("/apps/{app}/rollout", get(rollout::show))
+        .route("/drift", get(drift::show))
         // Logs.
         .route("/apps/{app}/log-sessions", post(logs::create))
         // Without a token: the address itself is the secret, as on Heroku.

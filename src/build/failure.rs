@@ -1,7 +1,7 @@
 //! Every message that a failing build shows, in Heroku's words where Heroku has some.
 
 use super::output::OutputSink;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 
 /// Why a build made no slug. `Display` is one sentence for the log and the build's row; what the
 /// user reads in the push is [`BuildFailure::show`].
@@ -140,10 +140,34 @@ fn platform(error: &Error) -> Vec<String> {
             " !     Nothing has changed: push again in a moment.".to_string(),
         ];
     }
+    if is_full(error) {
+        return vec![
+            " !     The server's disk is full, so this cannot be built.".to_string(),
+            " !     Nothing has changed: push again once there is room on it.".to_string(),
+        ];
+    }
+    if error.kind() == Kind::Unavailable {
+        return vec![
+            format!(" !     {}.", error.public_message().trim_end_matches('.')),
+            " !     The fault is not in the app. Nothing has changed.".to_string(),
+        ];
+    }
     vec![
         " !     The platform could not build this: the fault is not in the app.".to_string(),
         " !     The server's log says more. Nothing has changed: push again.".to_string(),
     ]
+}
+
+fn is_full(error: &Error) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 #[cfg(test)]
@@ -186,6 +210,13 @@ mod tests {
             assert!(shown.starts_with(words), "{shown}");
             assert!(shown.ends_with("\n\n !     Push failed\n"), "{shown}");
         }
+    }
+
+    #[test]
+    fn a_full_disk_of_the_server_is_named() {
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let text = shown(&BuildFailure::Platform(Error::internal("write the rest layer", full)));
+        assert!(text.contains("The server's disk is full"), "{text}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod config_edit;
 mod credentials;
 mod doctor;
 mod dotenv;
+mod drift;
 mod env;
 mod failure;
 mod fold;
@@ -178,6 +179,9 @@ enum Command {
     /// Check what this machine needs to run the platform
     #[command(name = "doctor")]
     Doctor(Box<doctor::Doctor>),
+    /// Compare what is declared with what runs
+    #[command(name = "drift")]
+    Drift(drift::Drift),
     /// Make an admin, on the server's machine
     #[command(name = "admin:create")]
     AdminCreate(admin::Create),
@@ -371,6 +375,7 @@ async fn run(cx: &Cx, command: Command) -> Result {
         Command::BuildsInfo(args) => builds::info(cx, args).await,
         Command::BuildsOutput(args) => builds::output(cx, args).await,
         Command::Doctor(args) => doctor::doctor(cx, *args).await,
+        Command::Drift(args) => drift::drift(cx, args).await,
         Command::AdminCreate(args) => admin::create(cx, args).await,
         Command::Version => version(&cx.ui),
         Command::Help { command } => help(&cx.ui, command.as_deref()),

@@ -567,3 +567,31 @@ async fn config_is_edited_in_an_editor() {
     stage.vars.last_mut().unwrap().1 = "false".to_string();
     assert_eq!(stage.run(&["config:edit", "-a", "shop"]).await.status, 1);
 }
+
+#[tokio::test]
+async fn drift_is_a_table_and_an_exit_status() {
+    let row = json!({"app": {"id": "1", "name": "shop"}, "what": "web.1",
+        "declared": "v4 Standard-1X", "running": "nothing"});
+    let stray = json!({"app": null, "what": "left", "declared": "nothing", "running": "running"});
+    let rows = [row, stray];
+    let stage = Stage::new(move |asked, _| match asked.line().as_str() {
+        "GET /drift" => ok(json!({"apps": 2, "drift": rows})),
+        "GET /apps/other" => ok(json!({"name": "other"})),
+        _ => missing(),
+    })
+    .await;
+    let done = stage.run(&["drift"]).await;
+    assert_eq!(done.status, 1, "{}", done.err);
+    let lines: Vec<Vec<&str>> =
+        done.out.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["App", "What", "Declared", "Running"]);
+    assert!(lines.contains(&vec!["shop", "web.1", "v4", "Standard-1X", "nothing"]), "{}", done.out);
+    assert!(done.out.contains("left"));
+    let done = stage.run(&["drift", "--app", "other"]).await;
+    assert_eq!((done.status, done.out.as_str()), (0, "All runs as declared: ⬢ other\n"));
+    let done = stage.run(&["drift", "--app", "gone"]).await;
+    assert!(done.status == 1 && done.out.is_empty(), "{}", done.err);
+    let done = stage.run(&["drift", "--json", "-a", "other"]).await;
+    let shown: Value = serde_json::from_str(&done.out).unwrap();
+    assert_eq!((done.status, &shown["drift"]), (0, &json!([])));
+}

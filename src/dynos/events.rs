@@ -13,6 +13,8 @@ use uuid::Uuid;
 pub enum Event {
     /// The engine may have changed in ways that nobody told us: list everything.
     Relist,
+    /// The engine's event stream ended: it was stopped, or killed, or is not there.
+    EngineAway,
     /// The engine started, stopped or lost this container.
     Changed(String),
     /// The kernel killed a process in this container, which had used all its memory.
@@ -22,7 +24,7 @@ pub enum Event {
     /// A container was made and started.
     Started { dyno: Uuid, container: Box<Container>, address: Option<SocketAddr> },
     /// It could not be started: the reason, for the user.
-    StartFailed { dyno: Uuid, reason: String },
+    StartFailed { dyno: Uuid, reason: String, away: bool },
     /// A web dyno accepts connections.
     Listens { dyno: Uuid },
     /// A web dyno listens where the router can't reach it.
@@ -30,7 +32,7 @@ pub enum Event {
     /// No request is under way on a dyno that left the table, or it had its time.
     Drained { dyno: Uuid },
     /// Its container has ended.
-    Exited { dyno: Uuid, code: i64, out_of_memory: bool },
+    Exited { dyno: Uuid, code: i64, out_of_memory: bool, removed: bool },
     /// What was left of it has been removed.
     Cleared { dyno: Uuid },
 }
@@ -38,6 +40,7 @@ pub enum Event {
 /// Passes the engine's events on; when the stream ends, the engine was away: everything is listed
 /// again once it is back.
 pub async fn watch_engine(engine: Arc<dyn Engine>, events: mpsc::Sender<Event>) {
+    let mut told = false;
     loop {
         match engine.events().await {
             Ok(mut stream) => {
@@ -59,6 +62,8 @@ pub async fn watch_engine(engine: Arc<dyn Engine>, events: mpsc::Sender<Event>) 
                         },
                         () = &mut again, if !listed => {
                             listed = true;
+                            // A stream to nowhere would have ended by now.
+                            told = false;
                             Event::Relist
                         }
                     };
@@ -66,9 +71,20 @@ pub async fn watch_engine(engine: Arc<dyn Engine>, events: mpsc::Sender<Event>) 
                         return;
                     }
                 }
-                tracing::warn!("the engine's event stream ended");
+                if !told {
+                    tracing::warn!("the engine's event stream ended");
+                }
+                told = true;
             }
-            Err(error) => tracing::warn!(error = error.chain(), "the engine is away"),
+            // Once for each time that it is away.
+            Err(error) if !told => {
+                told = true;
+                tracing::warn!(error = error.chain(), "the engine is away");
+            }
+            Err(_) => {}
+        }
+        if events.send(Event::EngineAway).await.is_err() {
+            return;
         }
         tokio::time::sleep(limits::ENGINE_RETRY).await;
     }

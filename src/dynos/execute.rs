@@ -9,7 +9,8 @@ use super::spec::{self, DynoSpec};
 use super::traffic::Traffic;
 use crate::clock::Timestamp;
 use crate::config::ServerSettings;
-use crate::engine::{Container, Engine};
+use crate::engine::docker::is_away;
+use crate::engine::{Container, ContainerStatus, Engine};
 use crate::error::{Error, Result};
 use crate::logs::{Follow, Logs};
 use crate::model::{AppId, DynoName};
@@ -69,7 +70,8 @@ impl Executor {
                     );
                     spec_gone(&executor.settings, dyno);
                     let reason = format!("could not be started: {error}");
-                    Event::StartFailed { dyno, reason }
+                    let away = is_away(&error);
+                    Event::StartFailed { dyno, reason, away }
                 }
             };
             executor.tell(event).await;
@@ -183,21 +185,34 @@ impl Executor {
     pub fn look(&self, dyno: Uuid, container: &str) {
         let (executor, container) = (self.clone(), container.to_string());
         tasks::spawn("look at a dyno", async move {
-            let (code, out_of_memory) = match executor.engine.inspect(&container).await {
-                Ok(Some(found)) => match found.exit_code {
-                    Some(code) if found.finished_at.is_some() => (code, found.out_of_memory),
-                    // It runs.
-                    _ => return,
-                },
-                // Removed by somebody: as if killed.
-                Ok(None) => (137, false),
+            match executor.ended(&container).await {
+                Ok(Some((code, out_of_memory, removed))) => {
+                    executor.tell(Event::Exited { dyno, code, out_of_memory, removed }).await;
+                }
+                // It runs.
+                Ok(None) => {}
+                // The reconciler knows, and looks again when it is back.
+                Err(error) if is_away(&error) => {}
                 Err(error) => {
                     tracing::warn!(error = error.chain(), "a dyno could not be looked at");
-                    return;
                 }
-            };
-            executor.tell(Event::Exited { dyno, code, out_of_memory }).await;
+            }
         });
+    }
+
+    /// Exit status of a container that has ended, whether for its memory limit, and whether
+    /// somebody has removed it.
+    async fn ended(&self, container: &str) -> Result<Option<(i64, bool, bool)>> {
+        const KILLED: i64 = 137;
+        let Some(found) = self.engine.inspect(container).await? else {
+            return Ok(Some((KILLED, false, true)));
+        };
+        let Some(code) = found.exit_code.filter(|_| found.finished_at.is_some()) else {
+            return Ok(None);
+        };
+        // Who removes a container that runs has it killed first.
+        let removed = found.status == ContainerStatus::Removing;
+        Ok(Some((code, found.out_of_memory, removed)))
     }
 
     /// Reads the rest of an ended dyno's output and removes what is left of it.

@@ -29,6 +29,8 @@ pub struct Live {
     pub loopback_only: bool,
     /// SIGKILL has been sent, or its boot timed out: why, for what is said of the crash.
     pub killed: Option<&'static str>,
+    /// The engine was away since it was last seen: its end would be no crash.
+    pub unwatched: bool,
     /// The end is being cleared up; there is nothing left to do for it.
     pub ended: bool,
 }
@@ -60,6 +62,7 @@ impl Live {
             wall: container.started_at.unwrap_or(container.created_at),
             loopback_only: false,
             killed: None,
+            unwatched: false,
             ended: container.status == ContainerStatus::Exited,
         })
     }

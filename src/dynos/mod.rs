@@ -10,6 +10,7 @@
 //! Desired state is read from the store at every wake. Observed state is what the engine says: it
 //! is listed whole at the start, after every loss of the event stream and once a period.
 
+pub mod drift;
 mod events;
 mod execute;
 pub mod formation;

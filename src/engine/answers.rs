@@ -3,8 +3,11 @@
 use super::{Container, ContainerStatus, Image, Labels};
 use crate::clock::Timestamp;
 use bollard::models::{
-    ContainerInspectResponse, ContainerSummary, ContainerSummaryStateEnum, ImageSummary,
+    ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary,
+    ContainerSummaryStateEnum, EndpointSettings, ImageSummary,
 };
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// One container of a list, in which much is missing.
@@ -33,7 +36,7 @@ pub fn listed(summary: ContainerSummary) -> Container {
         exit_code: None,
         out_of_memory: false,
         pid: None,
-        address: None,
+        address: summary.network_settings.and_then(|settings| address(settings.networks)),
         log_path: None,
         written: None,
     }
@@ -42,22 +45,20 @@ pub fn listed(summary: ContainerSummary) -> Container {
 pub fn inspected(inspected: ContainerInspectResponse) -> Container {
     let state = inspected.state.unwrap_or_default();
     let running = state.running.unwrap_or(false);
+    let removing = state.status == Some(ContainerStateStatusEnum::REMOVING);
     // Docker writes year 1 for what has not happened.
     let time =
         |text: Option<String>| text.and_then(|text| Timestamp::parse(&text)).filter(|at| at.0 > 0);
     let started_at = time(state.started_at);
     let config = inspected.config.unwrap_or_default();
-    let address = inspected
-        .network_settings
-        .and_then(|settings| settings.networks)
-        .and_then(|networks| networks.into_values().find_map(|network| network.ip_address))
-        .and_then(|address| address.parse().ok());
+    let address = inspected.network_settings.and_then(|settings| address(settings.networks));
     Container {
         id: inspected.id.unwrap_or_default(),
         name: inspected.name.unwrap_or_default().trim_start_matches('/').to_string(),
         labels: config.labels.unwrap_or_default().into_iter().collect::<Labels>(),
         status: match (running, started_at) {
             (true, _) => ContainerStatus::Running,
+            (false, _) if removing => ContainerStatus::Removing,
             (false, None) => ContainerStatus::Created,
             (false, Some(_)) => ContainerStatus::Exited,
         },
@@ -74,6 +75,11 @@ pub fn inspected(inspected: ContainerInspectResponse) -> Container {
             .graph_driver
             .and_then(|driver| driver.data.get("UpperDir").map(PathBuf::from)),
     }
+}
+
+/// Where a container is reached, while it is in a network.
+fn address(networks: Option<HashMap<String, EndpointSettings>>) -> Option<IpAddr> {
+    networks?.into_values().find_map(|network| network.ip_address?.parse().ok())
 }
 
 pub fn image(summary: ImageSummary) -> Image {

@@ -6,7 +6,7 @@ use super::{
     Container, ContainerSpec, Ended, Engine, Event, EventAction, FreeDisk, Image,
     LABEL_INSTALLATION, LABEL_KIND, Output, Restore, Usage,
 };
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, Result};
 use crate::{limits, tasks};
 use async_trait::async_trait;
 use bollard::Docker;
@@ -22,13 +22,10 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-
-/// Docker's socket where every package puts it.
-const SOCKET: &str = "unix:///var/run/docker.sock";
 
 #[derive(Clone)]
 pub struct DockerEngine {
@@ -45,15 +42,16 @@ pub struct DockerEngine {
 
 impl DockerEngine {
     /// Connects and agrees on an API version; the error says what to do about a missing engine.
-    pub async fn connect(installation: &str) -> Result<Self> {
+    pub async fn connect(socket: &Path, installation: &str) -> Result<Self> {
         let away = |error: DockerError| {
             Error::unavailable(format!(
-                "Docker does not answer on /var/run/docker.sock ({error}); start it with \
-                 \"systemctl start docker\" or run scripts/up"
+                "Docker does not answer on {} ({error}); start it with \"systemctl start docker\" \
+                 or run scripts/up",
+                socket.display()
             ))
         };
         let docker = Docker::connect_with_unix(
-            SOCKET,
+            &format!("unix://{}", socket.display()),
             limits::ENGINE_TIMEOUT.as_secs(),
             bollard::API_DEFAULT_VERSION,
         )
@@ -344,6 +342,10 @@ impl Engine for DockerEngine {
             .boxed())
     }
 
+    async fn mend(&self) -> Result<Vec<String>> {
+        super::network::mend(&self.docker, &self.installation).await
+    }
+
     async fn load(&self, archive: BoxStream<'static, Bytes>) -> Result<()> {
         let options = ImportImageOptions { quiet: true, ..Default::default() };
         let mut progress =
@@ -429,5 +431,6 @@ fn failed(what: &str, error: DockerError) -> Error {
 
 /// Whether trying again may help: Docker itself was away.
 pub fn is_away(error: &Error) -> bool {
-    error.kind() == Kind::Unavailable || error.to_string().starts_with("Docker did not answer")
+    let text = error.to_string();
+    text.starts_with("Docker did not answer") || text.starts_with("Docker ended")
 }

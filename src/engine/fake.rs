@@ -33,6 +33,8 @@ pub struct FakeEngine {
     events: broadcast::Sender<Event>,
     /// Whether removing a container takes until further notice.
     holding: watch::Sender<bool>,
+    /// Whether the engine does not answer.
+    away: watch::Sender<bool>,
 }
 
 struct State {
@@ -55,7 +57,8 @@ impl FakeEngine {
             usage: Usage { memory_bytes: 0, processes: 2 },
             signals: Vec::new(),
         };
-        Self { state: Mutex::new(state), events, holding: watch::Sender::new(false) }
+        let (holding, away) = (watch::Sender::new(false), watch::Sender::new(false));
+        Self { state: Mutex::new(state), events, holding, away }
     }
 
     /// What containers that are started from now on do.
@@ -75,6 +78,33 @@ impl FakeEngine {
 
     pub fn hold_removals(&self, hold: bool) {
         self.holding.send_replace(hold);
+    }
+
+    /// Stops answering, with its containers, as a Docker that is killed; or comes back.
+    pub fn go_away(&self, away: bool) {
+        self.away.send_replace(away);
+        for container in self.lock().containers.values_mut() {
+            container.status = ContainerStatus::Exited;
+            container.exit_code = Some(137);
+            container.finished_at = Some(Timestamp::now());
+        }
+    }
+
+    /// Removes a dyno's container behind everybody's back.
+    pub fn lose(&self, dyno: &str) {
+        let mut state = self.lock();
+        let found = state.containers.values().find(|one| one.labels[super::LABEL_DYNO] == dyno);
+        let id = found.map(|container| container.id.clone()).unwrap();
+        state.containers.remove(&id);
+        drop(state);
+        self.tell(&id, EventAction::Other);
+    }
+
+    fn answers(&self) -> Result<()> {
+        match *self.away.borrow() {
+            true => Err(Error::internal("Docker did not answer: a test", "no such socket")),
+            false => Ok(()),
+        }
     }
 
     /// Names of the containers that run, without the installation's prefix and the random end.
@@ -142,6 +172,7 @@ impl FakeEngine {
 #[async_trait]
 impl Engine for FakeEngine {
     async fn create(&self, spec: &ContainerSpec) -> Result<String> {
+        self.answers()?;
         let mut state = self.lock();
         state.made += 1;
         let id = format!("c{}", state.made);
@@ -204,6 +235,7 @@ impl Engine for FakeEngine {
     }
 
     async fn list(&self) -> Result<Vec<Container>> {
+        self.answers()?;
         Ok(self.lock().containers.values().cloned().collect())
     }
 
@@ -240,8 +272,14 @@ impl Engine for FakeEngine {
     }
 
     async fn events(&self) -> Result<BoxStream<'static, Event>> {
+        self.answers()?;
         let events = tokio_stream::wrappers::BroadcastStream::new(self.events.subscribe());
-        Ok(events.filter_map(|event| async { event.ok() }).boxed())
+        let mut away = self.away.subscribe();
+        let gone = async move {
+            let _ = away.wait_for(|away| *away).await;
+        };
+        let gone = Box::pin(gone);
+        Ok(events.filter_map(|event| async { event.ok() }).take_until(gone).boxed())
     }
 
     async fn load(&self, _: BoxStream<'static, Bytes>) -> Result<()> {

@@ -68,6 +68,8 @@ pub enum ContainerStatus {
     Created,
     Running,
     Exited,
+    /// Somebody removes it; told by a look at it alone, not in a list.
+    Removing,
 }
 
 /// What the engine says of one container, now.
@@ -169,7 +171,7 @@ pub trait Engine: Send + Sync {
     async fn signal(&self, container: &str, signal: &str) -> Result<()>;
     /// Removes it, killing it first if it runs. One that is gone is fine.
     async fn remove(&self, container: &str) -> Result<()>;
-    /// All of this installation's containers. Cheap: address, pid and log path are missing.
+    /// All of this installation's containers. Cheap: pid and log path are missing.
     async fn list(&self) -> Result<Vec<Container>>;
     /// Everything about one container; `None` if there is none.
     async fn inspect(&self, container: &str) -> Result<Option<Container>>;
@@ -188,6 +190,11 @@ pub trait Engine: Send + Sync {
     /// Starts and deaths of this installation's containers, from now on. Ends when the engine
     /// goes away.
     async fn events(&self) -> Result<BoxStream<'static, Event>>;
+    /// Puts back what belongs around the containers and is missing, such as network and firewall
+    /// rules, and returns what that was.
+    async fn mend(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
 
     /// Loads an image archive (`docker load`).
     async fn load(&self, archive: BoxStream<'static, Bytes>) -> Result<()>;

@@ -14,6 +14,16 @@ use tokio::process::Command;
 /// and a deploy runs old and new dynos side by side.
 const SUBNETS: u32 = 32;
 
+/// Where packets of dynos and builds meet our chain.
+const HOOKS: [&str; 2] = ["INPUT", "FORWARD"];
+
+const RULES: [&[&str]; 4] = [
+    &["-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "-j", "RETURN"],
+    &["-d", "169.254.0.0/16", "-j", "DROP"],
+    &["-m", "addrtype", "--dst-type", "LOCAL", "-j", "DROP"],
+    &["-j", "RETURN"],
+];
+
 /// Makes the network unless it is there, and returns its name.
 pub async fn ensure(docker: &Docker, installation: &str) -> Result<String> {
     let name = format!("senryu-{installation}");
@@ -26,6 +36,43 @@ pub async fn ensure(docker: &Docker, installation: &str) -> Result<String> {
     }
     firewall(&bridge(installation)).await?;
     Ok(name)
+}
+
+/// Puts back what somebody removed of the network and its rules, and returns what that was.
+pub async fn mend(docker: &Docker, installation: &str) -> Result<Vec<String>> {
+    let name = format!("senryu-{installation}");
+    let mut missing = Vec::new();
+    match docker.inspect_network(&name, None).await {
+        Ok(_) => {}
+        Err(DockerError::DockerResponseServerError { status_code: 404, .. }) => {
+            missing.push(format!("the network {name}"));
+        }
+        Err(error) => return Err(Error::internal("Docker could not inspect the network", error)),
+    }
+    let bridge = bridge(installation);
+    if !is_guarded(&bridge).await {
+        missing.push(format!("firewall rules of {bridge}"));
+    }
+    if !missing.is_empty() {
+        ensure(docker, installation).await?;
+    }
+    Ok(missing)
+}
+
+/// Whether the chain is whole and in its place.
+async fn is_guarded(bridge: &str) -> bool {
+    let chain = bridge.to_uppercase();
+    for hook in HOOKS {
+        if iptables(&["-C", hook, "-i", bridge, "-j", &chain]).await.is_err() {
+            return false;
+        }
+    }
+    for rule in RULES {
+        if iptables(&[&["-C", chain.as_str()], rule].concat()).await.is_err() {
+            return false;
+        }
+    }
+    true
 }
 
 /// The kernel's name of the bridge: 15 bytes at most.
@@ -75,18 +122,12 @@ async fn create(docker: &Docker, installation: &str, name: &str) -> Result<()> {
 /// clouds keep their credentials. Replies to the router's connections pass.
 async fn firewall(bridge: &str) -> Result<()> {
     let chain = bridge.to_uppercase();
-    let rules: [Vec<&str>; 4] = [
-        vec!["-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "-j", "RETURN"],
-        vec!["-d", "169.254.0.0/16", "-j", "DROP"],
-        vec!["-m", "addrtype", "--dst-type", "LOCAL", "-j", "DROP"],
-        vec!["-j", "RETURN"],
-    ];
     iptables(&["-N", &chain]).await.ok();
     iptables(&["-F", &chain]).await?;
-    for rule in &rules {
-        iptables(&[&["-A", chain.as_str()], rule.as_slice()].concat()).await?;
+    for rule in RULES {
+        iptables(&[&["-A", chain.as_str()], rule].concat()).await?;
     }
-    for hook in ["INPUT", "FORWARD"] {
+    for hook in HOOKS {
         let jump = ["-i", bridge, "-j", chain.as_str()];
         if iptables(&[&["-C", hook], jump.as_slice()].concat()).await.is_err() {
             iptables(&[&["-I", hook, "1"], jump.as_slice()].concat()).await?;

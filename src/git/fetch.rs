@@ -5,7 +5,7 @@ use super::GitHost;
 use super::client::Client;
 use super::incoming::Incoming;
 use super::receive::{feed, last_words};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::{limits, tasks};
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
@@ -34,7 +34,12 @@ impl GitHost {
         if let Some(protocol) = protocol {
             git.env("GIT_PROTOCOL", protocol);
         }
-        let mut child = git.spawn().context("git cannot be run")?;
+        let mut child = git.spawn().map_err(|error| match error.kind() {
+            std::io::ErrorKind::WouldBlock => Error::unavailable(
+                "The server's machine can start no more processes: end some there, then try again",
+            ),
+            _ => Error::internal("git cannot be run", error),
+        })?;
         let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(stdin), Some(mut output), Some(errors)) = streams else {
             return Err(std::io::Error::other("no pipe")).context("git cannot be talked to");

@@ -91,7 +91,7 @@ impl Store {
         });
         let gone = || Error::unavailable("the server is stopping; try again");
         self.writer.send(job).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        answer.await.map_err(|_| gone())?.map_err(with_full_disk)
     }
 
     /// Runs `query` on one of the readers, off the async threads.
@@ -143,6 +143,21 @@ fn connect(path: &Path, read_only: bool) -> Result<Connection> {
     }
     connection.execute_batch("PRAGMA foreign_keys = ON;").context(what())?;
     Ok(connection)
+}
+
+/// A full disk is nobody's fault but the machine's, and who asks may be told.
+fn with_full_disk(error: Error) -> Error {
+    const SQLITE_SAYS: &str = "database or disk is full";
+    match error.chain().contains(SQLITE_SAYS) {
+        true => {
+            tracing::error!(error = error.chain(), "the disk is full");
+            Error::unavailable(
+                "The server's disk is full, so nothing was changed. Free some space on it \
+                 (senryu doctor says where), then try again",
+            )
+        }
+        false => error,
+    }
 }
 
 fn in_savepoint<T>(

@@ -27,6 +27,7 @@ pub async fn check(platform: &Platform, known: &Known) -> Result<Vec<String>> {
     half_done(platform, known, &releases, &mut wrong).await?;
     containers(platform, known, &mut wrong).await?;
     images(platform, known, &mut wrong).await?;
+    layer_files(platform, &mut wrong)?;
     Ok(wrong)
 }
 
@@ -155,6 +156,30 @@ async fn images(platform: &Platform, known: &Known, wrong: &mut Vec<String>) -> 
         if !known {
             wrong.push(format!("image without a release: {} {tags:?}", image["Id"]));
         }
+    }
+    Ok(())
+}
+
+/// The files below `slugs` are exactly the layers of the slugs that are kept.
+fn layer_files(platform: &Platform, wrong: &mut Vec<String>) -> Result<()> {
+    let database = rusqlite::Connection::open(platform.data_dir().join("state.db"))?;
+    let mut query = database.prepare("SELECT layers FROM slugs WHERE deleted_at IS NULL")?;
+    let rows: Vec<String> =
+        query.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let wanted: BTreeSet<String> =
+        rows.iter().flat_map(|row| row.split(' ')).map(|layer| layer.replace(':', "-")).collect();
+    let slugs = platform.data_dir().join("slugs");
+    let mut found = BTreeSet::new();
+    for entry in std::fs::read_dir(&slugs)? {
+        found.insert(entry?.file_name().to_string_lossy().into_owned());
+    }
+    found.remove("incoming");
+    for name in wanted.symmetric_difference(&found) {
+        wrong.push(format!("layer {name}: a file without a slug, or a slug without its file"));
+    }
+    let half = std::fs::read_dir(slugs.join("incoming"))?.count();
+    if half > 0 {
+        wrong.push(format!("{half} layers were left half written"));
     }
     Ok(())
 }

@@ -4,7 +4,9 @@
 //! of a deploy and looks for what is left behind.
 
 mod crash;
+mod engine;
 mod faults;
+mod host;
 mod http;
 mod leftovers;
 mod load;
@@ -15,6 +17,7 @@ mod platform;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use engine::Engine;
 use platform::Platform;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -34,6 +37,9 @@ pub struct Options {
     /// Lets an app misbehave in every way, and measures what another one notices
     #[arg(long, conflicts_with = "crash")]
     misbehave: bool,
+    /// What happens to a host, done to a Docker of its own; scripts/soak gives it namespaces
+    #[arg(long)]
+    host_events: bool,
     /// Kills in each phase
     #[arg(long, default_value_t = 5)]
     kills: usize,
@@ -104,13 +110,19 @@ async fn run(options: &Options) -> Result<bool> {
     if options.misbehave {
         settings = misbehave::SETTINGS.map(str::to_string).to_vec();
     }
-    let platform = Platform::new(&binary, &fixture, options.port, settings)?;
+    let mut platform = Platform::new(&binary, &fixture, options.port, settings)?;
     println!("seed {seed}, in {}", platform.dir.display());
     let mut report = Report::default();
+    let mut engine = None;
+    if options.host_events {
+        engine = Some(own_engine(&mut platform).await?);
+    }
     let result = tokio::select! {
         result = async {
             platform.set_up().await?;
-            if options.misbehave {
+            if let Some(engine) = &mut engine {
+                host::run(&platform, engine, &mut report).await
+            } else if options.misbehave {
                 let fixture = root.join("tests/fixtures/apps/rogue");
                 misbehave::run(&platform, &fixture, &mut report).await
             } else if options.crash {
@@ -125,6 +137,10 @@ async fn run(options: &Options) -> Result<bool> {
         report.broken(format!("the soak could not go on: {error:#}"));
     }
     if !options.keep {
+        if let Some(engine) = engine {
+            platform.kill_server().await?;
+            engine.remove().await?;
+        }
         platform.tear_down().await?;
     }
     let verdict = match report.broken.len() {
@@ -136,6 +152,27 @@ async fn run(options: &Options) -> Result<bool> {
     let text: String = all.map(|line| format!("{line}\n")).collect();
     std::fs::write(platform.results().join("report.txt"), text)?;
     Ok(report.broken.is_empty())
+}
+
+/// A Docker of the soak's own, the stack as an archive, and the data on a small disk.
+async fn own_engine(platform: &mut Platform) -> Result<Engine> {
+    let dir = platform.dir.clone();
+    let stack = dir.join("stack.tar");
+    let data = platform.data_dir();
+    std::fs::create_dir(&data)?;
+    let said = engine::shell(&format!(
+        "set -e; docker save -o {0} senryu/stack:run senryu/stack:build; \
+         truncate -s 3G {1}/disk.img; mkfs.ext4 -qF {1}/disk.img; mount -o loop {1}/disk.img {2}; \
+         echo well",
+        stack.display(),
+        dir.display(),
+        data.display()
+    ))
+    .await;
+    anyhow::ensure!(said.ends_with("well\n"), "stack and disk: {said}");
+    let engine = Engine::start(&dir).await?;
+    platform.use_docker(Engine::socket(&dir), &stack);
+    Ok(engine)
 }
 
 /// Ctrl-C, or a time limit from outside: what was made is removed all the same.

@@ -17,6 +17,8 @@ use tokio::process::{Child, Command};
 use tokio::sync::broadcast;
 
 const START_LIMIT: Duration = Duration::from_secs(30);
+/// This machine's own.
+const DOCKER: &str = "/var/run/docker.sock";
 /// No command of a healthy platform takes this long.
 const COMMAND_LIMIT: Duration = Duration::from_secs(180);
 
@@ -26,6 +28,9 @@ pub struct Platform {
     pub zero: Instant,
     fixture: PathBuf,
     settings: Vec<String>,
+    docker_socket: PathBuf,
+    /// A library that the server is started with, and the file that it reads.
+    pretence: Mutex<Option<(String, PathBuf)>>,
     server: tokio::sync::Mutex<Option<Child>>,
     log: broadcast::Sender<String>,
 }
@@ -59,7 +64,23 @@ impl Platform {
         let fixture = fixture.to_path_buf();
         let (log, _) = broadcast::channel(4096);
         let server = tokio::sync::Mutex::default();
-        Ok(Self { dir, port, zero: Instant::now(), fixture, settings, server, log })
+        let docker_socket = PathBuf::from(DOCKER);
+        let pretence = Mutex::default();
+        let zero = Instant::now();
+        Ok(Self { dir, port, zero, fixture, settings, docker_socket, pretence, server, log })
+    }
+
+    /// Uses a Docker of its own, with the stack from an archive.
+    pub fn use_docker(&mut self, socket: PathBuf, stack: &Path) {
+        self.settings.push(format!("--docker-socket={}", socket.display()));
+        self.settings.push(format!("--stack-archive={}", stack.display()));
+        self.docker_socket = socket;
+    }
+
+    /// From the next start on the server has a clock of its own, if `library` is not empty.
+    pub fn pretend(&self, library: &str, file: &Path) {
+        let both = (!library.is_empty()).then(|| (library.to_string(), file.to_path_buf()));
+        *self.pretence.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = both;
     }
 
     pub fn now(&self) -> Duration {
@@ -89,7 +110,13 @@ impl Platform {
     pub async fn start(&self) -> Result<Duration> {
         let mut lines = self.watch();
         let begun = Instant::now();
-        let mut child = Command::new(self.dir.join("senryu"))
+        let mut command = Command::new(self.dir.join("senryu"));
+        let pretence = self.pretence.lock().map(|pretence| pretence.clone()).unwrap_or_default();
+        if let Some((library, file)) = pretence {
+            command.env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", file);
+            command.env("FAKETIME_CACHE_DURATION", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
+        let mut child = command
             .arg("server")
             .arg("--data-dir")
             .arg(self.data_dir())
@@ -124,6 +151,15 @@ impl Platform {
         }
         *self.server.lock().await = Some(child);
         Ok(begun.elapsed())
+    }
+
+    pub async fn server_pid(&self) -> Option<u32> {
+        self.server.lock().await.as_ref().and_then(Child::id)
+    }
+
+    /// Somebody else ends it.
+    pub async fn forget_server(&self) {
+        self.server.lock().await.take();
     }
 
     /// `kill -9`, at once.
@@ -164,6 +200,7 @@ impl Platform {
             .env("HOME", self.dir.join("home"))
             .env("SENRYU_URL", self.url())
             .env_remove("SENRYU_API_KEY")
+            .env("DOCKER_HOST", format!("unix://{}", self.docker_socket.display()))
             .env("GIT_AUTHOR_NAME", "Soak")
             .env("GIT_AUTHOR_EMAIL", "soak@example.com")
             .env("GIT_COMMITTER_NAME", "Soak")
@@ -262,7 +299,7 @@ impl Platform {
 
     /// Docker's own answer to a GET.
     pub async fn docker(&self, path: &str) -> Result<Value> {
-        let mut conn = Conn::unix("/var/run/docker.sock").await?;
+        let mut conn = Conn::unix(&self.docker_socket.to_string_lossy()).await?;
         let reply = conn.send(&Request::get("docker", &format!("/v1.41{path}"))).await?;
         ensure!(reply.status == 200, "docker {path}: {}", reply.status);
         Ok(serde_json::from_slice(&reply.body)?)
@@ -297,7 +334,7 @@ impl Platform {
         for pid in processes(|arguments| arguments.iter().any(|one| one.contains(&mark))) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
-        if !id.is_empty() {
+        if !id.is_empty() && self.docker_socket == Path::new(DOCKER) {
             self.remove_docker_resources(&id).await?;
         }
         let mounts = std::fs::read_to_string("/proc/mounts")?;
@@ -306,10 +343,10 @@ impl Platform {
                 let _ = nix::mount::umount2(mount, nix::mount::MntFlags::MNT_DETACH);
             }
         }
-        for name in ["data", "run", "home", "work"] {
+        for name in ["data", "run", "home", "work", "docker", "exec"] {
             let _ = std::fs::remove_dir_all(self.dir.join(name));
         }
-        for name in ["senryu", "master.key"] {
+        for name in ["senryu", "master.key", "stack.tar", "disk.img"] {
             let _ = std::fs::remove_file(self.dir.join(name));
         }
         Ok(())
@@ -358,7 +395,7 @@ async fn keep(
 }
 
 /// Processes by their arguments.
-fn processes(wanted: impl Fn(&[String]) -> bool) -> Vec<i32> {
+pub fn processes(wanted: impl Fn(&[String]) -> bool) -> Vec<i32> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     entries
         .flatten()

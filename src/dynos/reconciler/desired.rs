@@ -4,7 +4,7 @@ use crate::dynos::plan::{Desired, Target, Wanted};
 use crate::error::Result;
 use crate::store;
 
-pub(super) fn read(db: &rusqlite::Connection) -> Result<Vec<Desired>> {
+pub fn read(db: &rusqlite::Connection) -> Result<Vec<Desired>> {
     store::desired::read(db).map(|rows| {
         rows.into_iter()
             .map(|row| Desired {

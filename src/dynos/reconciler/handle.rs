@@ -83,6 +83,7 @@ impl Dynos {
             crashes: BTreeMap::new(),
             clearing: BTreeSet::new(),
             waiting: BTreeMap::new(),
+            recovery: Default::default(),
             listed: false,
             seen_wakes: 0,
         };

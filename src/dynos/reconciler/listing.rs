@@ -16,10 +16,18 @@ impl Reconciler {
         let containers = match self.executor.engine.list().await {
             Ok(containers) => containers,
             Err(error) => {
-                tracing::warn!(error = error.chain(), "the engine could not be listed");
+                if self.recovery.away.is_none() {
+                    tracing::warn!(error = error.chain(), "the engine could not be listed");
+                    self.engine_away();
+                }
                 return;
             }
         };
+        if self.recovery.away.is_some() {
+            self.mend().await;
+            self.engine_back().await;
+        }
+        let mut lost = Vec::new();
         let dynos = containers.into_iter().filter(|container| {
             container.labels.get(LABEL_KIND).is_some_and(|kind| kind == "dyno")
         });
@@ -30,15 +38,24 @@ impl Reconciler {
             if listed.name.process.is_release() || self.clearing.contains(&listed.id) {
                 continue;
             }
-            match self.live.get(&listed.id) {
+            match self.live.get_mut(&listed.id) {
                 None => self.adopt(listed, &container).await,
                 Some(known) if container.status == ContainerStatus::Exited => {
                     if let Some(container) = &known.container {
                         self.executor.look(known.id, container);
                     }
                 }
-                Some(_) => {}
+                Some(known) => {
+                    known.unwatched = false;
+                    let is_lost = known.address.is_some() && container.address.is_none();
+                    if is_lost && container.status == ContainerStatus::Running {
+                        lost.push(known.id);
+                    }
+                }
             }
+        }
+        for dyno in lost {
+            self.off_network(dyno).await;
         }
         for live in self.live.values() {
             if let (false, Some(container)) = (there.contains(&live.id), &live.container) {
@@ -83,12 +100,14 @@ impl Reconciler {
                 self.executor.watch_listening(id, pid, address.port());
             }
         }
-        if inspected.status == ContainerStatus::Exited {
+        let ended = inspected.status != ContainerStatus::Running;
+        if ended {
             // It ended while nobody watched, perhaps with the machine: that is no crash.
             live.phase = Phase::Stopping;
+            self.hurt(live.app, "Dynos had ended while the server was away");
         }
         self.live.insert(id, live);
-        if inspected.status == ContainerStatus::Exited {
+        if ended {
             self.executor.look(id, &container);
         }
     }

@@ -2,9 +2,10 @@
 //! state. Nothing is planned before the engine has been listed once, so that a server that starts
 //! finds its dynos instead of starting them again.
 
-mod desired;
+pub(super) mod desired;
 mod handle;
 mod listing;
+mod recovery;
 mod taking;
 mod view;
 
@@ -21,6 +22,7 @@ use crate::model::{AppId, DynoName, ReleaseId};
 use crate::store::{self, Store};
 use crate::wake::Wake;
 use crate::{limits, tasks};
+use recovery::Recovery;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,6 +45,7 @@ struct Reconciler {
     clearing: BTreeSet<Uuid>,
     /// Dynos that wait for memory of the host, with what they lack.
     waiting: BTreeMap<(AppId, DynoName), String>,
+    recovery: Recovery,
     /// The engine has been listed at least once.
     listed: bool,
     seen_wakes: u64,
@@ -62,10 +65,17 @@ impl Reconciler {
                 },
                 () = self.wake.wait() => reload = true,
                 _ = period.tick() => {
+                    if self.recovery.away.is_none() {
+                        self.mend().await;
+                    }
                     self.relist().await;
                     reload = true;
                 }
-                () = tokio::time::sleep_until(look_again) => {}
+                () = tokio::time::sleep_until(look_again) => {
+                    if self.recovery.away.is_some() {
+                        self.relist().await;
+                    }
+                }
             }
             while let Ok(event) = self.events.try_recv() {
                 self.take(event).await;
@@ -74,7 +84,11 @@ impl Reconciler {
             if reload || self.desired.is_empty() {
                 self.reload().await;
             }
-            if !self.listed {
+            if !self.listed || self.recovery.away.is_some() {
+                // Events may come faster than that: they must not put it off.
+                let retry = Instant::now() + limits::ENGINE_RETRY;
+                look_again =
+                    if look_again > Instant::now() { look_again.min(retry) } else { retry };
                 continue;
             }
             look_again = self.pass().await;
@@ -128,6 +142,7 @@ impl Reconciler {
         if !self.waiting.is_empty() {
             look_again = look_again.min(now + limits::MEMORY_RETRY);
         }
+        self.tell_recovered(&plans).await;
         let table = self.publish(&plans);
         for dyno in drains {
             self.executor.drain(dyno, table);
@@ -224,6 +239,7 @@ impl Reconciler {
             wall: Timestamp::now(),
             loopback_only: false,
             killed: None,
+            unwatched: false,
             ended: false,
         };
         let lines = vec![

@@ -1,6 +1,7 @@
 //! What an event changes in what is known, and what the app's log says of it.
 
 use super::Reconciler;
+use super::recovery::blameless;
 use crate::dynos::events::Event;
 use crate::dynos::lifecycle::Live;
 use crate::dynos::plan::Phase;
@@ -13,6 +14,7 @@ impl Reconciler {
     pub(super) async fn take(&mut self, event: Event) {
         match event {
             Event::Relist => self.relist().await,
+            Event::EngineAway => self.engine_away(),
             Event::Changed(container) => {
                 if let Some(dyno) = self.dyno_in(&container) {
                     self.executor.look(dyno, &container);
@@ -27,7 +29,9 @@ impl Reconciler {
             Event::Started { dyno, container, address } => {
                 self.started(dyno, &container, address).await;
             }
-            Event::StartFailed { dyno, reason } => self.start_failed(dyno, reason).await,
+            Event::StartFailed { dyno, reason, away } => {
+                self.start_failed(dyno, reason, away).await;
+            }
             Event::Listens { dyno } => self.up(dyno).await,
             Event::LoopbackOnly { dyno } => {
                 if let Some(live) = self.live.get_mut(&dyno) {
@@ -38,8 +42,8 @@ impl Reconciler {
             Event::Cleared { dyno } => {
                 self.clearing.remove(&dyno);
             }
-            Event::Exited { dyno, code, out_of_memory } => {
-                self.exited(dyno, code, out_of_memory).await;
+            Event::Exited { dyno, code, out_of_memory, removed } => {
+                self.exited(dyno, code, out_of_memory, removed).await;
             }
         }
     }
@@ -101,8 +105,13 @@ impl Reconciler {
         self.log(app, vec![line]).await;
     }
 
-    async fn start_failed(&mut self, dyno: Uuid, reason: String) {
+    async fn start_failed(&mut self, dyno: Uuid, reason: String, away: bool) {
         let Some(live) = self.live.remove(&dyno) else { return };
+        if away {
+            let line = live.line("State changed from starting to down: Docker does not answer");
+            self.log(live.app, vec![line]).await;
+            return self.engine_away();
+        }
         let crashes = self.crashes.entry(live.app).or_default();
         let key = (live.name.clone(), live.generation.release);
         let mut crash = live.crash(-1, false, crashes.get(&key));
@@ -112,7 +121,7 @@ impl Reconciler {
         self.log(live.app, vec![line]).await;
     }
 
-    async fn exited(&mut self, dyno: Uuid, code: i64, out_of_memory: bool) {
+    async fn exited(&mut self, dyno: Uuid, code: i64, out_of_memory: bool, removed: bool) {
         let Some(live) = self.live.get(&dyno).filter(|live| !live.ended).cloned() else { return };
         let mut lines = Vec::new();
         if out_of_memory && live.killed.is_none() {
@@ -120,16 +129,29 @@ impl Reconciler {
             lines.extend(usage::starved_lines(&size, &live.name.to_string()));
         }
         lines.push(live.line(format!("Process exited with status {code}")));
-        let crashed = matches!(live.phase, Phase::Starting | Phase::Up);
-        if crashed {
-            let state = if live.phase == Phase::Up { "up" } else { "starting" };
+        let unexpected = matches!(live.phase, Phase::Starting | Phase::Up);
+        let state = if live.phase == Phase::Starting { "starting" } else { "up" };
+        if unexpected && let Some(reason) = blameless(&live, removed) {
+            lines.push(live.line(reason));
+            lines.push(live.line(format!("State changed from {state} to down")));
+            self.hurt(live.app, reason);
+        } else if unexpected {
             lines.push(live.line(format!("State changed from {state} to crashed")));
             let crashes = self.crashes.entry(live.app).or_default();
             let key = (live.name.clone(), live.generation.release);
             let crash = live.crash(code, out_of_memory, crashes.get(&key));
             crashes.insert(key, crash);
-        } else if !self.has_successor(&live) {
-            lines.push(live.line("State changed from up to down"));
+        } else {
+            // It was stopped on purpose: how often it had crashed before says nothing any more.
+            if let Some(crashes) = self.crashes.get_mut(&live.app) {
+                let key = (live.name.clone(), live.generation.release);
+                if crashes.get(&key).is_some_and(|crash| crash.generation == live.generation) {
+                    crashes.remove(&key);
+                }
+            }
+            if !self.has_successor(&live) {
+                lines.push(live.line("State changed from up to down"));
+            }
         }
         self.log(live.app, lines).await;
         self.clear_up(&live);

@@ -243,3 +243,43 @@ async fn a_dyno_that_is_being_cleared_up_is_not_found_again() {
     world.until("the old one is gone", |engine| engine.containers() == 1).await;
     assert_eq!(world.outcome(&world.dynos).await.progress, Progress::Settled);
 }
+
+/// A Docker that was killed twice in ten minutes let the second restart wait like a crash loop.
+#[tokio::test(start_paused = true)]
+async fn a_dyno_that_dies_with_the_engine_has_not_crashed() {
+    let world = World::new(2).await;
+    world.until("two workers", |engine| engine.running().len() == 2).await;
+    for round in 1..=3 {
+        // Docker that is told to stop ends its containers before itself.
+        world.engine.end("worker.1", 137);
+        world.engine.go_away(true);
+        let began = Instant::now();
+        world.until("some tries", |_| began.elapsed() > Duration::from_secs(3)).await;
+        world.engine.go_away(false);
+        let back = Instant::now();
+        world.until("two workers again", |engine| engine.running().len() == 2).await;
+        let waited = back.elapsed();
+        assert!(waited < Duration::from_secs(9), "round {round} took {waited:?}");
+        let outcome = world.outcome(&world.dynos).await;
+        assert_eq!(outcome.progress, Progress::Settled);
+    }
+    let log = world.dynos.parts.logs.last(world.app.id, &Default::default(), 1000).await.unwrap();
+    let says = |words: &str| log.iter().filter(|line| line.message.contains(words)).count();
+    assert_eq!(says("Docker did not answer for"), 6, "{log:#?}");
+    assert_eq!(says("all dynos run again"), 3, "{log:#?}");
+    assert!(says("It ended with Docker") >= 3, "{log:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_somebody_removes_is_replaced_at_once() {
+    let world = World::new(1).await;
+    for made in 1..=3 {
+        world.until("a worker", |engine| engine.running().len() == 1).await;
+        assert_eq!(world.engine.made(), made);
+        let began = Instant::now();
+        world.engine.lose("worker.1");
+        world.until("another one", |engine| engine.made() == made + 1).await;
+        assert!(began.elapsed() < Duration::from_secs(5));
+    }
+    assert_eq!(world.outcome(&world.dynos).await.progress, Progress::Settled);
+}

@@ -47,8 +47,8 @@ pub fn remove_installation(installation: &str) {
     iptables(&["-X", &chain]);
 }
 
-fn iptables(arguments: &[&str]) {
-    run(Command::new("iptables").arg("-w").args(arguments), b"");
+pub fn iptables(arguments: &[&str]) -> super::Output {
+    run(Command::new("iptables").arg("-w").args(arguments), b"")
 }
 
 /// What is left of an installation: container, image and network names.

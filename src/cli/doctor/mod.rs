@@ -1,15 +1,19 @@
 //! `doctor`: whether this machine has what the platform needs. Each finding comes with the
 //! command that mends it.
 
+mod docker;
+mod firewall;
+mod host;
+mod isolation;
+
 use super::failure::{FAILED, Failure, Result};
-use super::format::size;
 use super::{Cx, socket};
 use crate::config::ServerSettings;
 use crate::limits;
 use clap::Args;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use tokio::time::timeout;
 
@@ -59,16 +63,25 @@ pub async fn doctor(cx: &Cx, args: Doctor) -> Result {
         Ok(()) => Finding::ok("settings", "make sense"),
         Err(message) => Finding::fail("settings", message, "correct the setting that it names"),
     }];
-    findings.extend(docker(settings).await);
+    findings.extend(docker::look(settings).await);
     findings.push(program("git", &["--version"], "apt-get install git").await);
     findings.push(program("iptables", &["--version"], "apt-get install iptables").await);
-    findings.push(disk(&settings.data_dir));
+    findings.push(host::disk(&settings.data_dir));
+    findings.push(host::memory());
+    findings.push(host::clock(&settings.database()).await);
+    findings.push(host::names(settings).await);
     findings.push(run_dir(&settings.run_dir));
     findings.push(master_key(&settings.master_key_file));
     let server = server(&settings.server_socket()).await;
     let running = server.level == Level::Ok;
     findings.push(server);
     findings.push(listener(settings.listen, running).await);
+    // What a server has made here, if one has.
+    let made = std::fs::read_to_string(settings.data_dir.join("installation"));
+    if let Some(installation) = made.ok().as_deref().map(str::trim).filter(|id| !id.is_empty()) {
+        findings.extend(firewall::look(installation, running).await);
+        findings.extend(isolation::probe(settings, installation).await);
+    }
     match args.json {
         true => {
             let list = findings.iter().map(as_json).collect();
@@ -109,77 +122,22 @@ fn print(cx: &Cx, findings: &[Finding]) -> Result {
     Ok(())
 }
 
-/// The engine's socket, unless `DOCKER_HOST` names another one.
-fn docker_socket() -> PathBuf {
-    std::env::var("DOCKER_HOST")
-        .ok()
-        .and_then(|host| host.strip_prefix("unix://").map(PathBuf::from))
-        .unwrap_or_else(|| PathBuf::from("/var/run/docker.sock"))
-}
-
-async fn docker(settings: &ServerSettings) -> Vec<Finding> {
-    let socket = docker_socket();
-    let info = match asked(&socket, "/info").await {
-        Ok((200, info)) => info,
-        Ok((status, _)) => {
-            let message = format!("{} answers HTTP {status}", socket.display());
-            return vec![Finding::fail("docker", message, "restart the Docker engine")];
-        }
-        Err(message) => {
-            let mend = "install it (apt-get install docker.io) and start it (systemctl start \
-                        docker), or give root's rights to this command";
-            return vec![Finding::fail("docker", message, mend)];
-        }
-    };
-    let fact = |name: &str| info.get(name).and_then(Value::as_str).unwrap_or("?").to_string();
-    let mut findings = vec![Finding::ok(
-        "docker",
-        format!(
-            "{} ({}, cgroup v{})",
-            fact("ServerVersion"),
-            fact("Driver"),
-            fact("CgroupVersion")
-        ),
-    )];
-    // Without an overlay each dyno copies its whole slug.
-    if !["overlay2", "overlayfs", "btrfs", "zfs"].contains(&fact("Driver").as_str()) {
-        findings.push(Finding::warn(
-            "storage driver",
-            format!("{} copies each image for each dyno", fact("Driver")),
-            "set \"storage-driver\": \"overlay2\" in /etc/docker/daemon.json",
-        ));
-    }
-    let init = fact("InitBinary");
-    findings.push(match init.as_str() {
-        "" | "?" | "N/A" => {
-            Finding::fail("init", "the engine has no init binary", "apt-get install tini")
-        }
-        name => Finding::ok("init", name),
-    });
-    for (what, image) in
-        [("run image", &settings.run_image), ("build image", &settings.build_image)]
-    {
-        findings.push(match asked(&socket, &format!("/images/{image}/json")).await {
-            Ok((200, found)) => {
-                let bytes = found.get("Size").and_then(Value::as_i64).unwrap_or(0);
-                Finding::ok(what, format!("{image}, {}", size(bytes)))
-            }
-            Ok(_) => Finding::fail(
-                what,
-                format!("the engine has no image {image}"),
-                "scripts/up (it makes the stack)",
-            ),
-            Err(message) => Finding::fail(what, message, "restart the Docker engine"),
-        });
-    }
-    findings
-}
-
 async fn asked(socket: &Path, path: &str) -> std::result::Result<(u16, Value), String> {
     match timeout(limits::DOCTOR_TIMEOUT, socket::send(socket, path, None)).await {
         Ok(result) => result.map_err(|failure| failure.to_string()),
         Err(_) => Err(format!("{} did not answer", socket.display())),
     }
+}
+
+/// What a program prints, if it is there and ends well.
+async fn output_of(name: &str, args: &[&str]) -> Option<String> {
+    let run = tokio::process::Command::new(name)
+        .args(args)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = timeout(limits::DOCTOR_TIMEOUT, run).await.ok()?.ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 async fn program(name: &'static str, args: &[&str], mend: &str) -> Finding {
@@ -199,48 +157,11 @@ async fn program(name: &'static str, args: &[&str], mend: &str) -> Finding {
     }
 }
 
-/// The nearest folder that exists: where `path` is, or will be made.
-fn existing(path: &Path) -> &Path {
-    path.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"))
-}
-
-fn disk(data_dir: &Path) -> Finding {
-    let what = "disk";
-    let place = data_dir.display();
-    let stat = match nix::sys::statvfs::statvfs(existing(data_dir)) {
-        Ok(stat) => stat,
-        Err(error) => {
-            let mend = "make the folder, or choose another with --data-dir";
-            return Finding::fail(what, format!("{place}: {error}"), mend);
-        }
-    };
-    let free = stat.blocks_available() as u64 * stat.fragment_size() as u64;
-    let (all, left) = (stat.files() as u64, stat.files_available() as u64);
-    judged_disk(&place.to_string(), free, all, left)
-}
-
-fn judged_disk(place: &str, free: u64, all_inodes: u64, free_inodes: u64) -> Finding {
-    let message = format!(
-        "{place}: {} free, {free_inodes} inodes free",
-        size(i64::try_from(free).unwrap_or(i64::MAX))
-    );
-    let mend = "free some space (docker image prune), or move the data with --data-dir";
-    // Some file systems have no fixed number of inodes, and say zero.
-    let few = |share: u64| all_inodes > 0 && free_inodes < all_inodes / share;
-    if free < limits::DOCTOR_DISK_FAIL || few(100) {
-        Finding::fail("disk", message, mend)
-    } else if free < limits::DOCTOR_DISK_WARN || few(20) {
-        Finding::warn("disk", message, mend)
-    } else {
-        Finding::ok("disk", message)
-    }
-}
-
 fn run_dir(run_dir: &Path) -> Finding {
     let what = "run dir";
     let place = run_dir.display();
     let mend = "choose a folder on a tmpfs with --run-dir (mount -t tmpfs tmpfs /run/senryu)";
-    match nix::sys::statfs::statfs(existing(run_dir)) {
+    match nix::sys::statfs::statfs(host::existing(run_dir)) {
         Ok(stat) if stat.filesystem_type() == nix::sys::statfs::TMPFS_MAGIC => {
             Finding::ok(what, format!("{place} is on a tmpfs"))
         }
@@ -343,18 +264,6 @@ async fn routed(local: SocketAddr) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn little_space_or_few_inodes_are_found() {
-        let gib = 1024 * 1024 * 1024;
-        let level = |free, all, left| judged_disk("/x", free, all, left).level;
-        assert_eq!(level(100 * gib, 1000, 900), Level::Ok);
-        assert_eq!(level(100 * gib, 0, 0), Level::Ok);
-        assert_eq!(level(5 * gib, 1000, 900), Level::Warn);
-        assert_eq!(level(100 * gib, 1000, 49), Level::Warn);
-        assert_eq!(level(gib / 2, 1000, 900), Level::Fail);
-        assert_eq!(level(100 * gib, 1000, 9), Level::Fail);
-    }
 
     #[tokio::test]
     async fn a_port_that_another_program_has_is_found() {

@@ -1,0 +1,178 @@
+//! The machine itself: disk, memory, clock and names.
+
+use super::{Finding, output_of};
+use crate::cli::format::size;
+use crate::config::ServerSettings;
+use crate::limits;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+use tokio::time::timeout;
+
+/// The nearest folder that exists: where `path` is, or will be made.
+pub(super) fn existing(path: &Path) -> &Path {
+    path.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"))
+}
+
+pub(super) fn disk(data_dir: &Path) -> Finding {
+    let what = "disk";
+    let place = data_dir.display();
+    let stat = match nix::sys::statvfs::statvfs(existing(data_dir)) {
+        Ok(stat) => stat,
+        Err(error) => {
+            let mend = "make the folder, or choose another with --data-dir";
+            return Finding::fail(what, format!("{place}: {error}"), mend);
+        }
+    };
+    let free = stat.blocks_available() as u64 * stat.fragment_size() as u64;
+    let (all, left) = (stat.files() as u64, stat.files_available() as u64);
+    judged_disk(&place.to_string(), free, all, left)
+}
+
+fn judged_disk(place: &str, free: u64, all_inodes: u64, free_inodes: u64) -> Finding {
+    let message = format!(
+        "{place}: {} free, {free_inodes} inodes free",
+        size(i64::try_from(free).unwrap_or(i64::MAX))
+    );
+    let mend = "free some space (docker image prune), or move the data with --data-dir";
+    // Some file systems have no fixed number of inodes, and say zero.
+    let few = |share: u64| all_inodes > 0 && free_inodes < all_inodes / share;
+    if free < limits::DOCTOR_DISK_FAIL || few(100) {
+        Finding::fail("disk", message, mend)
+    } else if free < limits::DOCTOR_DISK_WARN || few(20) {
+        Finding::warn("disk", message, mend)
+    } else {
+        Finding::ok("disk", message)
+    }
+}
+
+/// Of the memory that could be had now.
+pub(super) fn memory() -> Finding {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let bytes = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim_start_matches(':').split_whitespace().next()?.parse::<u64>().ok()
+    };
+    match (bytes("MemTotal"), bytes("MemAvailable")) {
+        (Some(total), Some(free)) => judged_memory(total * 1024, free * 1024),
+        _ => Finding::warn("memory", "/proc/meminfo can't be read", "mount -t proc proc /proc"),
+    }
+}
+
+fn judged_memory(total: u64, free: u64) -> Finding {
+    let text = |bytes: u64| size(i64::try_from(bytes).unwrap_or(i64::MAX));
+    let message = format!("{} of {} can be had", text(free), text(total));
+    let mend = "see what takes it with senryu ps and top; scale down, or add memory";
+    if free < limits::DOCTOR_MEMORY_FAIL {
+        Finding::fail("memory", message, mend)
+    } else if free < limits::DOCTOR_MEMORY_WARN {
+        Finding::warn("memory", message, mend)
+    } else {
+        Finding::ok("memory", message)
+    }
+}
+
+/// Whether somebody sets the clock, and whether it has gone back since the server last wrote.
+pub(super) async fn clock(database: &Path) -> Finding {
+    let what = "clock";
+    let written = std::fs::metadata(database).and_then(|meta| meta.modified()).ok();
+    let ahead = written.and_then(|at| at.duration_since(SystemTime::now()).ok());
+    if let Some(ahead) = ahead.filter(|ahead| *ahead > limits::DOCTOR_CLOCK_BACK) {
+        let message = format!("it is {} behind the last write of the server", whole(ahead));
+        return Finding::fail(
+            what,
+            message,
+            "set it: chronyc makestep, or timedatectl set-ntp true",
+        );
+    }
+    if Path::new("/run/systemd/timesync/synchronized").exists() {
+        return Finding::ok(what, "set over the network by systemd-timesyncd");
+    }
+    let tells = |text: &str| text.contains("Leap status") && text.contains("Normal");
+    if output_of("chronyc", &["tracking"]).await.is_some_and(|text| tells(&text)) {
+        return Finding::ok(what, "set over the network by chrony");
+    }
+    let shown = output_of("timedatectl", &["show", "-p", "NTPSynchronized", "--value"]).await;
+    if shown.is_some_and(|text| text.trim() == "yes") {
+        return Finding::ok(what, "set over the network");
+    }
+    let message = "nothing says that it is set over the network: certificates and logs need it";
+    Finding::warn(what, message, "apt-get install chrony, unless the machine's host sets its clock")
+}
+
+fn whole(time: Duration) -> String {
+    format!("{}s", time.as_secs())
+}
+
+/// Whether names of apps lead anywhere.
+pub(super) async fn names(settings: &ServerSettings) -> Finding {
+    let what = "names";
+    let Some(domain) = &settings.domain else {
+        return match resolved("localhost").await {
+            Some(_) => Finding::ok(
+                what,
+                "localhost resolves; APP.localhost does in browsers and curl. Others need --domain",
+            ),
+            None => Finding::fail(
+                what,
+                "localhost does not resolve",
+                "echo '127.0.0.1 localhost' >>/etc/hosts",
+            ),
+        };
+    };
+    // A name that nobody has entered by itself: only a wildcard answers.
+    let any = format!("senryu-doctor-{:08x}.{domain}", rand::random::<u32>());
+    match (resolved(&format!("api.{domain}")).await, resolved(&any).await) {
+        (Some(_), Some(address)) => {
+            Finding::ok(what, format!("api.{domain} resolves, and so does *.{domain}: {address}"))
+        }
+        (api, _) => Finding::fail(
+            what,
+            match api {
+                Some(_) => format!("*.{domain} does not resolve: no app has an address"),
+                None => format!("api.{domain} does not resolve"),
+            },
+            &format!("add a DNS record *.{domain} with this machine's address (A, and AAAA)"),
+        ),
+    }
+}
+
+async fn resolved(name: &str) -> Option<std::net::IpAddr> {
+    let found = timeout(limits::DOCTOR_TIMEOUT, tokio::net::lookup_host((name, 80))).await;
+    found.ok()?.ok()?.next().map(|address| address.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::doctor::Level;
+
+    #[test]
+    fn little_space_or_few_inodes_are_found() {
+        let gib = 1024 * 1024 * 1024;
+        let level = |free, all, left| judged_disk("/x", free, all, left).level;
+        assert_eq!(level(100 * gib, 1000, 900), Level::Ok);
+        assert_eq!(level(100 * gib, 0, 0), Level::Ok);
+        assert_eq!(level(5 * gib, 1000, 900), Level::Warn);
+        assert_eq!(level(100 * gib, 1000, 49), Level::Warn);
+        assert_eq!(level(gib / 2, 1000, 900), Level::Fail);
+        assert_eq!(level(100 * gib, 1000, 9), Level::Fail);
+    }
+
+    #[test]
+    fn little_memory_is_found() {
+        let mib = 1024 * 1024;
+        let level = |free| judged_memory(4096 * mib, free * mib).level;
+        assert_eq!(level(2048), Level::Ok);
+        assert_eq!(level(700), Level::Warn);
+        assert_eq!(level(100), Level::Fail);
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_went_back_is_found() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let future = SystemTime::now() + Duration::from_secs(7200);
+        file.as_file().set_modified(future).unwrap();
+        let finding = clock(file.path()).await;
+        assert_eq!(finding.level, Level::Fail, "{finding:?}");
+    }
+}

@@ -1,0 +1,245 @@
+//! What is declared against what runs, now: the store's formation beside the engine's containers
+//! and images, without asking the reconciler, which might be what is wrong.
+
+use super::plan::{Desired, Target};
+use super::reconciler::{Dynos, desired};
+use super::spec::{LABEL_SIZE, LABEL_VERSION};
+use crate::engine::{
+    Container, ContainerStatus, Image, LABEL_APP, LABEL_DYNO, LABEL_KIND, LABEL_SLUG,
+};
+use crate::error::Result;
+use crate::limits;
+use crate::model::{AppId, DynoName};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One thing that is not as declared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drift {
+    /// None for what belongs to no app.
+    pub app: Option<(AppId, String)>,
+    /// `web.1`, `slug of v4`, or a container's name.
+    pub what: String,
+    pub declared: String,
+    pub running: String,
+}
+
+/// What was compared.
+#[derive(Debug, Clone, Default)]
+pub struct Compared {
+    pub apps: BTreeSet<AppId>,
+    pub drift: Vec<Drift>,
+}
+
+const NOTHING: &str = "nothing";
+
+impl Dynos {
+    /// Compares all apps.
+    pub async fn drift(&self) -> Result<Compared> {
+        let desired = self.parts.store.read(desired::read).await?;
+        let containers = self.parts.engine.list().await?;
+        let images = self.parts.engine.images("slug").await?;
+        Ok(compare(&desired, &containers, &images))
+    }
+}
+
+fn compare(desired: &[Desired], containers: &[Container], images: &[Image]) -> Compared {
+    let apps: BTreeSet<AppId> = desired.iter().map(|app| app.app).collect();
+    let slugs: BTreeSet<&str> = images
+        .iter()
+        .filter_map(|image| image.labels.get(LABEL_SLUG))
+        .map(String::as_str)
+        .collect();
+    let mut drift = Vec::new();
+    for app in desired {
+        drift.extend(dynos_of(app, containers));
+        let targets = [&app.current, &app.serving].into_iter().flatten();
+        let mut seen = BTreeSet::new();
+        for target in targets.filter(|target| seen.insert(target.version)) {
+            let slug = target.image.rsplit(':').next().unwrap_or_default();
+            if !slugs.contains(slug) {
+                drift.push(Drift {
+                    app: Some((app.app, app.name.clone())),
+                    what: format!("slug of v{}", target.version),
+                    declared: format!("image {}", target.image),
+                    running: "missing; it comes back with the next start".to_string(),
+                });
+            }
+        }
+    }
+    for container in containers {
+        let app = container.labels.get(LABEL_APP).and_then(|id| id.parse::<AppId>().ok());
+        if !app.is_some_and(|app| apps.contains(&app)) {
+            drift.push(Drift {
+                app: None,
+                what: container.name.clone(),
+                declared: NOTHING.to_string(),
+                running: format!("{:?} container of no app", container.status).to_lowercase(),
+            });
+        }
+    }
+    Compared { apps, drift }
+}
+
+/// Every dyno that is declared or there, if it is not both and the same.
+fn dynos_of(app: &Desired, containers: &[Container]) -> Vec<Drift> {
+    let mut wanted: BTreeMap<DynoName, String> = BTreeMap::new();
+    for row in &app.formation {
+        let runs = |target: &Target| target.commands.command(&row.process).is_some();
+        let Some(current) = app.current.as_ref().filter(|target| runs(target)) else { continue };
+        for number in (1..=row.quantity).filter(|_| !row.process.is_release()) {
+            let name = DynoName { process: row.process.clone(), number };
+            wanted.insert(name, dyno_text(&current.version.to_string(), &row.size));
+        }
+    }
+    let mut there: BTreeMap<DynoName, Vec<String>> = BTreeMap::new();
+    let id = app.app.to_string();
+    for container in containers.iter().filter(|one| one.labels.get(LABEL_APP) == Some(&id)) {
+        let label = |key: &str| container.labels.get(key).map_or("", String::as_str);
+        let Some(name) = DynoName::parse(label(LABEL_DYNO)) else { continue };
+        if label(LABEL_KIND) != "dyno" || limits::ONE_OFF_NUMBERS.contains(&name.number) {
+            continue;
+        }
+        let mut text = dyno_text(label(LABEL_VERSION), label(LABEL_SIZE));
+        if container.status != ContainerStatus::Running {
+            text += &format!(", {:?}", container.status).to_lowercase();
+        }
+        there.entry(name).or_default().push(text);
+    }
+    let names: BTreeSet<DynoName> = wanted.keys().chain(there.keys()).cloned().collect();
+    let compared = names.into_iter().filter_map(|name| {
+        let declared = wanted.remove(&name).unwrap_or_else(|| NOTHING.to_string());
+        let found = there.remove(&name).unwrap_or_default();
+        let running = if found.is_empty() { NOTHING.to_string() } else { found.join(" and ") };
+        (declared != running).then(|| Drift {
+            app: Some((app.app, app.name.clone())),
+            what: name.to_string(),
+            declared,
+            running,
+        })
+    });
+    compared.collect()
+}
+
+fn dyno_text(version: &str, size: &str) -> String {
+    format!("v{version} {size}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::dynos::plan::Wanted;
+    use crate::engine::Labels;
+    use crate::model::{ProcessType, Procfile, ReleaseId, SlugId};
+
+    fn app(slug: SlugId) -> Desired {
+        let web = ProcessType::parse("web").unwrap();
+        let commands = Procfile::from_map([(web.clone(), "serve".to_string())].into());
+        let target = Target {
+            release: ReleaseId::random(),
+            version: 4,
+            image: slug.image(),
+            commands,
+            commit: None,
+            description: String::new(),
+            created_at: Timestamp(0),
+            served: true,
+        };
+        let row = |process: &ProcessType, quantity| Wanted {
+            process: process.clone(),
+            quantity,
+            size: "Standard-1X".to_string(),
+            epoch: 0,
+            dyno_epochs: BTreeMap::new(),
+        };
+        // The current release has no worker: its row declares nothing.
+        let worker = ProcessType::parse("worker").unwrap();
+        Desired {
+            app: AppId::random(),
+            name: "shop".to_string(),
+            maintenance: false,
+            current: Some(target.clone()),
+            serving: Some(target),
+            formation: vec![row(&web, 2), row(&worker, 1)],
+        }
+    }
+
+    fn container(app: AppId, dyno: &str, version: &str, status: ContainerStatus) -> Container {
+        let labels = [
+            (LABEL_APP, app.to_string()),
+            (LABEL_KIND, "dyno".to_string()),
+            (LABEL_DYNO, dyno.to_string()),
+            (LABEL_VERSION, version.to_string()),
+            (LABEL_SIZE, "Standard-1X".to_string()),
+        ];
+        Container {
+            id: dyno.to_string(),
+            name: format!("senryu-shop-{dyno}"),
+            labels: labels.map(|(key, value)| (key.to_string(), value)).into(),
+            status,
+            image: String::new(),
+            created_at: Timestamp(0),
+            started_at: None,
+            finished_at: None,
+            exit_code: None,
+            out_of_memory: false,
+            pid: None,
+            address: None,
+            log_path: None,
+            written: None,
+        }
+    }
+
+    fn image(slug: SlugId) -> Image {
+        let labels = Labels::from([(LABEL_SLUG.to_string(), slug.to_string())]);
+        Image { id: "sha256:x".to_string(), labels, size: 1, created_at: Timestamp(0) }
+    }
+
+    fn lines(compared: &Compared) -> Vec<String> {
+        let line = |one: &Drift| format!("{}: {} / {}", one.what, one.declared, one.running);
+        compared.drift.iter().map(line).collect()
+    }
+
+    #[test]
+    fn nothing_drifts_where_all_is_as_declared() {
+        use ContainerStatus::Running;
+        let slug = SlugId::random();
+        let app = app(slug);
+        let mut there = vec![
+            container(app.app, "web.1", "4", Running),
+            container(app.app, "web.2", "4", Running),
+            container(app.app, "run.4242", "3", Running),
+        ];
+        let mut build = container(app.app, "", "", Running);
+        build.labels.insert(LABEL_KIND.to_string(), "build".to_string());
+        there.push(build);
+        let compared = compare(&[app], &there, &[image(slug)]);
+        assert_eq!(lines(&compared), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_difference_is_named() {
+        use ContainerStatus::{Exited, Running};
+        let app = app(SlugId::random());
+        let image_name = app.current.as_ref().unwrap().image.clone();
+        let there = [
+            container(app.app, "web.1", "3", Running),
+            container(app.app, "web.1", "4", Exited),
+            container(app.app, "web.3", "4", Running),
+            container(AppId::random(), "web.1", "7", Running),
+        ];
+        let compared = compare(&[app], &there, &[]);
+        assert_eq!(
+            lines(&compared),
+            [
+                "web.1: v4 Standard-1X / v3 Standard-1X and v4 Standard-1X, exited".to_string(),
+                "web.2: v4 Standard-1X / nothing".to_string(),
+                "web.3: nothing / v4 Standard-1X".to_string(),
+                format!(
+                    "slug of v4: image {image_name} / missing; it comes back with the next start"
+                ),
+                "senryu-shop-web.1: nothing / running container of no app".to_string(),
+            ]
+        );
+    }
+}
