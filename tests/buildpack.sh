@@ -134,7 +134,7 @@ store() {
   local work=$VOLUME/work path
   rm -rf "$VOLUME/slug" "$VOLUME/kept"
   cp -al "$work/build" "$VOLUME/slug"
-  [ "$KEEP" = 1 ] || return 0
+  [ "$KEEP" = 1 ] && [ -f "$work/cache/.senryu-keep" ] || return 0
   rm -rf "$work/cache/keep"
   while IFS= read -r path; do
     [ -d "$work/build/$path" ] || continue

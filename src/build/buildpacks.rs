@@ -15,9 +15,14 @@ struct Bundled;
 
 /// The script that runs them inside the build container.
 const DRIVER: &str = include_str!("driver.sh");
-/// Heroku's order of detection: a Rails app with a package.json is Ruby.
-const ORDER: [&str; 10] =
-    ["ruby", "nodejs", "clojure", "python", "java", "gradle", "scala", "php", "go", "dotnet"];
+/// Heroku's order of detection: a Rails app with a package.json is Ruby. Heroku does not detect
+/// `static` at all; here a site that is nothing else needs no buildpack to be chosen.
+const ORDER: [&str; 11] = [
+    "ruby", "nodejs", "clojure", "python", "java", "gradle", "scala", "php", "go", "dotnet",
+    "static",
+];
+/// Bundled buildpacks that Heroku's clients know under another namespace than `heroku`.
+const COMMUNITY: [&str; 1] = ["static"];
 
 /// The unpacked buildpacks.
 #[derive(Debug, Clone)]
@@ -57,7 +62,10 @@ impl Buildpacks {
             Some(url) => url.strip_suffix(".tgz")?.split_once("/buildpacks/")?.1,
             None => name,
         };
-        let name = name.strip_prefix("heroku/")?;
+        let name = match name.strip_prefix("heroku-community/") {
+            Some(name) => COMMUNITY.contains(&name).then_some(name)?,
+            None => name.strip_prefix("heroku/")?,
+        };
         self.names.get(name).map(String::as_str)
     }
 }
@@ -231,8 +239,9 @@ mod tests {
 
     #[test]
     fn finds_a_buildpack_by_each_of_its_names() {
-        let names = BTreeSet::from(["nodejs".to_string()]);
+        let names = BTreeSet::from(["static".to_string(), "nodejs".to_string()]);
         let buildpacks = Buildpacks { dir: PathBuf::new(), names };
+        assert_eq!(buildpacks.find("heroku-community/static"), Some("static"));
         for name in [
             "heroku/nodejs",
             "urn:buildpack:heroku/nodejs",
@@ -243,6 +252,7 @@ mod tests {
         for name in ["heroku/../x", "nodejs", "heroku/ruby", "https://x.example/nodejs.tgz", ""] {
             assert_eq!(buildpacks.find(name), None, "{name}");
         }
-        assert_eq!(buildpacks.candidates(), ["nodejs"]);
+        assert_eq!(buildpacks.find("heroku-community/nodejs"), None);
+        assert_eq!(buildpacks.candidates(), ["nodejs", "static"]);
     }
 }

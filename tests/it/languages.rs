@@ -66,3 +66,29 @@ fn fastapi_by_uv() {
         assert_eq!(page.json()["release"], release);
     });
 }
+
+#[test]
+fn go_with_modules() {
+    let app = Platform::shared().app_with("go-modules");
+    pushed_twice(&app, 3, "Using go1.25.0 specified in go.mod", |app, release| {
+        let page = app.get("/").is(200).text();
+        assert!(page.starts_with(&format!("go {release} web.1 ")), "{page}");
+    });
+}
+
+#[test]
+fn a_static_site() {
+    let app = Platform::shared().app_with("static-site");
+    app.cli(&["config:set", "SITE_NAME=here"]).succeeded();
+    pushed_twice(&app, 4, "Using nginx", |app, _| {
+        assert_eq!(app.get("/").is(200).text(), "<h1>static home</h1>\n");
+        let about = app.get("/about").is(200);
+        assert_eq!(about.text(), "<h1>about</h1>\n");
+        assert_eq!(about.header("x-frame-options"), "DENY");
+        assert_eq!(app.get("/app/any/where").is(200).text(), "<h1>the app</h1>\n");
+        assert_eq!(app.get("/old").is(301).header("location"), "/about");
+        let away = app.get("/away/far").is(302);
+        assert_eq!(away.header("location"), "https://example.com/?from=here");
+        assert_eq!(app.get("/missing").is(404).text(), "<h1>nothing here</h1>\n");
+    });
+}

@@ -7,7 +7,8 @@ detail() { printf '       %s\n' "$@"; }
 warning() { # TITLE LINE...
   printf ' !     %s\n' "$1"
   shift
-  [ $# = 0 ] || printf '       %s\n' "$@"
+  # A part may have several lines.
+  [ $# = 0 ] || printf '%s\n' "$@" | sed 's/^/       /'
 }
 
 # Ends the build. The first line says what is wrong; the others why, and what to do.

@@ -70,7 +70,8 @@ runtime_download() {
   fi
   for made in "$WORK_DIR"/pythons/cpython-"$PYTHON_VERSION"-*; do
     [ ! -L "$made" ] || continue
-    grep -rlIF "$made" "$made"/lib/python*/_sysconfigdata* "$made"/lib/pkgconfig \
+    # It remembers where it was installed.
+    { grep -rlIsF "$made" "$made"/lib/python*/_sysconfigdata* "$made"/lib/pkgconfig || true; } \
       | xargs -r sed -i "s#$made#$CPYTHON_HOME#g"
     rm -f "$made"/lib/python*/EXTERNALLY-MANAGED
     rm -rf "$made"/lib/python*/{test,idlelib,turtledemo} "$made/share/man"

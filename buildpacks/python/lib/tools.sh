@@ -58,7 +58,8 @@ tools_uv() {
   export PATH="$directory/bin:$PATH"
 }
 
-# NAME: Poetry or Pipenv, in an environment of its own that the app does not see.
+# NAME: Poetry or Pipenv, in an environment of its own that the app does not see. Each consists of
+# dozens of packages, which uv fetches side by side.
 tools_own_environment() {
   local name=$1 version directory
   version=$(tools_version "$name")
@@ -67,12 +68,14 @@ tools_own_environment() {
   if [ -x "$directory/bin/$name" ]; then
     headline "Using cached $name $version"
   else
-    headline "Installing $name $version"
-    rm -rf "$TOOLS_DIR/$name"-*
-    mkdir -p "$TOOLS_DIR"
-    /usr/bin/python3 -m venv --without-pip "$directory" \
-      && tools_pip "$directory/bin/python" "$(tools_bundled_pip)" --no-cache-dir \
-        "$name==$version" || { rm -rf "$directory"; tools_fail "$name"; }
+    (tools_uv
+      headline "Installing $name $version"
+      rm -rf "$TOOLS_DIR/$name"-*
+      /usr/bin/python3 -m venv --without-pip "$directory"
+      [ -z "${PIP_INDEX_URL:-}" ] || export UV_DEFAULT_INDEX=$PIP_INDEX_URL
+      with_config uv pip install --quiet --no-cache --python "$directory/bin/python" \
+        "$name==$version" >"$WORK_DIR/tool.log" 2>&1 \
+        || { rm -rf "$directory"; tools_fail "$name"; })
   fi
   mkdir -p "$WORK_DIR/bin"
   ln -sf "$directory/bin/$name" "$WORK_DIR/bin/$name"

@@ -102,7 +102,7 @@ versions_resolve() {
     0) ;;
     3) fail "Python $VERSION_REQUEST cannot be had" "" \
       "No build of this version is published for this stack. Near it are:" "" \
-      "$(sed 's/^/  /; 2,$s/^/       /' "$WORK_DIR/near")" "" \
+      "$(sed 's/^/  /' "$WORK_DIR/near")" "" \
       "The stack's own is $(versions_stack). Change $VERSION_ORIGIN, commit, and push again." ;;
     *) fail "The list of Python versions could not be read" "" \
       "$(tail -n 5 "$WORK_DIR/list.log" "$WORK_DIR/near")" "" \

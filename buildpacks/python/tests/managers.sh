@@ -60,6 +60,7 @@ TOML
   status_is 0
   report cold
   says "Using cached poetry"
+  remember
   says "Installing dependencies using 'poetry sync --only main'"
   store
   check "no dev dependencies" test ! -e "$VOLUME/slug/.heroku/python/lib/python3.13/site-packages/iniconfig"

@@ -28,13 +28,7 @@ sample() {
   answers "$2" "$3"
 }
 
-# Locked once, for the tests that follow.
-prepare_fastapi() {
-  "$REPOSITORY/tests/lock-with-uv" "$SOURCE" || bad "uv.lock could not be made"
-  cp "$SOURCE/uv.lock" "$ROOT/uv.lock"
-}
 prepare_django() { config SECRET_KEY "only for tests"; }
 
 sample flask "gunicorn app:app -b :5000" "flask v7 web.1 concurrency 2 python 3"
 sample django "SECRET_KEY=x gunicorn site_wsgi -b :5000" "django v7 /static/site."
-sample fastapi "uvicorn main:app --port 5000" '"release":"v7"'
