@@ -127,16 +127,52 @@ pub struct ServerSettings {
     #[arg(long, env = "SENRYU_BUILD_LIMITS", default_value = "", value_parser = Size::build, value_name = "LIMITS")]
     pub build_limits: Size,
     /// Seconds between two measurements of each dyno
-    #[arg(long, env = "SENRYU_SAMPLE_PERIOD", default_value_t = limits::SAMPLE_PERIOD.as_secs(), value_name = "SECONDS")]
+    #[arg(
+        long,
+        env = "SENRYU_SAMPLE_PERIOD",
+        default_value_t = limits::SAMPLE_PERIOD.as_secs(),
+        value_name = "SECONDS",
+        allow_negative_numbers = true
+    )]
     pub sample_period: u64,
     /// Megabytes kept free on the disk: below it the dyno that wrote most is ended, and no build
     /// begins
-    #[arg(long, env = "SENRYU_DISK_RESERVE", default_value_t = limits::DISK_RESERVE_MEGABYTES, value_name = "MB")]
+    #[arg(
+        long,
+        env = "SENRYU_DISK_RESERVE",
+        default_value_t = limits::DISK_RESERVE_MEGABYTES,
+        value_name = "MB",
+        allow_negative_numbers = true
+    )]
     pub disk_reserve: u64,
     /// Megabytes of memory that dynos leave to the host: one that would take them waits, and a
     /// request for it is refused
-    #[arg(long, env = "SENRYU_MEMORY_RESERVE", default_value_t = limits::MEMORY_RESERVE_MEGABYTES, value_name = "MB")]
+    #[arg(
+        long,
+        env = "SENRYU_MEMORY_RESERVE",
+        default_value_t = limits::MEMORY_RESERVE_MEGABYTES,
+        value_name = "MB",
+        allow_negative_numbers = true
+    )]
     pub memory_reserve: u64,
+    /// Seconds a release command may take
+    #[arg(
+        long,
+        env = "SENRYU_RELEASE_TIMEOUT",
+        default_value_t = limits::RELEASE_PHASE_TIMEOUT.as_secs(),
+        value_name = "SECONDS",
+        allow_negative_numbers = true
+    )]
+    pub release_timeout: u64,
+    /// Seconds a one-off dyno (`run`) may live
+    #[arg(
+        long,
+        env = "SENRYU_RUN_TIMEOUT",
+        default_value_t = limits::ONE_OFF_LIFE.as_secs(),
+        value_name = "SECONDS",
+        allow_negative_numbers = true
+    )]
+    pub run_timeout: u64,
     /// Builds that run side by side
     #[arg(
         long,
@@ -242,6 +278,8 @@ impl ServerSettings {
         for (flag, value) in [
             ("--boot-timeout", self.boot_timeout),
             ("--build-timeout", self.build_timeout),
+            ("--release-timeout", self.release_timeout),
+            ("--run-timeout", self.run_timeout),
             ("--parallel-builds", self.parallel_builds as u64),
             ("--keep-releases", u64::from(self.keep_releases)),
             ("--log-megabytes", self.log_megabytes),

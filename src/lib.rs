@@ -10,6 +10,7 @@
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod frames;
 pub mod limits;
 pub mod link;
 pub mod model;

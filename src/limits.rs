@@ -76,6 +76,8 @@ pub const ENGINE_SETTLES: Duration = Duration::from_secs(3);
 pub const ENGINE_STOPS: Duration = Duration::from_secs(20);
 /// Pause before an engine that went away is asked again.
 pub const ENGINE_RETRY: Duration = Duration::from_millis(500);
+/// Bytes that are read of a container's input and output at a time.
+pub const ATTACH_PIECE_BYTES: usize = 64 * 1024;
 /// Open files and sockets of one process of a dyno (Heroku's limit).
 pub const OPEN_FILES: i64 = 10_000;
 /// How much sooner than others (0) dynos and builds are killed when the host itself is out of
@@ -106,6 +108,28 @@ pub const BOOT_MARGIN: Duration = Duration::from_secs(5);
 pub const DYNO_PORTS: std::ops::Range<u16> = 10_000..60_000;
 /// Numbers of one-off dynos, as in `run.4242` (Heroku's range).
 pub const ONE_OFF_NUMBERS: std::ops::RangeInclusive<u32> = 1000..=9999;
+/// One-offs of an app at one time (Heroku's limit): each takes memory that nobody planned for.
+pub const ONE_OFFS_PER_APP: usize = 50;
+/// The longest life of a one-off (Heroku's).
+pub const ONE_OFF_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// An attached one-off through which no byte passes for so long loses its client (Heroku's).
+pub const ONE_OFF_IDLE: Duration = Duration::from_secs(3600);
+/// An attached one-off waits this long for its client (Heroku's R13).
+pub const ATTACH_WAIT: Duration = Duration::from_secs(30);
+/// Pieces of input or output on their way between a client and its one-off.
+pub const ATTACH_QUEUE: usize = 8;
+/// A server that has nothing to say shows by a frame that it lives, and finds a client gone.
+pub const ATTACH_ALIVE: Duration = Duration::from_secs(15);
+/// After the last frame, what a client still sends is read for this long, so that it can read it.
+pub const ATTACH_LINGER: Duration = Duration::from_secs(5);
+/// A lost client means SIGHUP, so many times and this far apart; then R16 (Heroku's).
+pub const HANG_UPS: u32 = 3;
+pub const HANG_UP_PERIOD: Duration = Duration::from_secs(5);
+/// The character that a terminal takes for the end of its input.
+pub const END_OF_TRANSMISSION: u8 = 4;
+/// A terminal whose size nobody told.
+pub const ONE_OFF_COLUMNS: u16 = 80;
+pub const ONE_OFF_ROWS: u16 = 24;
 /// Bytes of a one-off's output without a newline that are held before they become a line.
 pub const ONE_OFF_LINE_BYTES: usize = 64 * 1024;
 /// Events that may wait for the reconciler; those who send more are held back.
@@ -419,6 +443,9 @@ pub const LOG_FORGOTTEN_APPS: usize = 10_000;
 
 /// Columns that a terminal has when it does not say.
 pub const TERMINAL_COLUMNS: usize = 80;
+/// Ctrl-C so many times within this long leaves a dyno that hears nothing (Heroku's).
+pub const HANG_UP_KEYS: usize = 4;
+pub const HANG_UP_WITHIN: Duration = Duration::from_secs(1);
 /// Between two positions of the mark that turns while a command waits.
 pub const SPINNER_PERIOD: Duration = Duration::from_millis(100);
 /// To connect to the server: it is near, or it is not there.

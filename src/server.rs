@@ -193,7 +193,8 @@ impl Platform {
         git.recover().await?;
         let apps = store.read(crate::store::apps::all).await?;
         builder.recover(&apps.iter().map(|app| app.id).collect::<Vec<_>>()).await?;
-        deploy.remove_cut_off_containers(engine.as_ref()).await?;
+        dynos.remove_cut_off_release_commands().await?;
+        dynos.recover_one_offs().await?;
         deploy.fail_cut_off_phases().await?;
         git.start_hooks_listener().await?;
         deploy.spawn_upkeep(git.clone());

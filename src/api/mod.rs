@@ -4,6 +4,7 @@
 mod accept;
 mod account;
 mod apps;
+mod attach;
 mod auth;
 mod body;
 mod builds;
@@ -16,6 +17,7 @@ mod formation;
 pub mod internal;
 pub mod json;
 mod logs;
+mod one_offs;
 mod range;
 mod releases;
 mod rollout;
@@ -64,8 +66,11 @@ pub fn routes(api: Arc<Api>) -> Router {
         .route("/apps/{app}/formation", get(formation::list).patch(formation::batch))
         .route("/apps/{app}/formation/{type}", get(formation::show).patch(formation::update))
         .route("/apps/{app}/formations/{type}", delete(dynos::restart_type))
-        .route("/apps/{app}/formations/{type}/actions/stop", post(dynos::restart_type))
-        .route("/apps/{app}/dynos", get(dynos::list).delete(dynos::restart_all))
+        .route("/apps/{app}/formations/{type}/actions/stop", post(dynos::stop_type))
+        .route(
+            "/apps/{app}/dynos",
+            get(dynos::list).post(one_offs::create).delete(dynos::restart_all),
+        )
         .route("/apps/{app}/dynos/{dyno}", get(dynos::show).delete(dynos::restart))
         .route("/apps/{app}/dynos/{dyno}/actions/stop", post(dynos::restart))
         .route("/apps/{app}/available-dyno-sizes", get(dyno_sizes::of_app))
@@ -85,6 +90,7 @@ pub fn routes(api: Arc<Api>) -> Router {
         // Without a token: the address itself is the secret, as on Heroku.
         .route("/streams/logs/{token}", get(logs::stream))
         .route("/streams/outputs/{id}", get(streams::output))
+        .route("/streams/attach/{secret}", get(attach::attach))
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::no_route)
         .layer(axum::middleware::from_fn(accept::conventions))

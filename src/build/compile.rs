@@ -152,6 +152,7 @@ impl Builder {
             open_files: limits.open_files,
             read_only_root: true,
             keep_log: false,
+            ..ContainerSpec::default()
         })
     }
 

@@ -187,11 +187,12 @@ mod tests {
     use crate::build::layers::{Part, scan};
     use crate::build::{Builder, OutputSink, Source};
     use crate::engine::{
-        Container, ContainerSpec, Ended, Engine, Event, FreeDisk, Image, Output, Usage,
+        Attached, Container, ContainerSpec, Ended, Engine, Event, FreeDisk, Image, Input, Output,
+        Usage,
     };
     use crate::error::Error;
     use crate::logs::Logs;
-    use crate::model::{AppId, BuildId, ConfigVars, SlugId};
+    use crate::model::{AppId, BuildId, ConfigVars, SlugId, WindowSize};
     use crate::slugs::{Slugs, SlugsParts};
     use crate::store::Store;
     use async_trait::async_trait;
@@ -279,6 +280,15 @@ mod tests {
             unreachable!()
         }
         async fn remove(&self, _: &str) -> Result<()> {
+            unreachable!()
+        }
+        async fn attach(&self, _: &str, _: Input) -> Result<Attached> {
+            unreachable!()
+        }
+        async fn resize(&self, _: &str, _: WindowSize) -> Result<()> {
+            unreachable!()
+        }
+        async fn wait(&self, _: &str) -> Result<i64> {
             unreachable!()
         }
         async fn list(&self) -> Result<Vec<Container>> {

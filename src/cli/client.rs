@@ -3,7 +3,7 @@
 
 use super::failure::{Failure, Result};
 use crate::limits;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RANGE};
+use reqwest::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, RANGE, UPGRADE};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde_json::Value;
 use std::sync::OnceLock;
@@ -231,6 +231,24 @@ impl Client {
             .await
             .map_err(|_| self.late())?
             .map_err(|error| self.unreachable(&error))
+    }
+
+    /// Turns a request into a connection of its own; the address carries its own secret.
+    pub async fn upgrade(&self, path: &str, protocol: &str) -> Result<reqwest::Upgraded> {
+        let request = self.http()?.get(self.url(path)?);
+        let request = request.header(CONNECTION, "Upgrade").header(UPGRADE, protocol);
+        let response = timeout(limits::CLIENT_READ_TIMEOUT, request.send())
+            .await
+            .map_err(|_| self.late())?
+            .map_err(|error| self.unreachable(&error))?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return response.upgrade().await.map_err(|error| self.unreachable(&error));
+        }
+        let (status, headers) = (response.status(), response.headers().clone());
+        let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        self.judged(Answer { status, headers, body })?;
+        Err(Failure::refused(format!("{} does not lead to a dyno (HTTP {status})", self.base())))
     }
 
     pub fn unreachable(&self, error: &reqwest::Error) -> Failure {

@@ -32,7 +32,7 @@ pub fn fold(args: Vec<String>, known: impl Fn(&str) -> bool) -> Vec<String> {
         return moved;
     }
     words.splice(1..1, moved);
-    words
+    super::run::sorted(words)
 }
 
 #[cfg(test)]

@@ -39,6 +39,20 @@ pub struct Logs {
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
+/// Follows the log of one dyno.
+pub async fn tail_of(cx: &Cx, app: &str, dyno: &str) -> Result {
+    let args = Logs {
+        app: AppArgs { app: Some(app.to_string()), remote: None },
+        num: 100,
+        tail: true,
+        source: None,
+        dyno_name: Some(dyno.to_string()),
+        process_type: None,
+        no_color: false,
+    };
+    logs(cx, args).await
+}
+
 pub async fn logs(cx: &Cx, args: Logs) -> Result {
     let app = cx.app(&args.app)?;
     let mut body = Map::new();

@@ -5,6 +5,7 @@
 mod admin;
 mod app;
 mod apps;
+mod attach;
 mod auth;
 mod builds;
 mod client;
@@ -27,6 +28,7 @@ mod ps_type;
 mod releases;
 mod remote;
 mod rollout;
+mod run;
 mod socket;
 mod sse;
 mod stream;
@@ -132,6 +134,12 @@ enum Command {
     /// Wait until the newest release runs on all dynos
     #[command(name = "ps:wait")]
     PsWait(ps::Wait),
+    /// Run a command in a one-off dyno, attached to this terminal
+    #[command(name = "run")]
+    Run(run::Run),
+    /// Run a command in a one-off dyno, with its output in the log
+    #[command(name = "run:detached")]
+    RunDetached(run::Detached),
     /// Display whether the app is in maintenance mode
     #[command(name = "maintenance")]
     Maintenance(maintenance::Maintenance),
@@ -362,6 +370,8 @@ async fn run(cx: &Cx, command: Command) -> Result {
         Command::PsRestart(args) => ps::restart(cx, args).await,
         Command::PsStop(args) => ps::stop(cx, args).await,
         Command::PsWait(args) => ps::wait(cx, args).await,
+        Command::Run(args) => run::run(cx, args).await,
+        Command::RunDetached(args) => run::detached(cx, args).await,
         Command::Maintenance(args) => maintenance::show(cx, args).await,
         Command::MaintenanceOn(args) => maintenance::switch(cx, args, true).await,
         Command::MaintenanceOff(args) => maintenance::switch(cx, args, false).await,

@@ -3,7 +3,7 @@
 
 use super::{Deploy, Repos};
 use crate::clock::Timestamp;
-use crate::engine::{Engine, LABEL_APP, LABEL_KIND, LABEL_SLUG};
+use crate::engine::{LABEL_APP, LABEL_KIND, LABEL_SLUG};
 use crate::error::Result;
 use crate::model::{AppId, SlugId};
 use crate::{store, tasks};
@@ -111,6 +111,7 @@ impl Deploy {
             if self.apps_at_work().contains(&app) {
                 continue;
             }
+            self.parts().dynos.stop_one_offs(app, None);
             repos.delete(app).await?;
             self.parts().builder.forget(app).await?;
             let id = app.to_string();
@@ -138,18 +139,6 @@ impl Deploy {
         for id in ids {
             if !known.contains(&id) && self.outputs().running(id).is_none() {
                 self.outputs().remove(id);
-            }
-        }
-        Ok(())
-    }
-
-    /// At start: containers of release phases that a server left behind.
-    pub async fn remove_cut_off_containers(&self, engine: &dyn Engine) -> Result<()> {
-        for container in engine.list().await? {
-            let dyno = container.labels.get(crate::engine::LABEL_DYNO);
-            let name = dyno.and_then(|name| crate::model::DynoName::parse(name));
-            if name.is_some_and(|name| name.process.is_release()) {
-                engine.remove(&container.id).await?;
             }
         }
         Ok(())

@@ -5,6 +5,7 @@
 use crate::build::{OutputReader, OutputSink};
 use crate::error::{Context, Result};
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,6 +42,14 @@ impl Outputs {
     pub fn finish(&self, id: Uuid) {
         if let Some(sink) = self.lock().remove(&id) {
             sink.finish();
+        }
+    }
+
+    /// Adds a line to an output whose server died before it could.
+    pub fn append(&self, id: Uuid, line: &str) {
+        let file = std::fs::File::options().append(true).open(self.path(id));
+        if let Err(error) = file.and_then(|mut file| writeln!(file, "\n{line}")) {
+            tracing::warn!(%error, output = %id, "an output could not be ended");
         }
     }
 

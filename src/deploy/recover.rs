@@ -73,6 +73,10 @@ impl Deploy {
                     store::releases::set_release_status(db, release.id, ReleaseStatus::Failed, now)
                 })
                 .await?;
+            self.outputs().append(
+                release.id.0,
+                " !     The release command was cut off: the server stopped while it ran.",
+            );
             let line = format!(
                 "Release v{} failed: the server stopped while its command ran",
                 release.version

@@ -2,10 +2,10 @@
 //! old release.
 
 use super::{Deploy, Turn};
-use crate::engine::Ended;
+use crate::dynos::one_off::{EndedBy, Outcome};
 use crate::error::Result;
 use crate::model::{App, Release, Slug};
-use crate::{limits, tasks};
+use crate::tasks;
 use tokio::sync::oneshot;
 
 /// A release phase that runs; it goes on when this is dropped.
@@ -47,10 +47,8 @@ impl Deploy {
                 let out = out.clone();
                 move |bytes: &[u8]| out.bytes(bytes)
             };
-            let limit = limits::RELEASE_PHASE_TIMEOUT;
             let dynos = &deploy.parts().dynos;
-            let ended =
-                dynos.run_release_command(&app, &release, &slug, &command, write, limit).await;
+            let ended = dynos.run_release_command(&app, &release, &slug, &command, write).await;
             let good = deploy.judge(&app, &release, &slug, ended, &out).await;
             deploy.outputs().finish(release.id.0);
             drop(turn);
@@ -64,11 +62,16 @@ impl Deploy {
         app: &App,
         release: &Release,
         slug: &Slug,
-        ended: Result<Ended>,
+        ended: Result<Outcome>,
         out: &crate::build::OutputSink,
     ) -> bool {
         let why = match ended {
-            Ok(Ended::Exited { code: 0, .. }) => {
+            Ok(Outcome { ended_by: Some(EndedBy::User), .. }) => "it was stopped".to_string(),
+            Ok(Outcome { ended_by: Some(EndedBy::TimeLimit), .. }) => {
+                let seconds = self.parts().settings.release_timeout;
+                format!("it ran for longer than {seconds} seconds")
+            }
+            Ok(Outcome { code: 0, .. }) => {
                 match self.parts().releases.succeed(release, slug).await {
                     Ok(()) => {
                         self.made_current(app, release).await;
@@ -77,11 +80,10 @@ impl Deploy {
                     Err(error) => error.chain(),
                 }
             }
-            Ok(Ended::Exited { out_of_memory: true, .. }) => {
+            Ok(Outcome { out_of_memory: true, .. }) => {
                 "it used more memory than its dyno has".to_string()
             }
-            Ok(Ended::Exited { code, .. }) => format!("it exited with status {code}"),
-            Ok(Ended::TimedOut) => "it ran for an hour".to_string(),
+            Ok(Outcome { code, .. }) => format!("it exited with status {code}"),
             Err(error) => error.chain(),
         };
         out.line(&format!(" !     The release command failed: {why}."));

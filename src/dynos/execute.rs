@@ -239,7 +239,7 @@ impl Executor {
 
 /// PID 1 that has just been started ignores what it does not handle yet: a SIGTERM then would be
 /// lost, and the dyno would live until SIGKILL.
-async fn await_init(engine: &dyn Engine, container: &str) {
+pub(super) async fn await_init(engine: &dyn Engine, container: &str) {
     let Ok(Some(found)) = engine.inspect(container).await else { return };
     let Some(started) = found.started_at else { return };
     let age = u64::try_from(Timestamp::now().0 - started.0).unwrap_or(0);

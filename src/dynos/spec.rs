@@ -75,6 +75,7 @@ impl DynoSpec<'_> {
             open_files: size.open_files,
             read_only_root: false,
             keep_log,
+            ..ContainerSpec::default()
         }
     }
 

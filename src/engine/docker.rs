@@ -3,10 +3,11 @@
 
 use super::answers;
 use super::{
-    Container, ContainerSpec, Ended, Engine, Event, EventAction, FreeDisk, Image,
+    Attached, Container, ContainerSpec, Ended, Engine, Event, EventAction, FreeDisk, Image, Input,
     LABEL_INSTALLATION, LABEL_KIND, Output, Restore, Usage,
 };
 use crate::error::{Context, Error, Result};
+use crate::model::WindowSize;
 use crate::{limits, tasks};
 use async_trait::async_trait;
 use bollard::Docker;
@@ -16,7 +17,8 @@ use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, Reso
 use bollard::query_parameters::{
     AttachContainerOptions, CreateContainerOptions, EventsOptions, ImportImageOptions,
     InspectContainerOptions, KillContainerOptions, ListContainersOptions, ListImagesOptions,
-    RemoveContainerOptions, RemoveImageOptions, StatsOptions, WaitContainerOptions,
+    RemoveContainerOptions, RemoveImageOptions, ResizeContainerTTYOptions, StatsOptions,
+    WaitContainerOptions,
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -32,6 +34,8 @@ pub struct DockerEngine {
     docker: Docker,
     /// Removing and killing may take Docker as long as it likes to answer.
     patient: Docker,
+    /// Its socket, for connections that bollard does not make.
+    socket: PathBuf,
     installation: String,
     network: String,
     /// Brings back images that have gone; set once there is somebody who can.
@@ -65,7 +69,8 @@ impl DockerEngine {
         let info = docker.info().await.map_err(away)?;
         let root = info.docker_root_dir.unwrap_or_else(|| "/var/lib/docker".to_string()).into();
         let installation = installation.to_string();
-        Ok(Self { docker, patient, installation, network, restore, root })
+        let socket = socket.to_path_buf();
+        Ok(Self { docker, patient, socket, installation, network, restore, root })
     }
 
     /// From now on an image that is missing when a container is made is asked of `restore`.
@@ -98,6 +103,9 @@ impl DockerEngine {
             labels: Some(labels),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
+            open_stdin: Some(spec.input != Input::Nowhere),
+            stdin_once: Some(spec.input != Input::Nowhere),
+            tty: Some(spec.input == Input::Terminal),
             host_config: Some(self.host_config(spec)),
             ..ContainerCreateBody::default()
         }
@@ -147,17 +155,6 @@ impl DockerEngine {
             filters.entry((*key).to_string()).or_default().push(value.clone());
         }
         filters
-    }
-
-    async fn wait(&self, container: &str) -> Result<i64> {
-        let mut wait = self.docker.wait_container(container, None::<WaitContainerOptions>);
-        match wait.next().await {
-            Some(Ok(answer)) => Ok(answer.status_code),
-            // bollard reports every non-zero exit as an error: here it is the result.
-            Some(Err(DockerError::DockerContainerWaitError { code, .. })) => Ok(code),
-            Some(Err(error)) => Err(failed("wait for a container", error)),
-            None => Err(Error::unavailable("Docker ended the wait for a container")),
-        }
     }
 
     async fn stream(
@@ -317,6 +314,31 @@ impl Engine for DockerEngine {
         let stat = nix::sys::statvfs::statvfs(&self.root).context("look at Docker's disk")?;
         let bytes = stat.blocks_available() * stat.fragment_size();
         Ok(FreeDisk { bytes, files: stat.files_available() })
+    }
+
+    async fn attach(&self, container: &str, input: Input) -> Result<Attached> {
+        super::attach::attach(&self.socket, container, input == Input::Terminal).await
+    }
+
+    async fn resize(&self, container: &str, size: WindowSize) -> Result<()> {
+        let options =
+            ResizeContainerTTYOptions { w: i32::from(size.columns), h: i32::from(size.rows) };
+        match self.docker.resize_container_tty(container, options).await {
+            // 409: it does not run any more.
+            Err(error) if matches!(status(&error), Some(404 | 409)) => Ok(()),
+            other => other.map_err(|error| failed("resize a terminal", error)),
+        }
+    }
+
+    async fn wait(&self, container: &str) -> Result<i64> {
+        let mut wait = self.docker.wait_container(container, None::<WaitContainerOptions>);
+        match wait.next().await {
+            Some(Ok(answer)) => Ok(answer.status_code),
+            // bollard reports every non-zero exit as an error: here it is the result.
+            Some(Err(DockerError::DockerContainerWaitError { code, .. })) => Ok(code),
+            Some(Err(error)) => Err(failed("wait for a container", error)),
+            None => Err(Error::unavailable("Docker ended the wait for a container")),
+        }
     }
 
     async fn events(&self) -> Result<BoxStream<'static, Event>> {

@@ -1,11 +1,12 @@
 //! An engine in memory, for tests: containers do what the test says, in no time.
 
 use super::{
-    Container, ContainerSpec, ContainerStatus, Ended, Engine, Event, EventAction, FreeDisk, Image,
-    Output, Usage,
+    Attached, Container, ContainerSpec, ContainerStatus, Ended, Engine, Event, EventAction,
+    FreeDisk, Image, Input, Output, Usage,
 };
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
+use crate::model::WindowSize;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -45,6 +46,8 @@ struct State {
     usage: Usage,
     /// Signals in the order in which they came: container name, signal.
     signals: Vec<(String, String)>,
+    /// Where the output of attached containers goes, until they end.
+    attached: BTreeMap<String, mpsc::Sender<Output>>,
 }
 
 impl FakeEngine {
@@ -56,6 +59,7 @@ impl FakeEngine {
             made: 0,
             usage: Usage { memory_bytes: 0, processes: 2 },
             signals: Vec::new(),
+            attached: BTreeMap::new(),
         };
         let (holding, away) = (watch::Sender::new(false), watch::Sender::new(false));
         Self { state: Mutex::new(state), events, holding, away }
@@ -151,7 +155,16 @@ impl FakeEngine {
             .unwrap()
     }
 
+    /// Output of the containers that somebody is attached to.
+    pub async fn say(&self, output: Output) {
+        let attached: Vec<_> = self.lock().attached.values().cloned().collect();
+        for reader in attached {
+            let _ = reader.send(output.clone()).await;
+        }
+    }
+
     fn exit(&self, id: &str, code: i64) {
+        self.lock().attached.remove(id);
         if let Some(container) = self.lock().containers.get_mut(id) {
             container.status = ContainerStatus::Exited;
             container.exit_code = Some(code);
@@ -222,6 +235,7 @@ impl Engine for FakeEngine {
         };
         match signal {
             "SIGKILL" => self.exit(container, 137),
+            "SIGHUP" if behaviour != Behaviour::IgnoresTerm => self.exit(container, 129),
             _ if behaviour != Behaviour::IgnoresTerm => self.exit(container, 143),
             _ => {}
         }
@@ -269,6 +283,30 @@ impl Engine for FakeEngine {
 
     fn free_disk(&self) -> Result<FreeDisk> {
         Ok(FreeDisk { bytes: 1 << 40, files: 1 << 20 })
+    }
+
+    async fn attach(&self, container: &str, _: Input) -> Result<Attached> {
+        let (output, pieces) = mpsc::channel(16);
+        self.lock().attached.insert(container.to_string(), output);
+        let output = tokio_stream::wrappers::ReceiverStream::new(pieces).boxed();
+        Ok(Attached { input: Box::pin(tokio::io::sink()), output })
+    }
+
+    async fn resize(&self, _: &str, _: WindowSize) -> Result<()> {
+        Ok(())
+    }
+
+    async fn wait(&self, container: &str) -> Result<i64> {
+        let mut events = self.events.subscribe();
+        loop {
+            let code = self.lock().containers.get(container).map(|found| found.exit_code);
+            match code {
+                Some(Some(code)) => return Ok(code),
+                Some(None) => {}
+                None => return Err(Error::unavailable("no such container")),
+            }
+            let _ = events.recv().await;
+        }
     }
 
     async fn events(&self) -> Result<BoxStream<'static, Event>> {

@@ -3,6 +3,7 @@
 
 mod answers;
 pub mod archive;
+mod attach;
 pub mod docker;
 #[cfg(test)]
 pub mod fake;
@@ -12,13 +13,16 @@ mod stats;
 
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::model::WindowSize;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::time::Duration;
+use tokio::io::AsyncWrite;
 use tokio::sync::mpsc;
 
 pub const LABEL_INSTALLATION: &str = "senryu.installation";
@@ -54,6 +58,25 @@ pub struct ContainerSpec {
     pub read_only_root: bool,
     /// Whether Docker keeps the output in a log file (dynos) or only streams it (builds).
     pub keep_log: bool,
+    pub input: Input,
+}
+
+/// Where a container's standard input comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Input {
+    #[default]
+    Nowhere,
+    /// From whoever attaches; their end of input is its end of input.
+    Pipe,
+    /// A terminal for input and both outputs.
+    Terminal,
+}
+
+/// A connection to a container's input and output. Dropping `input`, or shutting it down, is the
+/// end of its input.
+pub struct Attached {
+    pub input: Pin<Box<dyn AsyncWrite + Send>>,
+    pub output: BoxStream<'static, Output>,
 }
 
 #[derive(Debug, Clone)]
@@ -183,6 +206,14 @@ pub trait Engine: Send + Sync {
         output: mpsc::Sender<Output>,
         limit: Duration,
     ) -> Result<Ended>;
+    /// Connects to the input and output of a container that has been made and not started yet. A
+    /// slow reader slows the container down.
+    async fn attach(&self, container: &str, input: Input) -> Result<Attached>;
+    /// Tells the terminal of a container that runs how large it is; one that has ended is fine.
+    async fn resize(&self, container: &str, size: WindowSize) -> Result<()>;
+    /// Waits until a container that was started ends: its exit status. An error says nothing
+    /// about the container, only that the engine went away.
+    async fn wait(&self, container: &str) -> Result<i64>;
     /// What a container uses, measured by the engine; `None` if it does not run.
     async fn usage(&self, container: &str) -> Result<Option<Usage>>;
     /// What is left on the disk that containers write to.

@@ -81,6 +81,13 @@ impl DynoState {
     }
 }
 
+/// How large a terminal is, in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowSize {
+    pub columns: u16,
+    pub rows: u16,
+}
+
 /// What is wanted of one process type of an app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Formation {

@@ -12,7 +12,7 @@ pub mod user;
 
 pub use app::{App, AppName};
 pub use config_vars::ConfigVars;
-pub use dyno::{DynoName, DynoState, Formation, ProcessType};
+pub use dyno::{DynoName, DynoState, Formation, ProcessType, WindowSize};
 pub use id::{AppId, BuildId, ReleaseId, SlugId, UserId};
 pub use procfile::Procfile;
 pub use release::{Build, BuildStatus, Release, ReleaseStatus, Slug};

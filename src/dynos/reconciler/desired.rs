@@ -34,7 +34,9 @@ pub fn read(db: &rusqlite::Connection) -> Result<Vec<Desired>> {
     })
 }
 
-fn target((release, slug): (crate::model::Release, crate::model::Slug)) -> Target {
+pub(in crate::dynos) fn target(
+    (release, slug): (crate::model::Release, crate::model::Slug),
+) -> Target {
     Target {
         release: release.id,
         version: release.version,

@@ -4,6 +4,7 @@ use super::Reconciler;
 use crate::config::ServerSettings;
 use crate::dynos::events::spawn_watch;
 use crate::dynos::execute::Executor;
+use crate::dynos::one_off::Register;
 use crate::dynos::{Dyno, Progress, Published, Traffic, usage};
 use crate::engine::Engine;
 use crate::logs::Logs;
@@ -37,6 +38,7 @@ pub struct Dynos {
     published: watch::Receiver<Arc<Published>>,
     traffic: Arc<dyn Traffic>,
     pub(in crate::dynos) parts: Arc<DynosParts>,
+    pub(in crate::dynos) one_offs: Register,
 }
 
 /// How far what is wanted has come true.
@@ -59,6 +61,7 @@ impl Dynos {
             published,
             traffic: parts.traffic.clone(),
             parts: parts.clone(),
+            one_offs: Register::default(),
         };
         spawn_watch(parts.engine.clone(), events_in.clone());
         let executor = Executor {
@@ -86,6 +89,7 @@ impl Dynos {
             recovery: Default::default(),
             listed: false,
             seen_wakes: 0,
+            one_offs: dynos.one_offs.clone(),
         };
         tasks::spawn("reconciler", reconciler.run());
         dynos
@@ -148,9 +152,12 @@ impl Dynos {
         }
     }
 
-    /// The dynos of an app, as `ps` shows them.
+    /// The dynos of an app, as `ps` shows them: the formation's and the one-offs.
     pub fn of_app(&self, app: AppId) -> Vec<Dyno> {
-        self.published.borrow().apps.get(&app).map(|app| app.dynos.clone()).unwrap_or_default()
+        let published = self.published.borrow().apps.get(&app).map(|app| app.dynos.clone());
+        let mut dynos = published.unwrap_or_default();
+        dynos.extend(self.one_offs.dynos(app));
+        dynos
     }
 }
 

@@ -5,6 +5,7 @@ use super::Reconciler;
 use crate::dynos::execute::spec_gone;
 use crate::dynos::lifecycle::Live;
 use crate::dynos::listen;
+use crate::dynos::one_off::is_one_off;
 use crate::dynos::plan::Phase;
 use crate::engine::{Container, ContainerStatus, LABEL_KIND};
 use std::collections::BTreeSet;
@@ -31,11 +32,15 @@ impl Reconciler {
         let dynos = containers.into_iter().filter(|container| {
             container.labels.get(LABEL_KIND).is_some_and(|kind| kind == "dyno")
         });
-        let mut there = BTreeSet::new();
+        let (mut there, mut one_offs) = (BTreeSet::new(), Vec::new());
         for container in dynos {
             let Some(listed) = Live::from_container(&container) else { continue };
             there.insert(listed.id);
-            if listed.name.process.is_release() || self.clearing.contains(&listed.id) {
+            if is_one_off(&container) {
+                one_offs.push(container.id.clone());
+                continue;
+            }
+            if self.clearing.contains(&listed.id) {
                 continue;
             }
             match self.live.get_mut(&listed.id) {
@@ -66,7 +71,8 @@ impl Reconciler {
             self.listed = true;
             self.sweep_directories(&there);
             let known = self.live.values().filter_map(|live| live.container.clone());
-            self.executor.logs.keep_only_containers(known.collect()).await;
+            let known = known.chain(one_offs).collect();
+            self.executor.logs.keep_only_containers(known).await;
         }
     }
 
@@ -121,6 +127,7 @@ impl Reconciler {
             if let Ok(id) = id
                 && !there.contains(&id)
                 && !self.live.contains_key(&id)
+                && !self.one_offs.knows(id)
             {
                 spec_gone(&self.executor.settings, id);
             }

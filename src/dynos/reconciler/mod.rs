@@ -9,12 +9,14 @@ mod recovery;
 mod taking;
 mod view;
 
+pub(in crate::dynos) use desired::target;
 pub use handle::{Dynos, DynosParts};
 
 use super::Published;
 use super::events::Event;
 use super::execute::{Executor, Start};
 use super::lifecycle::Live;
+use super::one_off::Register;
 use super::plan::{Crashes, Desired, Generation, Phase, Plan, Progress, Seen, Step};
 use crate::clock::Timestamp;
 use crate::logs::LogLine;
@@ -49,6 +51,7 @@ struct Reconciler {
     /// The engine has been listed at least once.
     listed: bool,
     seen_wakes: u64,
+    one_offs: Register,
 }
 
 impl Reconciler {
@@ -390,4 +393,4 @@ impl Reconciler {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::dynos) mod tests;

@@ -35,13 +35,13 @@ impl Traffic for AtOnce {
     fn forget(&self, _: Uuid) {}
 }
 
-struct World {
+pub struct World {
     dir: tempfile::TempDir,
-    store: Store,
+    pub store: Store,
     releases: Releases,
-    engine: Arc<FakeEngine>,
-    dynos: Dynos,
-    app: crate::model::App,
+    pub engine: Arc<FakeEngine>,
+    pub dynos: Dynos,
+    pub app: crate::model::App,
     user: User,
 }
 
@@ -54,7 +54,7 @@ fn settings(dir: &std::path::Path) -> Arc<ServerSettings> {
 
 impl World {
     /// An app with one release that has `worker: sleep` and `quantity` of it.
-    async fn new(quantity: u32) -> Self {
+    pub async fn new(quantity: u32) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("state.db")).unwrap();
         let master = Secrets::from_file(&dir.path().join("key")).unwrap();
@@ -137,7 +137,7 @@ impl World {
     }
 
     /// Waits in simulated time.
-    async fn until(&self, what: &str, done: impl Fn(&FakeEngine) -> bool) {
+    pub async fn until(&self, what: &str, done: impl Fn(&FakeEngine) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(7200);
         while !done(&self.engine) {
             assert!(Instant::now() < deadline, "never: {what}; {:?}", self.engine.running());

@@ -7,6 +7,7 @@ pub mod docker;
 pub mod http;
 pub mod platform;
 pub mod process;
+pub mod terminal;
 pub mod wait;
 
 pub use app::App;

@@ -161,6 +161,14 @@ impl Platform {
         until("the server ends", START_LIMIT, || child.try_wait().unwrap()).code()
     }
 
+    /// The most memory that the server has had so far, KiB.
+    pub fn server_memory(&self) -> u64 {
+        let pid = self.server().as_ref().map(Child::id).expect("the server runs");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// The router's process: the one that was told this platform's folder.
     pub fn router_pids(&self) -> Vec<i32> {
         process::find(&[" router ", self.run_dir().join("router").to_str().unwrap()])

@@ -1,0 +1,204 @@
+//! One-offs over an engine in memory, with time that passes as the test says.
+
+use super::*;
+use crate::dynos::reconciler::tests::World;
+use crate::dynos::{Dynos, DynosParts};
+use crate::engine::Output;
+use crate::engine::fake::Behaviour;
+use crate::logs::Filter;
+use crate::model::Release;
+use crate::store;
+use bytes::Bytes;
+use std::time::Duration;
+
+fn request(attach: bool) -> RunRequest {
+    RunRequest { command: "sleep 99".to_string(), attach, ..RunRequest::default() }
+}
+
+impl World {
+    async fn run(&self, request: RunRequest) -> Run {
+        self.dynos.run(&self.app, "a@example.com", request).await.unwrap()
+    }
+
+    /// What the platform said of one-offs, without times.
+    async fn said(&self) -> Vec<String> {
+        let logs = &self.dynos.parts.logs;
+        let lines = logs.last(self.app.id, &Filter::default(), 1000).await.unwrap();
+        let own = lines.into_iter().filter(|line| line.process.starts_with("r"));
+        own.map(|line| line.message).collect()
+    }
+
+    async fn gone(&self) {
+        let none = |dynos: &Dynos| dynos.one_offs.of_app(self.app.id).is_empty();
+        self.until("no one-off", |engine| none(&self.dynos) && engine.containers() == 0).await;
+    }
+
+    async fn until_signals(&self, signals: &[&str]) {
+        self.until(&format!("{signals:?}"), |engine| engine.signals() == signals).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_never_comes_is_an_attach_error() {
+    let world = World::new(0).await;
+    let run = world.run(request(true)).await;
+    world.gone().await;
+    let said = world.said().await;
+    assert_eq!(
+        said,
+        [
+            "State changed from starting to up",
+            "Awaiting client",
+            "Error R13 (Attach error) -> Failed to attach to process",
+            "State changed from up to complete",
+        ]
+    );
+    assert!(world.dynos.attach(&run.secret.unwrap()).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_client_is_three_hang_ups_and_a_program_that_does_not_mind_lives_to_its_limit() {
+    let world = World::new(0).await;
+    world.engine.behave(Behaviour::IgnoresTerm);
+    let limit = Some(Duration::from_secs(600));
+    let run = world.run(RunRequest { time_to_live: limit, ..request(true) }).await;
+    let secret = run.secret.unwrap();
+    let session = world.dynos.attach(&secret).unwrap();
+    assert!(world.dynos.attach(&secret).is_err(), "the secret is good for one client");
+    world.until("it runs", |engine| engine.running().len() == 1).await;
+    drop(session);
+    world.until_signals(&["SIGHUP", "SIGHUP", "SIGHUP"]).await;
+    assert_eq!(world.dynos.of_app(world.app.id).len(), 1, "it lives on");
+    world.until_signals(&["SIGHUP", "SIGHUP", "SIGHUP", "SIGTERM", "SIGKILL"]).await;
+    world.gone().await;
+    let said = world.said().await;
+    let hang_up = "Client connection closed. Sending SIGHUP to all processes";
+    assert_eq!(said.iter().filter(|line| *line == hang_up).count(), 3, "{said:#?}");
+    let end: Vec<&str> = said.iter().skip(6).map(|line| line.split(" (").next().unwrap()).collect();
+    assert_eq!(
+        end,
+        [
+            "Error R16",
+            "Time limit reached",
+            "Stopping all processes with SIGTERM",
+            "Error R12",
+            "Stopping remaining processes with SIGKILL",
+            "Process exited with status 137",
+            "State changed from up to complete",
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_hour_of_silence_closes_the_connection_and_bytes_of_either_side_do_not() {
+    let world = World::new(0).await;
+    let run = world.run(request(true)).await;
+    let mut session = world.dynos.attach(&run.secret.unwrap()).unwrap();
+    world.until("it runs", |engine| engine.running().len() == 1).await;
+    for round in 0..4 {
+        tokio::time::sleep(Duration::from_secs(3000)).await;
+        assert!(!session.closed.is_cancelled());
+        if round % 2 == 0 {
+            session.input.send(Input::Data(Bytes::from_static(b"x"))).await.unwrap();
+        } else {
+            world.engine.say(Output { stderr: true, bytes: Bytes::from_static(b"y") }).await;
+            assert!(
+                matches!(session.output.recv().await, Some(Said::Output(piece)) if piece.stderr)
+            );
+        }
+    }
+    tokio::time::timeout(Duration::from_secs(3700), session.closed.cancelled()).await.unwrap();
+    assert!(matches!(session.output.recv().await, Some(Said::Closed(_))));
+    world.gone().await;
+    assert_eq!(world.engine.signals(), ["SIGHUP"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_ends_a_one_off_and_another_name_ends_nothing() {
+    let world = World::new(0).await;
+    let run = world.run(request(false)).await;
+    assert!(run.secret.is_none());
+    assert!(!world.dynos.stop_one_off(world.app.id, "run.1"));
+    assert!(world.dynos.stop_one_off(world.app.id, &run.dyno.name.to_string()));
+    world.gone().await;
+    assert_eq!(world.engine.signals(), ["SIGTERM"]);
+    let said = world.said().await;
+    assert_eq!(said.last().unwrap(), "State changed from up to complete");
+    let waiting = world.run(request(true)).await;
+    assert_eq!(world.dynos.stop_one_offs(world.app.id, Some("run")), 1);
+    world.gone().await;
+    assert!(world.dynos.attach(&waiting.secret.unwrap()).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_command_is_ended_at_its_time_limit_or_by_a_user() {
+    let world = World::new(0).await;
+    let app = world.app.id;
+    let (release, slug) = world
+        .store
+        .read(move |db| {
+            let release = store::releases::current_release(db, app)?.unwrap();
+            let slug = store::slugs::by_id(db, release.slug.unwrap())?.unwrap();
+            Ok((release, slug))
+        })
+        .await
+        .unwrap();
+    let started = tokio::time::Instant::now();
+    let run = |release: Release| {
+        let (dynos, app, slug) = (world.dynos.clone(), world.app.clone(), slug.clone());
+        async move { dynos.run_release_command(&app, &release, &slug, "migrate", |_| {}).await }
+    };
+    let outcome = run(release.clone()).await.unwrap();
+    assert_eq!(outcome.ended_by, Some(EndedBy::TimeLimit));
+    assert_eq!(started.elapsed().as_secs() / 3600, 1);
+    let stop = async {
+        world.until("it runs", |engine| engine.running().len() == 1).await;
+        let name = world.dynos.of_app(app)[0].name.to_string();
+        assert!(name.starts_with("release."));
+        assert!(world.dynos.stop_one_off(app, &name));
+    };
+    let (outcome, ()) = tokio::join!(run(release), stop);
+    assert_eq!(outcome.unwrap().ended_by, Some(EndedBy::User));
+    world.gone().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_may_be_fifty() {
+    let world = World::new(0).await;
+    for _ in 0..50 {
+        world.run(request(false)).await;
+    }
+    let names: std::collections::BTreeSet<String> =
+        world.dynos.of_app(world.app.id).iter().map(|dyno| dyno.name.to_string()).collect();
+    assert_eq!(names.len(), 50);
+    let error = world.dynos.run(&world.app, "a@example.com", request(false)).await.err().unwrap();
+    assert!(error.to_string().contains("more than 50"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_server_keeps_detached_ones_and_hangs_attached_ones_up() {
+    let world = World::new(0).await;
+    let detached = world.run(request(false)).await.dyno;
+    let attached = world.run(request(true)).await;
+    let _session = world.dynos.attach(&attached.secret.unwrap()).unwrap();
+    world.run(request(true)).await;
+    world.until("two run", |engine| engine.running().len() == 2).await;
+    let old = &world.dynos.parts;
+    let next = Dynos::start(DynosParts {
+        store: old.store.clone(),
+        engine: old.engine.clone(),
+        logs: old.logs.clone(),
+        releases: old.releases.clone(),
+        settings: old.settings.clone(),
+        traffic: old.traffic.clone(),
+    });
+    next.recover_one_offs().await.unwrap();
+    let found = next.of_app(world.app.id);
+    assert!(found.iter().any(|dyno| dyno.name == detached.name && dyno.command == "sleep 99"));
+    let left = || next.of_app(world.app.id).len();
+    world.until("the attached one ends", |_| left() == 1).await;
+    assert_eq!(world.engine.signals(), ["SIGHUP"]);
+    assert!(next.stop_one_off(world.app.id, &detached.id.to_string()));
+    world.until("nothing runs", |engine| engine.running().is_empty() && left() == 0).await;
+    assert!(old.engine.list().await.unwrap().is_empty());
+}

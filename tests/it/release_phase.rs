@@ -1,0 +1,100 @@
+//! The release phase in depth: stopped by a user, cut off with the server, two apps at once, and a
+//! flood of output.
+
+use crate::support::{App, Platform, eventually, until};
+use nix::sys::signal::Signal;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// `tiny` with a release command that does what the config var `PHASE` says.
+fn app_on(platform: Arc<Platform>) -> App {
+    let app = platform.app_with("tiny");
+    app.write("Procfile", "web: node server.js\nrelease: echo phase begins; eval \"$PHASE\"\n");
+    app.commit("with a release command");
+    app.push().succeeded();
+    app
+}
+
+fn release_dyno(app: &App) -> String {
+    until("a release command runs", Duration::from_secs(30), || {
+        let (name, state) = app.ps().into_iter().find(|(name, _)| name.starts_with("release."))?;
+        (state == "up").then_some(name)
+    })
+}
+
+fn status(app: &App, version: usize) -> String {
+    app.releases()[version - 1]["status"].as_str().unwrap().to_string()
+}
+
+#[test]
+fn a_release_command_can_be_stopped_and_two_apps_run_theirs_at_once() {
+    let platform = Platform::shared();
+    let (one, two) = (app_on(platform.clone()), app_on(platform));
+    let slow = ["config:set", "PHASE=trap 'echo asked to end; exit 0' TERM; sleep 300 & wait"];
+    std::thread::scope(|scope| {
+        let setting = [scope.spawn(|| one.cli(&slow)), scope.spawn(|| two.cli(&slow))];
+        let (first, second) = (release_dyno(&one), release_dyno(&two));
+        assert_eq!((status(&one, 4), status(&two, 4)), ("pending".into(), "pending".into()));
+        assert_eq!((one.serving(), two.serving()), ("v3".into(), "v3".into()));
+        // What ends well because it was told to end has not done its work.
+        one.cli(&["ps:stop", &first]).succeeded();
+        two.cli(&["ps:stop", &second]).succeeded();
+        for output in setting {
+            output.join().unwrap().failed(1).says("failed in its release phase");
+        }
+    });
+    for app in [&one, &two] {
+        assert_eq!((status(app, 4), app.serving()), ("failed".into(), "v3".into()));
+        app.log_says("Release v4 failed: it was stopped");
+        app.cli(&["releases:output", "v4"])
+            .succeeded()
+            .says("phase begins")
+            .says("asked to end")
+            .says("The release command failed: it was stopped.");
+        eventually("nothing of it is left", || app.dynos().len() == 1);
+    }
+    one.cli(&["config:set", "PHASE=echo migrated"]).succeeded();
+    assert_eq!((status(&one, 5), one.serving()), ("succeeded".into(), "v5".into()));
+    one.log_says("migrated");
+}
+
+#[test]
+fn a_release_command_that_is_cut_off_with_the_server_fails_its_release() {
+    let platform = Arc::new(Platform::start());
+    let app = app_on(platform.clone());
+    app.cli(&["config:set", "PHASE=sleep 300", "--no-wait"]).succeeded();
+    release_dyno(&app);
+    // The one of the first release was there before.
+    eventually("its command has begun", || app.log().matches("]: phase begins").count() == 2);
+    platform.end_server(Signal::SIGKILL);
+    assert_eq!(app.serving(), "v3", "nobody notices");
+    platform.start_server();
+    eventually("the release has failed", || status(&app, 4) == "failed");
+    app.log_says("Release v4 failed: the server stopped while its command ran");
+    app.cli(&["releases:output", "v4"])
+        .succeeded()
+        .says("phase begins")
+        .says("The release command was cut off: the server stopped while it ran.");
+    eventually("its dyno has gone", || app.dynos().len() == 1 && app.ps().len() == 1);
+    assert_eq!(app.serving(), "v3");
+    app.cli(&["config:set", "PHASE=echo again"]).succeeded();
+    assert_eq!((status(&app, 5), app.serving()), ("succeeded".into(), "v5".into()));
+}
+
+#[test]
+fn a_hundred_megabytes_of_output_are_cut_where_it_is_said_and_held_by_nobody() {
+    let platform = Arc::new(Platform::start());
+    let app = app_on(platform.clone());
+    let before = platform.server_memory();
+    let flood = "PHASE=yes 'a line of the flood, as long as most lines are' | head -c 100000000";
+    app.cli(&["config:set", flood]).succeeded();
+    let grown = platform.server_memory().saturating_sub(before);
+    let output = app.cli(&["releases:output", "v4"]).succeeded().stdout;
+    println!("the server grew by {grown} KiB; {} bytes of output are kept", output.len());
+    assert!(output.len() < 65 * 1024 * 1024, "{} bytes", output.len());
+    assert!(output.len() > 63 * 1024 * 1024, "{} bytes", output.len());
+    assert!(output.ends_with(" !     Output is longer than 64 MB: the rest is cut\n"));
+    assert!(grown < 60 * 1024, "the server grew by {grown} KiB");
+    assert_eq!((status(&app, 4), app.serving()), ("succeeded".into(), "v4".into()));
+    app.log_says("a line of the flood");
+}
