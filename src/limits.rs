@@ -170,6 +170,8 @@ pub const BUILD_ROOM_BYTES: i64 = 512 * 1024 * 1024;
 pub const MEMORY_RETRY: Duration = Duration::from_secs(2);
 /// Bytes that a dyno must have written to be ended for a full disk: ending others frees nothing.
 pub const DISK_CULPRIT_BYTES: u64 = 64 * 1024 * 1024;
+/// Until another one is ended for it: removing what a dyno wrote takes seconds.
+pub const DISK_CULPRIT_PAUSE: Duration = Duration::from_secs(10);
 /// Files that are left on the host's disk below which it counts as full.
 pub const DISK_RESERVE_FILES: u64 = 20_000;
 /// Files of a dyno's disk that are looked at before it counts as too many.

@@ -16,7 +16,7 @@ use crate::clock::Timestamp;
 use crate::config::ServerSettings;
 use crate::dynos::Dynos;
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::logs::{LogLine, Logs};
 use crate::model::{
     App, AppId, Build, BuildId, BuildStatus, ConfigVars, Release, Slug, SlugId, User,
@@ -174,7 +174,11 @@ impl Deploy {
     /// A build that the host has no memory or disk for would hurt what runs.
     fn check_room(&self) -> Result<()> {
         let parts = self.parts();
-        let free = parts.engine.free_disk()?.bytes >> 20;
+        // Docker's disk and that of the build volumes, which may be two.
+        let volumes = nix::sys::statvfs::statvfs(&parts.settings.data_dir);
+        let volumes = volumes.context("look at the disk of the build volumes")?;
+        let free = parts.engine.free_disk()?.bytes;
+        let free = free.min(volumes.blocks_available() * volumes.fragment_size()) >> 20;
         if free < parts.settings.disk_reserve {
             return Err(Error::unavailable(format!(
                 "the host has {free}M of its disk free, and builds leave {}M: free some, and push \

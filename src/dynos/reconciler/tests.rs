@@ -123,6 +123,13 @@ impl World {
         self.dynos.wake();
     }
 
+    /// What the platform said of the app's dynos.
+    async fn log(&self) -> Vec<String> {
+        let filter = crate::logs::Filter::default();
+        let lines = self.dynos.parts.logs.last(self.app.id, &filter, 1000).await.unwrap();
+        lines.into_iter().map(|line| line.message).collect()
+    }
+
     /// What became of what is wanted now. (`Dynos::rollout` gives up in real time, of which
     /// simulated time knows nothing.)
     async fn outcome(&self, dynos: &Dynos) -> Rollout {
@@ -195,6 +202,36 @@ async fn a_dyno_that_ignores_sigterm_is_killed_after_its_grace() {
     world.until("nothing runs", |engine| engine.containers() == 0).await;
     assert_eq!(world.engine.signals(), ["SIGTERM", "SIGKILL"]);
     assert!(began.elapsed() >= Duration::from_secs(30));
+}
+
+/// Its other processes would be no whole app without the one that the kernel killed.
+#[tokio::test(start_paused = true)]
+async fn a_dyno_of_which_a_process_was_killed_for_memory_starts_anew_as_a_whole() {
+    let world = World::new(1).await;
+    world.until("a worker", |engine| engine.running() == ["worker.1"]).await;
+    world.engine.starve("worker.1");
+    world.until("a new one", |engine| engine.made() == 2 && engine.running().len() == 1).await;
+    assert_eq!(world.engine.signals(), ["SIGKILL"]);
+    let log = world.log().await;
+    let quota = "Process running mem=1024M(200.0%)";
+    let r15 = "Error R15 (Memory quota vastly exceeded)";
+    for line in [quota, r15, "Process exited with status 137"] {
+        assert_eq!(log.iter().filter(|said| *said == line).count(), 1, "{line}: {log:#?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_above_the_quota_is_told_at_every_sample_and_ends_nothing() {
+    let world = World::new(1).await;
+    world.until("a worker", |engine| engine.running() == ["worker.1"]).await;
+    world.engine.use_memory(600 << 20);
+    let began = Instant::now();
+    let samples = 5 * limits::SAMPLE_PERIOD;
+    world.until("some samples", |_| began.elapsed() > samples).await;
+    let log = world.log().await;
+    let told = log.iter().filter(|line| *line == "Error R14 (Memory quota exceeded)").count();
+    assert!((3..=6).contains(&told), "{told} in {log:#?}");
+    assert_eq!((world.engine.made(), world.engine.signals().len()), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,6 +23,8 @@ pub enum Finding {
     OpenFiles { count: i64, limit: i64 },
     /// S13: the host's disk is short, and this dyno wrote most.
     HostDisk { bytes: u64, reserve: u64 },
+    /// S13 of a build, whose volume grows on the same disk.
+    HostDiskBuild { reserve: u64 },
 }
 
 /// Everything that is over a limit, or so near to one that the dyno runs into it. Builds have no
@@ -80,6 +82,10 @@ impl Finding {
                  less: this dyno wrote most, {}M, and loses it",
                 bytes >> 20
             )),
+            Self::HostDiskBuild { reserve } => stopped(format!(
+                "Error S13 (Host disk full) -> The host keeps {reserve}M of its disk free and has \
+                 less: no build can go on. Free some, and push again"
+            )),
         }
     }
 
@@ -90,6 +96,7 @@ impl Finding {
             Self::Disk { .. } | Self::DiskFiles { .. } => {
                 Some("wrote more to its disk than its limit and was killed (S11)")
             }
+            Self::HostDiskBuild { .. } => Some("was ended while the host's disk was full (S13)"),
             Self::HostDisk { .. } => Some("wrote most while the host's disk was full (S13)"),
         }
     }

@@ -60,11 +60,14 @@ pub struct Watch {
     free_then: u64,
     /// The disk is short, and that was logged.
     short: bool,
+    /// When something was last ended because the disk was short.
+    ended_at: Option<Instant>,
 }
 
 impl Watch {
     pub fn spawn(executor: Executor) {
-        let watch = Self { executor, known: BTreeMap::new(), free_then: u64::MAX, short: false };
+        let (known, free_then) = (BTreeMap::new(), u64::MAX);
+        let watch = Self { executor, known, free_then, short: false, ended_at: None };
         tasks::spawn("usage", watch.run());
     }
 
@@ -131,15 +134,17 @@ impl Watch {
     }
 
     /// Ends every dyno that has written too much, and, if the disk is short all the same, the one
-    /// that has written most.
+    /// that has written most, or else a build.
     async fn measure_disks(&mut self) -> Result<()> {
         self.list().await?;
+        let processes = tasks::blocking("look at processes", || Ok(Processes::look())).await?;
+        let processes = Arc::new(processes);
         let mut most: Option<(Watched, u64)> = None;
         let watched: Vec<Watched> = self.known.values().cloned().collect();
         for watched in watched.into_iter().filter(|watched| watched.dyno.is_some()) {
             let found = tasks::blocking("look at a dyno's disk", {
-                let watched = watched.clone();
-                move || Ok(disk::written(&watched, &Processes::look()))
+                let (watched, processes) = (watched.clone(), processes.clone());
+                move || Ok(disk::written(&watched, &processes))
             });
             let found = found.await?;
             let measured = Measured {
@@ -162,11 +167,21 @@ impl Watch {
             tracing::error!(free_bytes = free.bytes, "the disk is short of space or of inodes");
         }
         self.short = short;
-        let culprit = most.filter(|(_, bytes)| *bytes >= limits::DISK_CULPRIT_BYTES);
-        if let (true, Some((watched, bytes))) = (self.short, culprit) {
-            let reserve = self.executor.settings.disk_reserve;
-            self.act(&watched, &Finding::HostDisk { bytes, reserve }).await;
+        // What was ended needs a moment to give its room back.
+        let recent = |at: Instant| at.elapsed() < limits::DISK_CULPRIT_PAUSE;
+        if !short || self.ended_at.is_some_and(recent) {
+            return Ok(());
         }
+        let reserve = self.executor.settings.disk_reserve;
+        let culprit = most.filter(|(_, bytes)| *bytes >= limits::DISK_CULPRIT_BYTES);
+        let build = self.known.values().find(|watched| watched.dyno.is_none()).cloned();
+        let (watched, finding) = match (culprit, build) {
+            (Some((watched, bytes)), _) => (watched, Finding::HostDisk { bytes, reserve }),
+            (None, Some(build)) => (build, Finding::HostDiskBuild { reserve }),
+            (None, None) => return Ok(()),
+        };
+        self.ended_at = Some(Instant::now());
+        self.act(&watched, &finding).await;
         Ok(())
     }
 
@@ -175,11 +190,11 @@ impl Watch {
         let lines = lines.map(|text| LogLine::heroku(watched.name.clone(), text)).collect();
         if let (Some(reason), Some(dyno)) = (finding.ends(), watched.dyno) {
             let _ = self.executor.events.send(Event::Killed { dyno, reason }).await;
-            self.executor.logs.write(watched.app, lines).await;
-            self.executor.signal(&watched.container, "SIGKILL");
-            return;
         }
         self.executor.logs.write(watched.app, lines).await;
+        if finding.ends().is_some() {
+            self.executor.signal(&watched.container, "SIGKILL");
+        }
     }
 
     /// The containers that run now. Process and disk of one are asked for once.
