@@ -1,7 +1,6 @@
 //! Apps that take more than they may: each is named in its own log and held, and another app's
 //! requests never fail meanwhile.
 
-use crate::support::docker::docker;
 use crate::support::{App, Platform, eventually, until};
 use nix::sys::signal::Signal;
 use std::sync::Arc;
@@ -9,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Longer than the platform needs to measure, find and say it.
-const NAMED_WITHIN: Duration = Duration::from_secs(60);
+const NAMED_WITHIN: Duration = Duration::from_secs(180);
 
 /// Waits for a line of one of the app's dynos; other types fill the log meanwhile.
 #[track_caller]
@@ -89,29 +88,6 @@ fn dynos_that_take_too_much_are_named_and_hurt_nobody() {
     assert_eq!(victim.dynos(), victims, "the victim's dyno was never touched");
     app.cli(&["apps:destroy", "--confirm", &app.name]).succeeded();
     eventually("nothing of it runs", || app.dynos().is_empty());
-}
-
-#[test]
-fn a_flood_of_lines_loses_its_own_and_no_others() {
-    let platform = Platform::shared();
-    let victim = platform.app_from("tiny");
-    let app = platform.app_from("rogue");
-    app.cli(&["ps:scale", "flood=1"]).succeeded();
-    while_serving(&victim, || {
-        until("the loss is counted", NAMED_WITHIN, || {
-            let log = app.cli(&["logs", "--dyno-name", "log-shuttle"]).succeeded().stdout;
-            log.lines().find(|line| line.contains("Error L12")).map(str::to_string)
-        });
-    });
-    victim.get("/in-the-flood").is(200);
-    victim.log_says("path=\"/in-the-flood\"");
-    let engine = docker(&["inspect", "--format", "{{.LogPath}}", &app.dynos()[0]]);
-    let path = engine.succeeded().stdout.trim().to_string();
-    let bytes = |path: &str| std::fs::metadata(path).map_or(0, |file| file.len());
-    for part in [path.clone(), format!("{path}.1")] {
-        assert!(bytes(&part) < 80_000_000, "{part}: {}", bytes(&part));
-    }
-    app.cli(&["ps:scale", "flood=0"]).succeeded();
 }
 
 /// A build that misbehaves: what git shows, and what the app's log says.
