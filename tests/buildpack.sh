@@ -146,7 +146,7 @@ store() {
 
 # COMMAND: runs in the run image with the slug as /app, as a dyno does; prints its output.
 dyno() {
-  echo 536870912 >"$VOLUME/limit"
+  [ -e "$VOLUME/limit" ] || echo 536870912 >"$VOLUME/limit"
   docker run --rm --init --label senryu.kind=build --network none --user 1000:1000 \
     --cap-drop ALL -v "$VOLUME/slug:/app" \
     -v "$VOLUME/limit:/sys/fs/cgroup/memory/memory.limit_in_bytes:ro" \
