@@ -297,6 +297,11 @@ pub const LINK_LOG_BATCHES: usize = 256;
 pub const LINK_DRAINED_TARGETS: usize = 10_000;
 /// Connections that may wait to be accepted while the router is away or busy.
 pub const LISTEN_BACKLOG: i32 = 4096;
+/// A second server on a data directory gives up after this long: a program that a killed server
+/// had just begun holds the lock until it runs.
+pub const DATA_LOCK_WAIT: Duration = Duration::from_secs(3);
+/// Between two tries to take it.
+pub const DATA_LOCK_RETRY: Duration = Duration::from_millis(10);
 /// The server tries to reach the router this often while one starts.
 pub const LINK_RETRY: Duration = Duration::from_millis(2);
 /// A router that was started has this long to answer before another one is started.

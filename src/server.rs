@@ -28,7 +28,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -98,7 +98,7 @@ fn prepare(settings: &ServerSettings) -> Result<Option<Flock<File>>> {
     }
     let path = settings.data_dir.join("lock");
     let file = File::create(&path).context(format!("{} cannot be made", path.display()))?;
-    let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { return Ok(None) };
+    let Some(lock) = take(file) else { return Ok(None) };
     on_tmpfs(&settings.run_dir)?;
     let dynos = settings.run_dir.join("dynos");
     std::fs::DirBuilder::new()
@@ -107,6 +107,20 @@ fn prepare(settings: &ServerSettings) -> Result<Option<Flock<File>>> {
         .create(&dynos)
         .context(format!("{} cannot be made", dynos.display()))?;
     Ok(Some(lock))
+}
+
+/// A server that was killed while it began a program leaves its lock with that for a moment.
+fn take(mut file: File) -> Option<Flock<File>> {
+    let deadline = Instant::now() + limits::DATA_LOCK_WAIT;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Some(lock),
+            Err((back, _)) if Instant::now() < deadline => file = back,
+            Err(_) => return None,
+        }
+        #[allow(clippy::disallowed_methods, reason = "no runtime runs yet")]
+        std::thread::sleep(limits::DATA_LOCK_RETRY);
+    }
 }
 
 /// Config vars lie in the run directory while dynos run: never on a disk.

@@ -2,7 +2,7 @@
 
 use crate::support::{App, Connection, Platform, eventually, until};
 use nix::sys::signal::Signal;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -39,6 +39,8 @@ fn killing_the_server_fails_no_request_and_loses_no_line() {
                 count.fetch_add(1, Ordering::Relaxed);
             }
         });
+        // Told even when something below fails, or the load would never end.
+        let _end = EndsLoad(&done);
         for _ in 0..3 {
             let before = count.load(Ordering::Relaxed);
             platform.end_server(Signal::SIGKILL);
@@ -64,6 +66,28 @@ fn killing_the_server_fails_no_request_and_loses_no_line() {
         assert_eq!(pair[1], pair[0] + 1, "a gap or a line twice after n={}", pair[0]);
     }
     app.cli(&["ps:scale", "web=2"]).succeeded();
+}
+
+struct EndsLoad<'a>(&'a AtomicBool);
+
+impl Drop for EndsLoad<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A child of the killed server has its lock until it runs a program of its own.
+#[test]
+fn a_lock_that_outlives_its_server_for_a_moment_stops_no_start() {
+    let platform = Arc::new(Platform::start());
+    platform.end_server(Signal::SIGKILL);
+    let lock = platform.data_dir().join("lock");
+    let mut holder = Command::new("flock").arg(&lock).args(["sleep", "1"]).spawn().unwrap();
+    eventually("the lock is taken", || {
+        Command::new("flock").arg("-n").arg(&lock).arg("true").status().unwrap().code() == Some(1)
+    });
+    platform.start_server();
+    assert!(holder.wait().unwrap().success());
 }
 
 #[test]
