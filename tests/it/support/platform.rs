@@ -112,7 +112,7 @@ impl Platform {
             ("--boot-timeout", "20"),
             ("--stop-grace", "5"),
             ("--drain-timeout", "5"),
-            ("--build-timeout", "400"),
+            ("--build-timeout", "900"),
             ("--shutdown-timeout", "20"),
             ("--sample-period", "2"),
         ] {
