@@ -234,15 +234,18 @@ impl Volume {
 
     /// Empties the directories of this build in the background, so that the next one need not.
     pub fn release(self) {
+        let was_full = self.is_full();
         let Self { app, root, image, mut state } = self;
         tasks::spawn("empty a build volume", async move {
             let at = root.clone();
             let emptied = tasks::blocking("empty a build volume", move || freshen(&at)).await;
             state.fresh = emptied.is_ok();
-            // What has been set aside is removed without the lock: the next build may begin.
-            drop(state);
+            // What has been set aside is removed without the lock: the next build may begin, if
+            // there is room for it.
+            let state = was_full.then_some(state);
             let removed =
                 tasks::blocking("remove old builds", move || remove_trash(&root, &image)).await;
+            drop(state);
             for result in [emptied, removed] {
                 if let Err(error) = result {
                     tracing::warn!(app = %app, error = error.chain(), "build volume not emptied");
