@@ -1,5 +1,6 @@
-//! Apps that take more than they may: each is named in its own log and held, and another app's
-//! requests never fail meanwhile.
+//! What the host has no room for is refused or waits, and what runs is not hurt. Apps and builds
+//! that take all they can get are in `scripts/soak --misbehave`: beside them nothing else can be
+//! tested.
 
 use crate::support::{App, Platform, eventually, until};
 use nix::sys::signal::Signal;
@@ -46,84 +47,6 @@ impl Drop for EndsLoad<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
-}
-
-#[test]
-fn dynos_that_take_too_much_are_named_and_hurt_nobody() {
-    let platform = Platform::shared();
-    let victim = platform.app_from("tiny");
-    let app = platform.app_from("rogue");
-    let victims = victim.dynos();
-    app.cli(&["ps:type", "eco"]).succeeded();
-    while_serving(&victim, || {
-        let types = ["crash", "deaf", "bomb", "hog", "child", "filler", "removed", "sockets"];
-        let words: Vec<String> = types.iter().map(|name| format!("{name}=1")).collect();
-        let mut arguments = vec!["ps:scale", "--no-wait"];
-        arguments.extend(words.iter().map(String::as_str));
-        app.cli(&arguments).succeeded();
-        for (process, words) in [
-            ("crash", "Process exited with status 3"),
-            ("crash", "State changed from up to crashed"),
-            ("hog", "Process running mem="),
-            ("hog", "Error R14 (Memory quota exceeded)"),
-            ("child", "Process running mem=128M(200.0%)"),
-            ("child", "Error R15 (Memory quota vastly exceeded)"),
-            ("child", "Process exited with status 137"),
-            ("child", "State changed from up to crashed"),
-            ("bomb", "Error S10 (Process limit) -> 6"),
-            ("sockets", "Error S12 (Open files limit) -> A process has 500 of at most 500"),
-            ("filler", "Error S11 (Disk limit) -> "),
-            ("removed", "Error S11 (Disk limit) -> "),
-            ("filler", "Process exited with status 137"),
-        ] {
-            says(&app, process, words);
-        }
-        assert!(app.ps().contains(&("hog.1".to_string(), "up".to_string())), "R14 ends nothing");
-        app.cli(&["ps:scale", "deaf=0", "bomb=0", "--no-wait"]).succeeded();
-        says(&app, "deaf", "Error R12 (Exit timeout) -> At least one process failed to exit");
-        says(&app, "deaf", "Stopping remaining processes with SIGKILL");
-    });
-    assert_eq!(victim.dynos(), victims, "the victim's dyno was never touched");
-    app.cli(&["apps:destroy", "--confirm", &app.name]).succeeded();
-    eventually("nothing of it runs", || app.dynos().is_empty());
-}
-
-/// A build that misbehaves: what git shows, and what the app's log says.
-fn build_fails(app: &App, script: &str, shown: &str, logged: &str) {
-    app.write("build.sh", script);
-    app.commit(logged);
-    app.push().failed(1).says(shown);
-    app.log_says(logged);
-}
-
-#[test]
-fn builds_that_take_too_much_are_named_and_hurt_nobody() {
-    let platform = Platform::shared();
-    let victim = platform.app_from("tiny");
-    let app = platform.app_with("rogue");
-    while_serving(&victim, || {
-        build_fails(
-            &app,
-            "perl misbehave.pl memory 4000\n",
-            "The build needed more than its 1536 MB of memory.",
-            "heroku[build]: Error S15 (Build memory limit)",
-        );
-        build_fails(
-            &app,
-            "head -c 4G /dev/zero > filled\n",
-            "The build's disk is full",
-            "heroku[build]: Error S16 (Build disk limit)",
-        );
-        build_fails(
-            &app,
-            "timeout --signal=KILL 8 perl misbehave.pl processes\nexit 1\n",
-            "Push rejected, failed to compile Node.js app.",
-            "heroku[build]: Error S10 (Process limit)",
-        );
-    });
-    app.write("build.sh", "true\n");
-    app.commit("behaves");
-    app.push().succeeded().says("Released v3");
 }
 
 #[test]
