@@ -39,12 +39,19 @@ const TRIED: [&str; 27] = [
     "tcp-loopback",
 ];
 
-/// Every IPv4 address of this machine but loopback.
-fn host_addresses() -> Vec<String> {
+/// Every IPv4 address of this machine but loopback and the bridges of other tests' installations:
+/// those may be gone when the app tries them, and then belong to whatever the machine's own
+/// gateway makes of them.
+fn host_addresses(installation: &str) -> Vec<String> {
     let output = Command::new("ip").args(["-4", "-o", "addr", "show", "scope", "global"]).output();
     let text = String::from_utf8(output.unwrap().stdout).unwrap();
-    let address =
-        |line: &str| line.split_whitespace().nth(3)?.split('/').next().map(str::to_string);
+    let own = format!("snr{installation}");
+    let address = |line: &str| {
+        let mut fields = line.split_whitespace().skip(1);
+        let interface = fields.next()?;
+        let lasts = !interface.starts_with("snr") || interface == own;
+        lasts.then(|| fields.nth(1)?.split('/').next().map(str::to_string))?
+    };
     text.lines().filter_map(address).collect()
 }
 
@@ -55,7 +62,7 @@ fn targets(victim: &App, host_port: u16) -> String {
     let dyno = docker(&["inspect", "--format", format, &victim.dynos()[0]]).succeeded().stdout;
     let mut targets = format!("dyno {}\n", dyno.trim().replace(' ', ":"));
     let control = victim.platform.address.port();
-    for address in host_addresses() {
+    for address in host_addresses(&victim.platform.installation) {
         let _ = writeln!(targets, "control-host {address}:{control}");
         let _ = writeln!(targets, "host-port {address}:{host_port}");
         let _ = writeln!(targets, "docker {address}:2375");
