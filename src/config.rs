@@ -83,6 +83,15 @@ pub struct ServerSettings {
         value_name = "FILE"
     )]
     pub build_ca_file: PathBuf,
+    /// Git address of buildpacks that are given as heroku/NAME or heroku-community/NAME and are not
+    /// bundled; {name} stands for the NAME
+    #[arg(
+        long,
+        env = "SENRYU_BUILDPACK_SOURCE",
+        default_value = "https://github.com/heroku/heroku-buildpack-{name}",
+        value_name = "URL"
+    )]
+    pub buildpack_source: String,
     /// Seconds a web dyno has to listen on $PORT
     #[arg(
         long,

@@ -223,6 +223,12 @@ pub const SLUGIGNORE_BYTES: usize = 16 * 1024;
 pub const LINK_BYTES: usize = 4096;
 /// Seconds since 1970 that ext4 and tar can hold (year 2446).
 pub const TIME_MAX_SECONDS: u64 = 15_000_000_000;
+/// Bytes of a buildpack's name or address.
+pub const BUILDPACK_BYTES: usize = 1000;
+/// Buildpacks of one app, of which each is fetched and run by every build.
+pub const BUILDPACKS_PER_APP: usize = 20;
+/// A buildpack is fetched within this time, or its address is as good as dead.
+pub const BUILDPACK_FETCH: Duration = Duration::from_secs(120);
 /// Directories that a buildpack may have kept for the next build.
 pub const KEPT_DIRECTORIES: usize = 100;
 /// Files and directories of a slug.

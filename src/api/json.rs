@@ -2,7 +2,7 @@
 
 use crate::config::ServerSettings;
 use crate::dynos::Dyno;
-use crate::model::{App, Build, Formation, Release, ReleaseStatus, Size, Slug, User};
+use crate::model::{App, Build, Buildpack, Formation, Release, ReleaseStatus, Size, Slug, User};
 use crate::store::users::Authorization;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -189,12 +189,24 @@ pub fn release(
     })
 }
 
+/// Those that are known by name have Heroku's URN for an address.
+fn buildpack(buildpack: &Buildpack) -> Value {
+    let name = buildpack.to_string();
+    let url = match buildpack {
+        Buildpack::Named { .. } => format!("urn:buildpack:{name}"),
+        _ => name.clone(),
+    };
+    json!({ "name": name, "url": url })
+}
+
+pub fn buildpack_installations(installed: &[Buildpack]) -> Value {
+    let item =
+        |(ordinal, installed)| json!({"ordinal": ordinal, "buildpack": buildpack(installed)});
+    installed.iter().enumerate().map(item).collect()
+}
+
 pub fn build(build: &Build, app: &App, settings: &ServerSettings) -> Value {
-    let buildpacks: Vec<Value> = build
-        .buildpack
-        .iter()
-        .map(|name| json!({ "name": name, "url": format!("urn:buildpack:{name}") }))
-        .collect();
+    let buildpacks: Vec<Value> = build.buildpacks.iter().map(buildpack).collect();
     json!({
         "app": app_ref(app),
         "buildpacks": buildpacks,

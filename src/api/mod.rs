@@ -7,6 +7,7 @@ mod apps;
 mod attach;
 mod auth;
 mod body;
+mod buildpacks;
 mod builds;
 mod config_vars;
 mod drift;
@@ -77,6 +78,10 @@ pub fn routes(api: Arc<Api>) -> Router {
         .route("/dyno-sizes", get(dyno_sizes::list))
         .route("/dyno-sizes/{size}", get(dyno_sizes::show))
         // Builds and releases.
+        .route(
+            "/apps/{app}/buildpack-installations",
+            get(buildpacks::list).put(buildpacks::replace),
+        )
         .route("/apps/{app}/builds", get(builds::list))
         .route("/apps/{app}/builds/{build}", get(builds::show))
         .route("/apps/{app}/slugs/{slug}", get(builds::slug))

@@ -1,7 +1,9 @@
 //! The buildpacks that come with Senryu. They are compiled in and unpacked once, into a directory
 //! named by their content, so that an upgrade never changes what a running build reads.
 
+use super::detect::Origin;
 use crate::error::{Context, Result};
+use crate::model::Buildpack;
 use rust_embed::RustEmbed;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -13,8 +15,9 @@ use std::path::{Path, PathBuf};
 #[folder = "buildpacks/"]
 struct Bundled;
 
-/// The script that runs them inside the build container.
+/// The script that runs them inside the build container, and the part of it that fetches others.
 const DRIVER: &str = include_str!("driver.sh");
+const FETCH: &str = include_str!("fetch.sh");
 /// Heroku's order of detection: a Rails app with a package.json is Ruby. Heroku does not detect
 /// `static` at all; here a site that is nothing else needs no buildpack to be chosen.
 const ORDER: [&str; 11] = [
@@ -27,7 +30,7 @@ const COMMUNITY: [&str; 1] = ["static"];
 /// The unpacked buildpacks.
 #[derive(Debug, Clone)]
 pub struct Buildpacks {
-    /// Mounted read-only at `/buildpacks`: a directory for each, and `driver`.
+    /// Mounted read-only at `/buildpacks`: a directory for each, and the scripts.
     pub dir: PathBuf,
     names: BTreeSet<String>,
 }
@@ -50,28 +53,38 @@ impl Buildpacks {
     }
 
     /// Candidates in the order of detection.
-    pub fn candidates(&self) -> Vec<String> {
-        ORDER.iter().filter(|name| self.names.contains(**name)).map(ToString::to_string).collect()
+    pub fn candidates(&self) -> Vec<Buildpack> {
+        let there = ORDER.iter().filter(|name| self.names.contains(**name));
+        let named = |name: &&str| {
+            let community = COMMUNITY.contains(name);
+            let namespace = if community { "heroku-community" } else { "heroku" };
+            Buildpack::Named { namespace: namespace.to_string(), name: name.to_string() }
+        };
+        there.map(named).collect()
     }
 
-    /// The bundled buildpack that a name means: `heroku/nodejs`, its URN, or the address under
-    /// which Heroku's clients know it.
-    pub fn find(&self, name: &str) -> Option<&str> {
-        let name = name.strip_prefix("urn:buildpack:").unwrap_or(name);
-        let name = match name.strip_prefix("https://") {
-            Some(url) => url.strip_suffix(".tgz")?.split_once("/buildpacks/")?.1,
-            None => name,
-        };
-        let name = match name.strip_prefix("heroku-community/") {
-            Some(name) => COMMUNITY.contains(&name).then_some(name)?,
-            None => name.strip_prefix("heroku/")?,
-        };
-        self.names.get(name).map(String::as_str)
+    /// Where a buildpack comes from. `source` is the address of those that are not bundled, with
+    /// `{name}` in it.
+    pub fn origin(&self, buildpack: &Buildpack, source: &str) -> Origin {
+        match buildpack.clone() {
+            Buildpack::Named { name, .. } if self.names.contains(&name) => Origin::Bundled(name),
+            Buildpack::Named { name, .. } if name == "inline" => {
+                Origin::Inline { path: String::new() }
+            }
+            Buildpack::Named { name, .. } => {
+                Origin::Git { url: source.replace("{name}", &name), reference: None }
+            }
+            Buildpack::Git { url, reference } => Origin::Git { url, reference },
+            Buildpack::Tarball { url } => Origin::Tarball { url },
+            Buildpack::Inline { path } => Origin::Inline { path },
+        }
     }
 }
 
 fn files() -> Vec<(String, Vec<u8>)> {
-    let mut files = vec![("driver".to_string(), DRIVER.as_bytes().to_vec())];
+    let scripts = [("driver", DRIVER), ("fetch", FETCH)];
+    let mut files: Vec<_> =
+        scripts.map(|(name, text)| (name.to_string(), text.as_bytes().to_vec())).into();
     for path in Bundled::iter() {
         if let Some(file) = Bundled::get(&path) {
             files.push((path.to_string(), file.data.into_owned()));
@@ -143,6 +156,13 @@ mod tests {
         }
 
         fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
+            let (choice, names) = arguments.split_first().unwrap();
+            let bundled = |name: &&str| ["bundled", name, name, ""].map(str::to_string);
+            let packs: Vec<String> = names.iter().flat_map(bundled).collect();
+            self.run_all(choice, &packs)
+        }
+
+        fn run_all(&self, choice: &str, packs: &[String]) -> (Option<i32>, String) {
             let root = self.0.path().display().to_string();
             let script = DRIVER
                 .replace("/tmp/buildpacks", "@copies@")
@@ -150,9 +170,15 @@ mod tests {
                 .replace("@copies@", &format!("{root}/copies"))
                 .replace("/work/", &format!("{root}/work/"))
                 .replace(" /env", &format!(" {root}/env"));
+            // Every build finds an empty /tmp.
+            let _ = fs::remove_dir_all(format!("{root}/copies"));
+            let fetch = FETCH.replace("/work/", &format!("{root}/work/"));
+            fs::create_dir_all(format!("{root}/packs")).unwrap();
+            fs::write(format!("{root}/packs/fetch"), fetch).unwrap();
             let ran = std::process::Command::new("bash")
                 .args(["-c", &script, "driver"])
-                .args(arguments)
+                .args([choice, "5"])
+                .args(packs)
                 .env("LC_ALL", "C.UTF-8")
                 .output()
                 .unwrap();
@@ -221,7 +247,8 @@ mod tests {
     fn the_driver_says_by_its_status_what_failed() {
         let fits = ("bin/detect", "echo Fits");
         let container = Container::new(&[
-            ("none", &[("bin/detect", "echo why; exit 1")]),
+            ("none", &[("bin/detect", "echo why; exit 1"), ("bin/compile", "true")]),
+            ("half", &[fits]),
             ("bad", &[fits, ("bin/compile", "exit 13"), ("bin/report", "touch $1/reported")]),
             ("mute", &[fits, ("bin/compile", "true"), ("bin/release", "exit 1")]),
             ("plain", &[("bin/detect", "true"), ("bin/compile", "true")]),
@@ -233,26 +260,75 @@ mod tests {
         assert_eq!(container.run(&["auto", "bad"]).0, Some(12));
         assert!(container.0.path().join("work/build/reported").exists());
         assert_eq!(container.run(&["auto", "mute"]).0, Some(13));
+        let (code, output) = container.run(&["chosen", "plain", "half"]);
+        let words = " !     Can't use the buildpack half: it has no program bin/compile.\n";
+        assert_eq!((code, output.as_str()), (Some(14), words));
+        assert_eq!(container.result("buildpack"), "half\n");
         let (code, output) = container.run(&["auto", "plain"]);
         assert_eq!((code, output.as_str()), (Some(0), "-----> plain app detected\n"));
     }
 
     #[test]
-    fn finds_a_buildpack_by_each_of_its_names() {
-        let names = BTreeSet::from(["static".to_string(), "nodejs".to_string()]);
+    fn the_driver_runs_what_lies_in_the_source() {
+        let container = Container::new(&[]);
+        let scripts = [
+            ("bin/detect", "true"),
+            ("bin/compile", "echo compiled >made"),
+            ("tools/bin/detect", "echo Tools"),
+            ("tools/bin/compile", "cat made; touch $(dirname $0)/../export"),
+        ];
+        let scripts = scripts.map(|(path, script)| {
+            (path.to_string(), format!("#!/bin/bash\n{script}\n").into_bytes())
+        });
+        write(&container.0.path().join("work/build"), &scripts).unwrap();
+        let inline =
+            |place: &str| ["inline", &format!("./{place}"), place, ""].map(str::to_string).to_vec();
+        let (code, output) = container.run_all("chosen", &[inline(""), inline("tools")].concat());
+        let words = "-----> Inline app detected\n-----> Tools app detected\ncompiled\n";
+        assert_eq!((code, output.as_str()), (Some(0), words));
+        assert!(!container.0.path().join("work/build/tools/export").exists(), "a copy ran");
+        let (code, output) = container.run_all("chosen", &inline("none"));
+        let words =
+            " !     Can't use the buildpack ./none: there is no directory none in the source.";
+        assert_eq!((code, output.trim_end()), (Some(14), words));
+    }
+
+    #[test]
+    fn the_driver_knows_private_addresses() {
+        let script = format!("{FETCH}\nfor each; do is_private $each && echo $each; done; true");
+        let check = |addresses: &[&str]| {
+            let bash = std::process::Command::new("bash")
+                .args(["-c", &script, "check"])
+                .args(addresses)
+                .output();
+            String::from_utf8(bash.unwrap().stdout).unwrap()
+        };
+        let private = [
+            "0.0.0.0",
+            "10.1.2.3",
+            "100.64.0.1",
+            "100.127.1.1",
+            "127.0.0.1",
+            "169.254.169.254",
+            "172.16.0.1",
+            "172.31.1.1",
+            "192.168.1.1",
+            "::",
+            "::1",
+            "::ffff:10.0.0.1",
+            "fd00::1",
+            "fe80::1",
+            "febf::1",
+        ];
+        assert_eq!(check(&private), private.map(|address| format!("{address}\n")).concat());
+        assert_eq!(check(&["1.1.1.1", "100.63.1.1", "172.32.0.1", "198.18.0.1", "2a00::1"]), "");
+    }
+
+    #[test]
+    fn bundled_ones_are_tried_in_herokus_order() {
+        let names = BTreeSet::from(["python", "static", "nodejs"].map(String::from));
         let buildpacks = Buildpacks { dir: PathBuf::new(), names };
-        assert_eq!(buildpacks.find("heroku-community/static"), Some("static"));
-        for name in [
-            "heroku/nodejs",
-            "urn:buildpack:heroku/nodejs",
-            "https://registry.example/buildpacks/heroku/nodejs.tgz",
-        ] {
-            assert_eq!(buildpacks.find(name), Some("nodejs"), "{name}");
-        }
-        for name in ["heroku/../x", "nodejs", "heroku/ruby", "https://x.example/nodejs.tgz", ""] {
-            assert_eq!(buildpacks.find(name), None, "{name}");
-        }
-        assert_eq!(buildpacks.find("heroku-community/nodejs"), None);
-        assert_eq!(buildpacks.candidates(), ["nodejs", "static"]);
+        let candidates: Vec<_> = buildpacks.candidates().iter().map(ToString::to_string).collect();
+        assert_eq!(candidates, ["heroku/nodejs", "heroku/python", "heroku-community/static"]);
     }
 }

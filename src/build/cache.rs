@@ -63,8 +63,11 @@ fn keep_paths(volume: &Volume, paths: &[PathBuf]) -> Result<()> {
 /// Empties the cache, for `builds:cache:purge`. Blocking.
 pub fn purge(volume: &Volume) -> Result<()> {
     let remove = || -> io::Result<()> {
-        fs::remove_dir_all(volume.cache())?;
-        super::volume::user_dir(&volume.cache())
+        for dir in [volume.cache(), volume.buildpacks()] {
+            fs::remove_dir_all(&dir)?;
+            super::volume::user_dir(&dir)?;
+        }
+        Ok(())
     };
     remove().context("purge the build cache")?;
     forget_file(&volume.path(NOTE))

@@ -9,7 +9,7 @@ use super::volume::{USER, Volume, WORK};
 use super::{BuildFailure, BuildInput, Builder};
 use crate::engine::{ContainerSpec, Ended, EventAction, LABEL_APP, LABEL_KIND, Labels, Mount};
 use crate::error::{Context, Error, Result};
-use crate::model::{ConfigVars, Procfile};
+use crate::model::{Buildpack, ConfigVars, Procfile};
 use crate::{limits, tasks};
 use futures_util::StreamExt;
 use std::fs;
@@ -25,6 +25,7 @@ const NOTHING_DETECTED: i64 = 10;
 const NOT_COMPATIBLE: i64 = 11;
 const COMPILE_FAILED: i64 = 12;
 const RELEASE_FAILED: i64 = 13;
+const NOT_FETCHED: i64 = 14;
 /// Variables of the server that tell programs how to reach the outside.
 const PROXY: [&str; 8] = [
     "HTTP_PROXY",
@@ -40,9 +41,11 @@ const CA_FILE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// What the buildpacks made of the build directory.
 pub struct Compiled {
-    /// `nodejs`
-    pub buildpack: String,
-    /// `Node.js`
+    /// All that ran, in their order.
+    pub buildpacks: Vec<Buildpack>,
+    /// Whether they were found rather than chosen.
+    pub detected: bool,
+    /// `Node.js`, of the last one.
     pub language: String,
     pub defaults: Procfile,
     /// The Procfile's bytes; none when the app has none.
@@ -68,20 +71,23 @@ impl Builder {
         }
         let limits = &self.settings.build_limits;
         let failure = match ended {
-            Ended::Exited { code: 0, .. } => return results(volume),
+            Ended::Exited { code: 0, .. } => return results(volume, choice),
             Ended::TimedOut => BuildFailure::TimedOut {
                 language: language(volume),
                 minutes: self.settings.build_timeout.div_ceil(60),
             },
             Ended::Exited { code: NOTHING_DETECTED, .. } => BuildFailure::NothingDetected,
             Ended::Exited { code: NOT_COMPATIBLE, .. } => {
-                BuildFailure::NotCompatible { buildpack: format!("heroku/{}", buildpack(volume)) }
+                BuildFailure::NotCompatible { buildpack: buildpack(volume) }
             }
             Ended::Exited { out_of_memory, .. } if out_of_memory || starved => {
                 BuildFailure::OutOfMemory { megabytes: limits.memory_bytes >> 20 }
             }
             Ended::Exited { .. } if volume.is_full() => {
                 BuildFailure::DiskFull { megabytes: volume.megabytes() }
+            }
+            Ended::Exited { code: NOT_FETCHED, .. } => {
+                BuildFailure::NotFetched { buildpack: buildpack(volume) }
             }
             Ended::Exited { code: COMPILE_FAILED, .. } => {
                 BuildFailure::Compile { language: language(volume) }
@@ -133,7 +139,8 @@ impl Builder {
         let mode = if choice.chosen { "chosen" } else { "auto" };
         let mut command: Vec<String> =
             ["/bin/bash", "/buildpacks/driver", mode].map(str::to_string).to_vec();
-        command.extend(choice.names.iter().cloned());
+        command.push(limits::BUILDPACK_FETCH.as_secs().to_string());
+        command.extend(choice.arguments());
         Ok(ContainerSpec {
             name: container_name(input),
             image: self.settings.build_image.clone(),
@@ -287,7 +294,7 @@ fn language(volume: &Volume) -> String {
 }
 
 /// Reads what the driver wrote. The build could have written it too, and would deceive itself.
-fn results(volume: &Volume) -> Result<Compiled, BuildFailure> {
+fn results(volume: &Volume, choice: &Choice) -> Result<Compiled, BuildFailure> {
     let language = language(volume);
     let release = result(volume, "release").unwrap_or_default();
     let release = String::from_utf8_lossy(&release);
@@ -296,7 +303,17 @@ fn results(volume: &Volume) -> Result<Compiled, BuildFailure> {
     let procfile = result(volume, "procfile");
     let micros = first_line(volume, "micros").and_then(|text| text.parse::<i64>().ok());
     let buildpack_millis = micros.unwrap_or(0).max(0) / 1000;
-    Ok(Compiled { buildpack: buildpack(volume), language, defaults, procfile, buildpack_millis })
+    let all = choice.packs.iter().map(|pack| pack.buildpack.clone());
+    let last = buildpack(volume);
+    let ran = all.filter(|buildpack| choice.chosen || buildpack.to_string() == last).collect();
+    Ok(Compiled {
+        buildpacks: ran,
+        detected: !choice.chosen,
+        language,
+        defaults,
+        procfile,
+        buildpack_millis,
+    })
 }
 
 /// Makes sure that config vars of builds never reach a disk: what is not on a tmpfs gets one.

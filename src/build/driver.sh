@@ -1,13 +1,24 @@
 #!/bin/bash
 # Runs in the build container, by the classic Buildpack API: detect, compile, report, release.
 # The first argument says whether the buildpacks that follow are candidates ("auto": the first
-# that fits is taken) or chosen ("chosen": each must fit, and they run in this order). Standard
-# output is the transcript; what the server needs to know goes to files in /work/result.
+# that fits is taken) or chosen ("chosen": each must fit, and they run in this order), the second
+# for how many seconds one may be fetched. Four arguments for each follow: its kind, what it is
+# called, where it is, and its git ref. Standard output is the transcript; what the server needs
+# to know goes to files in /work/result.
 exec 2>&1
 choice=$1
-shift
+# shellcheck disable=SC2034
+fetch_seconds=$2
+shift 2
+kinds=() names=() places=() refs=() packs=()
+while [[ $# -ge 4 ]]; do
+  kinds+=("$1") names+=("$2") places+=("$3") refs+=("$4")
+  shift 4
+done
 micros=0
 language=app
+# shellcheck source=/dev/null
+. /buildpacks/fetch
 
 # What is counted here is the buildpacks' own time.
 timed() {
@@ -18,56 +29,110 @@ timed() {
   return "$status"
 }
 
+# Its standard output is its name; what it says beside that is for the user of a chosen one.
 detects() {
-  timed "/buildpacks/$1/bin/detect" /work/build >/work/result/detected 2>"$2"
+  if [[ $choice == auto ]]; then
+    timed "$1/bin/detect" /work/build >/work/result/detected 2>/dev/null
+  else
+    timed "$1/bin/detect" /work/build 3>&1 >/work/result/detected 2>&3 3>&-
+  fi
 }
 
-# Buildpacks may write into their own directory, so each build gets a copy.
+refuse() {
+  echo "${names[$1]}" >/work/result/buildpack
+  echo " !     Can't use the buildpack ${names[$1]}: $2."
+  exit 14
+}
+
+# Buildpacks may write into their own directory, so each build gets a copy. Only one that is the
+# app itself runs in its place.
+bring() {
+  local pack=/tmp/buildpacks/$1 place=${places[$1]} script
+  case ${kinds[$1]} in
+    bundled) cp -R "/buildpacks/$place" "$pack" || exit 90 ;;
+    git) fetch_git "$place" "${refs[$1]}" "$pack" || refuse "$1" "$reason" ;;
+    tarball) fetch_tarball "$place" "$pack" || refuse "$1" "$reason" ;;
+    *)
+      if [[ -z $place ]]; then
+        pack=/work/build
+      elif [[ -d /work/build/$place ]]; then
+        cp -RL "/work/build/$place" "$pack" || exit 90
+      else
+        refuse "$1" "there is no directory $place in the source"
+      fi
+      ;;
+  esac
+  for script in detect compile; do
+    [[ -x $pack/bin/$script && ! -d $pack/bin/$script ]] \
+      || refuse "$1" "it has no program bin/$script"
+  done
+  packs[$1]=$pack
+}
+
 compile() {
-  local pack=/tmp/buildpacks/$1 export
+  local pack=$1 set_up
   (
-    for export in "${exports[@]}"; do
-      [[ -f $export ]] && . "$export"
+    for set_up in "${exports[@]}"; do
+      # shellcheck source=/dev/null
+      [[ -f $set_up ]] && . "$set_up"
     done
     exec "$pack/bin/compile" /work/build /work/cache /env
   )
+}
+
+# What a buildpack is called whose bin/detect says nothing.
+short_name() {
+  local name=${1%%#*}
+  name=${name%/}
+  name=${name##*/}
+  [[ $name != . ]] || name=Inline
+  echo "${name%.git}"
 }
 
 cd /work/build || exit 90
 mkdir -p /tmp/buildpacks
 chosen=()
 if [[ $choice == auto ]]; then
-  for name in "$@"; do
-    if detects "$name" /dev/null; then
-      chosen=("$name")
+  for each in "${!names[@]}"; do
+    if detects "/buildpacks/${places[each]}"; then
+      chosen=("$each")
       break
     fi
   done
   [[ ${#chosen[@]} -gt 0 ]] || exit 10
 else
-  chosen=("$@")
+  chosen=("${!names[@]}")
 fi
+for each in "${chosen[@]}"; do
+  bring "$each"
+done
+forget_unused
 
 exports=()
-for name in "${chosen[@]}"; do
-  echo "$name" >/work/result/buildpack
+for each in "${chosen[@]}"; do
+  pack=${packs[each]}
+  echo "${names[each]}" >/work/result/buildpack
   if [[ $choice != auto ]]; then
-    detects "$name" /dev/stdout || exit 11
+    detects "$pack" || exit 11
   fi
+  language=
   IFS= read -r language </work/result/detected
-  echo "-----> ${language:=$name} app detected"
-  cp -R "/buildpacks/$name" /tmp/buildpacks/ || exit 90
+  if [[ -z $language ]]; then
+    language=$(short_name "${names[each]}")
+    echo "$language" >/work/result/detected
+  fi
+  echo "-----> $language app detected"
   status=0
-  timed compile "$name" || status=$?
-  if [[ -x /tmp/buildpacks/$name/bin/report ]]; then
-    timed "/tmp/buildpacks/$name/bin/report" /work/build /work/cache /env >/work/result/report 2>/dev/null
+  timed compile "$pack" || status=$?
+  if [[ -x $pack/bin/report ]]; then
+    timed "$pack/bin/report" /work/build /work/cache /env >/work/result/report 2>/dev/null
   fi
   [[ $status == 0 ]] || exit 12
-  exports+=("/tmp/buildpacks/$name/export")
+  exports+=("$pack/export")
 done
 
-if [[ -x /tmp/buildpacks/$name/bin/release ]]; then
-  timed "/tmp/buildpacks/$name/bin/release" /work/build >/work/result/release || exit 13
+if [[ -x $pack/bin/release ]]; then
+  timed "$pack/bin/release" /work/build >/work/result/release || exit 13
 fi
 # Here a Procfile that is a symbolic link is as harmless as any other.
 if [[ -e Procfile ]]; then

@@ -11,8 +11,10 @@ pub enum BuildFailure {
     NothingDetected,
     #[error("the app is not compatible with buildpack {buildpack}")]
     NotCompatible { buildpack: String },
-    #[error("there is no buildpack {buildpack}")]
-    UnknownBuildpack { buildpack: String },
+    #[error("{0}")]
+    Buildpack(String),
+    #[error("buildpack {buildpack} could not be fetched")]
+    NotFetched { buildpack: String },
     #[error("bin/compile of {language} failed")]
     Compile { language: String },
     #[error("bin/release of {language} is not usable: {reason}")]
@@ -66,7 +68,7 @@ impl BuildFailure {
 
     /// Whether no buildpack has touched anything yet.
     pub(super) fn before_compile(&self) -> bool {
-        matches!(self, Self::NothingDetected | Self::NotCompatible { .. })
+        matches!(self, Self::NothingDetected | Self::NotCompatible { .. } | Self::NotFetched { .. })
     }
 
     /// A full disk hides behind many other failures of ours.
@@ -94,10 +96,11 @@ impl BuildFailure {
                 "       Its bin/detect does not recognise the files at the root of the repository."
                     .to_string(),
             ],
-            Self::UnknownBuildpack { buildpack } => vec![
-                warn(&format!("There is no buildpack {buildpack} on this platform.")),
-                warn("Bundled: heroku/nodejs"),
-            ],
+            Self::Buildpack(reason) => vec![warn(reason)],
+            // Its reason has been said by what fetched it.
+            Self::NotFetched { buildpack } => {
+                vec![warn(&format!("Push rejected, error fetching custom buildpack {buildpack}"))]
+            }
             Self::Compile { language } => {
                 vec![warn(&format!("Push rejected, failed to compile {language} app."))]
             }

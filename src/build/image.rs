@@ -367,7 +367,7 @@ mod tests {
                 config: ConfigVars::default(),
                 stack: "heroku-24".to_string(),
                 slug: SlugId::random(),
-                buildpack: None,
+                buildpacks: Vec::new(),
             };
             let scan = scan(&self.volume.build(), &self.out).unwrap();
             assert_eq!(scan.layers.len(), Part::ALL.len());

@@ -22,7 +22,7 @@ pub use output::{OutputReader, OutputSink};
 use crate::config::ServerSettings;
 use crate::engine::{Engine, LABEL_KIND};
 use crate::error::{Error, Result};
-use crate::model::{AppId, BuildId, ConfigVars, Procfile, SlugId};
+use crate::model::{AppId, BuildId, Buildpack, ConfigVars, Procfile, SlugId};
 use crate::slugs::{Held, Slugs};
 use crate::tasks;
 use buildpacks::Buildpacks;
@@ -65,9 +65,8 @@ pub struct BuildInput {
     pub stack: String,
     /// Name of the slug that comes of it: the image is tagged `senryu/slug:SLUG`.
     pub slug: SlugId,
-    /// Such as `heroku/nodejs`: chosen by the user, or by detection at an earlier build. None
-    /// detects.
-    pub buildpack: Option<String>,
+    /// Chosen by the user, or by detection at an earlier build. None detects.
+    pub buildpacks: Vec<Buildpack>,
 }
 
 /// What a build made. The image is in the engine; the caller stores the rest.
@@ -81,8 +80,10 @@ pub struct Built {
     pub held: Held,
     /// The Procfile's types over the buildpack's defaults.
     pub process_types: Procfile,
-    /// `heroku/nodejs`: pin it to the app.
-    pub buildpack: String,
+    /// All that ran, in their order.
+    pub buildpacks: Vec<Buildpack>,
+    /// They were not chosen but found: pin them to the app.
+    pub detected: bool,
     /// What `bin/detect` printed: `Node.js`.
     pub buildpack_description: String,
     /// Bytes of `/app`.
@@ -170,7 +171,9 @@ impl Builder {
         cancel: &CancellationToken,
     ) -> Result<Built, BuildFailure> {
         let mut phase = Phase::start(input.build);
-        let choice = detect::choose(self.buildpacks()?, input.buildpack.as_deref(), out)?;
+        let source = &self.settings.buildpack_source;
+        let (configured, config) = (&input.buildpacks, &input.config);
+        let choice = detect::choose(self.buildpacks()?, configured, config, source, out)?;
         unpack_source(input, volume, out).await?;
         phase.done("source unpacked");
 
@@ -217,7 +220,8 @@ impl Builder {
             layers: loaded.layers,
             held: loaded.held,
             process_types,
-            buildpack: format!("heroku/{}", compiled.buildpack),
+            buildpacks: compiled.buildpacks.clone(),
+            detected: compiled.detected,
             buildpack_description: compiled.language.clone(),
             size: size.cast_signed(),
             new_bytes: loaded.new_bytes.cast_signed(),

@@ -29,6 +29,8 @@ pub const USER: u32 = 1000;
 pub const WORK: &str = "work";
 /// Emptied for every build.
 const PER_BUILD: [&str; 4] = ["build", "app", "tmp", "result"];
+/// Kept from build to build: the buildpacks' own cache, and buildpacks that were fetched.
+const KEPT: [&str; 2] = ["cache", "buildpacks"];
 const TRASH: &str = "trash";
 
 /// All apps' volumes.
@@ -213,6 +215,11 @@ impl Volume {
         self.work("cache")
     }
 
+    /// Where buildpacks are that were fetched.
+    pub fn buildpacks(&self) -> PathBuf {
+        self.work("buildpacks")
+    }
+
     /// From here on the directories are in use, and must be emptied before the next build.
     pub fn begin(&mut self) {
         self.state.fresh = false;
@@ -267,7 +274,7 @@ fn freshen(root: &Path) -> Result<()> {
                 fs::rename(&dir, trash.join(format!("{name}-{}", uuid::Uuid::new_v4())))?;
             }
         }
-        for name in PER_BUILD.iter().chain(["cache"].iter()) {
+        for name in PER_BUILD.iter().chain(&KEPT) {
             user_dir(&work.join(name))?;
         }
         Ok(())

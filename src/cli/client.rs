@@ -89,6 +89,10 @@ impl Client {
         Ok(self.send(&Call { body: Some(body), ..Call::new(Method::PATCH, path) }).await?.body)
     }
 
+    pub async fn put(&self, path: &str, body: &Value) -> Result<Value> {
+        Ok(self.send(&Call { body: Some(body), ..Call::new(Method::PUT, path) }).await?.body)
+    }
+
     pub async fn delete(&self, path: &str) -> Result<Value> {
         Ok(self.send(&Call::new(Method::DELETE, path)).await?.body)
     }

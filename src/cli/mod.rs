@@ -7,6 +7,7 @@ mod app;
 mod apps;
 mod attach;
 mod auth;
+mod buildpacks;
 mod builds;
 mod client;
 mod config;
@@ -168,6 +169,21 @@ enum Command {
     /// Roll back to a previous release
     #[command(name = "releases:rollback", visible_alias = "rollback")]
     ReleasesRollback(releases::Rollback),
+    /// Display the buildpacks of an app
+    #[command(name = "buildpacks")]
+    Buildpacks(buildpacks::List),
+    /// Add a buildpack, at the end of the list or at an index
+    #[command(name = "buildpacks:add")]
+    BuildpacksAdd(buildpacks::Add),
+    /// Set a buildpack, in the place of the first one or the one at an index
+    #[command(name = "buildpacks:set")]
+    BuildpacksSet(buildpacks::Add),
+    /// Remove a buildpack
+    #[command(name = "buildpacks:remove")]
+    BuildpacksRemove(buildpacks::Remove),
+    /// Remove all buildpacks: the next build detects its own
+    #[command(name = "buildpacks:clear")]
+    BuildpacksClear(buildpacks::List),
     /// Display the builds of an app
     #[command(name = "builds")]
     Builds(builds::List),
@@ -381,6 +397,11 @@ async fn run(cx: &Cx, command: Command) -> Result {
         Command::ReleasesOutput(args) => releases::output(cx, args).await,
         Command::ReleasesWait(args) => releases::wait(cx, args).await,
         Command::ReleasesRollback(args) => releases::rollback(cx, args).await,
+        Command::Buildpacks(args) => buildpacks::list(cx, args).await,
+        Command::BuildpacksAdd(args) => buildpacks::add(cx, args).await,
+        Command::BuildpacksSet(args) => buildpacks::set(cx, args).await,
+        Command::BuildpacksRemove(args) => buildpacks::remove(cx, args).await,
+        Command::BuildpacksClear(args) => buildpacks::clear(cx, args).await,
         Command::Builds(args) => builds::list(cx, args).await,
         Command::BuildsInfo(args) => builds::info(cx, args).await,
         Command::BuildsOutput(args) => builds::output(cx, args).await,

@@ -595,3 +595,79 @@ async fn drift_is_a_table_and_an_exit_status() {
     let shown: Value = serde_json::from_str(&done.out).unwrap();
     assert_eq!((done.status, &shown["drift"]), (0, &json!([])));
 }
+
+/// A server with a list of buildpacks that can be replaced.
+async fn buildpacks(first: &[&str]) -> Stage {
+    let list: Vec<Value> = first.iter().map(|name| json!({ "buildpack": name })).collect();
+    let list = std::sync::Mutex::new(list);
+    Stage::new(move |asked, _| {
+        let mut list = list.lock().unwrap();
+        match asked.line().as_str() {
+            "GET /apps/shop/config-vars" => return ok(json!({})),
+            "PUT /apps/shop/buildpack-installations" => {
+                *list = asked.body["updates"].as_array().unwrap().clone();
+            }
+            "GET /apps/shop/buildpack-installations" => {}
+            _ => return missing(),
+        }
+        let item = |(ordinal, update): (usize, &Value)| {
+            let name = update["buildpack"].as_str().unwrap();
+            let url = match name.starts_with("heroku/") {
+                true => format!("urn:buildpack:{name}"),
+                false => name.to_string(),
+            };
+            json!({"ordinal": ordinal, "buildpack": {"name": name, "url": url}})
+        };
+        ok(list.iter().enumerate().map(item).collect())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn buildpacks_are_told_and_changed_in_herokus_words() {
+    let stage = buildpacks(&[]).await;
+    let run = async |line: &[&str]| {
+        let mut words = line.to_vec();
+        words.extend(["-a", "shop"]);
+        let done = stage.run(&words).await;
+        format!("{}{}", done.out, done.err)
+    };
+    assert_eq!(run(&["buildpacks"]).await, "⬢ shop has no Buildpacks.\n");
+    assert_eq!(
+        run(&["buildpacks:set", "heroku/nodejs"]).await,
+        "Buildpack set. Next release on ⬢ shop will use heroku/nodejs.\n\
+         Run git push senryu main to create a new release using this buildpack.\n"
+    );
+    assert_eq!(run(&["buildpacks"]).await, "=== ⬢ shop Buildpack\n\nheroku/nodejs\n");
+    assert_eq!(
+        run(&["buildpacks:add", "--index", "1", "https://x.example/apt"]).await,
+        "Buildpack added. Next release on ⬢ shop will use:\n  1. https://x.example/apt\n  \
+         2. heroku/nodejs\nRun git push senryu main to create a new release using these \
+         buildpacks.\n"
+    );
+    run(&["buildpacks", "add", "./tools"]).await;
+    run(&["buildpacks:set", "-i", "2", "heroku/python"]).await;
+    assert_eq!(
+        run(&["buildpacks"]).await,
+        "=== ⬢ shop Buildpacks\n\n1. https://x.example/apt\n2. heroku/python\n3. ./tools\n"
+    );
+    for (line, message) in [
+        (
+            &["buildpacks:add", "urn:buildpack:heroku/python"][..],
+            "The buildpack heroku/python is already set on your app.",
+        ),
+        (&["buildpacks:add", "-i", "0", "x"], "Invalid index. Must be greater than 0."),
+        (&["buildpacks:remove", "-i", "4"], "Invalid index. Please choose a value between 1 and 3"),
+        (&["buildpacks:remove", "heroku/go"], "Buildpack not found. Nothing was removed."),
+        (&["buildpacks:remove"], "Usage: senryu buildpacks:remove [BUILDPACK_URL]."),
+    ] {
+        let said = run(line).await;
+        assert!(said.contains(message), "{line:?}: {said}");
+    }
+    run(&["buildpacks:remove", "heroku/python"]).await;
+    run(&["buildpacks:remove", "-i", "2"]).await;
+    let next = "Next release on shop will detect buildpacks normally.\n";
+    let gone = run(&["buildpacks:remove", "https://x.example/apt"]).await;
+    assert_eq!(gone, format!("Buildpack removed. {next}"));
+    assert_eq!(run(&["buildpacks:clear"]).await, format!("Buildpacks cleared. {next}"));
+}

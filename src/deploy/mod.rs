@@ -143,7 +143,7 @@ impl Deploy {
         let _slot = self.slot(out).await?;
         self.check_room()?;
         let config = parts.releases.config(app.id).await?;
-        let buildpack = parts.store.read(move |db| store::apps::buildpack(db, app.id)).await?;
+        let buildpacks = parts.store.read(move |db| store::buildpacks::of(db, app.id)).await?;
         let slug = SlugId::random();
         let (commit, commit_description) = (request.commit, None);
         let input = BuildInput {
@@ -153,7 +153,7 @@ impl Deploy {
             config,
             stack: request.app.stack.clone(),
             slug,
-            buildpack,
+            buildpacks,
         };
         let built = match parts.builder.build(input, out, CancellationToken::new()).await {
             Ok(built) => built,
@@ -202,7 +202,7 @@ impl Deploy {
             slug: None,
             release: None,
             stack: request.app.stack.clone(),
-            buildpack: None,
+            buildpacks: Vec::new(),
             buildpack_millis: None,
             total_millis: None,
             created_at: now,
@@ -249,15 +249,12 @@ impl Deploy {
             .store
             .write(move |db| {
                 store::slugs::insert(db, &slug)?;
-                store::apps::set_built(
-                    db,
-                    slug.app,
-                    &built.buildpack,
-                    &built.buildpack_description,
-                    slug.size,
-                )?;
-                let millis = built.buildpack_millis;
-                store::releases::set_build_slug(db, build, slug.id, &built.buildpack, millis, now)
+                store::apps::set_built(db, slug.app, &built.buildpack_description, slug.size)?;
+                if built.detected {
+                    store::buildpacks::pin(db, slug.app, &built.buildpacks)?;
+                }
+                let (buildpacks, millis) = (&built.buildpacks, built.buildpack_millis);
+                store::releases::set_build_slug(db, build, slug.id, buildpacks, millis, now)
             })
             .await?;
         // From here on the row keeps them.

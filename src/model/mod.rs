@@ -2,6 +2,7 @@
 //! business of `api` and `store`.
 
 pub mod app;
+pub mod buildpack;
 pub mod config_vars;
 pub mod dyno;
 pub mod id;
@@ -11,6 +12,7 @@ pub mod size;
 pub mod user;
 
 pub use app::{App, AppName};
+pub use buildpack::Buildpack;
 pub use config_vars::ConfigVars;
 pub use dyno::{DynoName, DynoState, Formation, ProcessType, WindowSize};
 pub use id::{AppId, BuildId, ReleaseId, SlugId, UserId};

@@ -1,6 +1,6 @@
 //! Builds, slugs and releases. A release is never changed once made, but for its status.
 
-use super::{AppId, BuildId, Procfile, ReleaseId, SlugId, UserId};
+use super::{AppId, BuildId, Buildpack, Procfile, ReleaseId, SlugId, UserId};
 use crate::clock::Timestamp;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct Build {
     pub slug: Option<SlugId>,
     pub release: Option<ReleaseId>,
     pub stack: String,
-    pub buildpack: Option<String>,
+    pub buildpacks: Vec<Buildpack>,
     /// Milliseconds inside the buildpacks' own `bin/*`.
     pub buildpack_millis: Option<i64>,
     /// Milliseconds from the start of the push to the stored slug.

@@ -72,28 +72,14 @@ pub fn set_maintenance(db: &Connection, id: AppId, on: bool, now: Timestamp) -> 
     Ok(())
 }
 
-/// What a successful build says of the app: the buildpack is used for the next one too.
-pub fn set_built(
-    db: &Connection,
-    id: AppId,
-    buildpack: &str,
-    description: &str,
-    slug_size: i64,
-) -> Result<()> {
+/// What a successful build says of the app.
+pub fn set_built(db: &Connection, id: AppId, description: &str, slug_size: i64) -> Result<()> {
     db.execute(
-        "UPDATE apps SET buildpack = ?, description = ?, slug_size = ? WHERE id = ?",
-        params![buildpack, description, slug_size, id.to_string()],
+        "UPDATE apps SET description = ?, slug_size = ? WHERE id = ?",
+        params![description, slug_size, id.to_string()],
     )
     .context("store a build's result")?;
     Ok(())
-}
-
-/// The buildpack that the first build found.
-pub fn buildpack(db: &Connection, id: AppId) -> Result<Option<String>> {
-    db.query_row("SELECT buildpack FROM apps WHERE id = ?", [id.to_string()], |row| row.get(0))
-        .optional()
-        .context("read an app's buildpack")
-        .map(Option::flatten)
 }
 
 /// Finds an app by name or id, as every path of the API may have either.

@@ -3,6 +3,7 @@
 //! one commit, each in a savepoint of its own, so that one that fails takes no other with it.
 
 pub mod apps;
+pub mod buildpacks;
 pub mod desired;
 pub mod formations;
 pub mod meta;
@@ -22,6 +23,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("migrations/001_platform.sql")),
     M::up(include_str!("migrations/002_slug_layers.sql")),
+    M::up(include_str!("migrations/003_buildpacks.sql")),
 ];
 
 type Job = Box<dyn FnOnce(&mut Transaction<'_>) -> Answer + Send>;

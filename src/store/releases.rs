@@ -1,9 +1,12 @@
 //! Rows of `builds` and `releases`.
 
+use super::buildpacks::{joined, of_build};
 use super::row::{build_status, parsed, parsed_option, release_status, time, time_option};
 use crate::clock::Timestamp;
 use crate::error::{Context, Result};
-use crate::model::{AppId, Build, BuildId, BuildStatus, Release, ReleaseId, ReleaseStatus, SlugId};
+use crate::model::{
+    AppId, Build, BuildId, BuildStatus, Buildpack, Release, ReleaseId, ReleaseStatus, SlugId,
+};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 // --- builds ---------------------------------------------------------------------------------
@@ -24,7 +27,7 @@ fn build(row: &Row<'_>) -> rusqlite::Result<Build> {
         slug: parsed_option(row, "slug_id")?,
         release: parsed_option(row, "release_id")?,
         stack: row.get("stack")?,
-        buildpack: row.get("buildpack")?,
+        buildpacks: of_build(row)?,
         buildpack_millis: row.get("buildpack_millis")?,
         total_millis: row.get("total_millis")?,
         created_at: time(row, "created_at")?,
@@ -57,14 +60,14 @@ pub fn set_build_slug(
     db: &Connection,
     build: BuildId,
     slug: SlugId,
-    buildpack: &str,
+    buildpacks: &[Buildpack],
     buildpack_millis: i64,
     now: Timestamp,
 ) -> Result<()> {
     db.execute(
         "UPDATE builds SET slug_id = ?, buildpack = ?, buildpack_millis = ?, updated_at = ?
          WHERE id = ?",
-        params![slug.to_string(), buildpack, buildpack_millis, now.0, build.to_string()],
+        params![slug.to_string(), joined(buildpacks), buildpack_millis, now.0, build.to_string()],
     )
     .context("store a build's slug")?;
     Ok(())

@@ -51,6 +51,11 @@ impl Platform {
 
     /// A platform of its own, for tests that kill it.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// One with other settings than all the others have.
+    pub fn start_with(extra: &[&str]) -> Self {
         static FIRST: Once = Once::new();
         check_prerequisites();
         FIRST.call_once(sweep);
@@ -68,7 +73,7 @@ impl Platform {
             installation: String::new(),
             server: Mutex::new(None),
             apps: AtomicU32::new(0),
-            more_settings: Mutex::default(),
+            more_settings: Mutex::new(extra.iter().map(ToString::to_string).collect()),
         };
         platform.start_server();
         let installation = installation_in(&platform.server_log());
