@@ -28,7 +28,7 @@ pub struct ServerSettings {
     pub insecure_http: bool,
     /// The platform's domain: apps are at APP.DOMAIN, the API at api.DOMAIN. Without it apps are
     /// at APP.localhost
-    #[arg(long, env = "SENRYU_DOMAIN", value_name = "DOMAIN")]
+    #[arg(long, env = "SENRYU_DOMAIN", value_parser = lower_case, value_name = "DOMAIN")]
     pub domain: Option<String>,
     /// The master key that wraps the key of all config vars. Made on the first start. Without it
     /// the config vars in the database cannot be read again: keep a copy elsewhere
@@ -326,9 +326,23 @@ impl ServerSettings {
         self.data_dir.join("logs")
     }
 
+    /// What the names of all apps end in.
+    pub fn apps_domain(&self) -> &str {
+        self.domain.as_deref().unwrap_or("localhost")
+    }
+
     /// Host name of an app, without a port.
     pub fn app_host(&self, app: &str) -> String {
-        format!("{app}.{}", self.domain.as_deref().unwrap_or("localhost"))
+        format!("{app}.{}", self.apps_domain())
+    }
+
+    /// The defaults, but for these flags.
+    #[cfg(test)]
+    pub fn for_tests(flags: &[&str]) -> Self {
+        use clap::FromArgMatches;
+        let command = Self::augment_args(clap::Command::new("server"));
+        let words = ["server"].iter().chain(flags);
+        Self::from_arg_matches(&command.get_matches_from(words)).expect("these are settings")
     }
 
     /// `http://sample.localhost:5757/`, with the trailing slash that Heroku's API has.
@@ -351,6 +365,11 @@ impl ServerSettings {
             port => format!(":{port}"),
         }
     }
+}
+
+/// Host names are compared in lower case.
+fn lower_case(text: &str) -> Result<String, std::convert::Infallible> {
+    Ok(text.to_ascii_lowercase())
 }
 
 /// The settings file as flags for those settings that no variable sets: `data_dir = "/x"` becomes

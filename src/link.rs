@@ -36,6 +36,10 @@ pub struct Snapshot {
     /// Host names in lower case without port, to the app's id. `*.example.com` stands for every
     /// name below `example.com` that has no entry of its own.
     pub hosts: BTreeMap<String, Uuid>,
+    /// What the names of all apps end in. No wildcard from above it reaches below it: a name there
+    /// that no app has is nobody's.
+    #[serde(default)]
+    pub apps_domain: String,
     /// Names of the server itself beside `localhost`, `127.0.0.1` and `[::1]`.
     pub control_hosts: Vec<String>,
 }

@@ -2,7 +2,9 @@
 
 use crate::config::ServerSettings;
 use crate::dynos::Dyno;
-use crate::model::{App, Build, Buildpack, Formation, Release, ReleaseStatus, Size, Slug, User};
+use crate::model::{
+    App, Build, Buildpack, Domain, Formation, Release, ReleaseStatus, Size, Slug, User,
+};
 use crate::store::users::Authorization;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -94,6 +96,41 @@ pub fn authorization(row: &Authorization, token: Option<&str>, expires_in: Optio
 
 fn app_ref(app: &App) -> Value {
     json!({ "id": app.id.0, "name": app.name.as_str() })
+}
+
+/// The name that every app has by itself.
+pub fn own_domain(app: &App, settings: &ServerSettings) -> Value {
+    json!({
+        "acm_status": null,
+        "acm_status_reason": null,
+        "app": app_ref(app),
+        "cname": null,
+        "created_at": app.created_at.api(),
+        "hostname": settings.app_host(app.name.as_str()),
+        "id": fixed_id(&format!("domain of {}", app.id)),
+        "kind": "heroku",
+        "sni_endpoint": null,
+        "status": "none",
+        "updated_at": app.updated_at.api(),
+    })
+}
+
+/// The DNS target is the app's own name: wherever that leads, the domain shall lead as well. It
+/// stands at once, so there is no status to wait for.
+pub fn domain(domain: &Domain, app: &App, settings: &ServerSettings) -> Value {
+    json!({
+        "acm_status": null,
+        "acm_status_reason": null,
+        "app": app_ref(app),
+        "cname": settings.app_host(app.name.as_str()),
+        "created_at": domain.created_at.api(),
+        "hostname": domain.hostname.as_str(),
+        "id": domain.id.0,
+        "kind": "custom",
+        "sni_endpoint": null,
+        "status": "none",
+        "updated_at": domain.updated_at.api(),
+    })
 }
 
 pub fn formation(row: &Formation, app: &App, command: Option<&str>) -> Value {

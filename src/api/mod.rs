@@ -10,6 +10,7 @@ mod body;
 mod buildpacks;
 mod builds;
 mod config_vars;
+mod domains;
 mod drift;
 mod dyno_sizes;
 mod dynos;
@@ -64,6 +65,12 @@ pub fn routes(api: Arc<Api>) -> Router {
         .route("/apps", get(apps::list).post(apps::create))
         .route("/apps/{app}", get(apps::show).patch(apps::update).delete(apps::destroy))
         .route("/apps/{app}/config-vars", get(config_vars::list).patch(config_vars::update))
+        .route("/apps/{app}/domains", get(domains::list).post(domains::create))
+        .route(
+            "/apps/{app}/domains/{domain}",
+            get(domains::show).patch(domains::update).delete(domains::destroy),
+        )
+        .route("/apps/{app}/sni-endpoints", get(domains::endpoints))
         .route("/apps/{app}/formation", get(formation::list).patch(formation::batch))
         .route("/apps/{app}/formation/{type}", get(formation::show).patch(formation::update))
         .route("/apps/{app}/formations/{type}", delete(dynos::restart_type))

@@ -114,18 +114,18 @@ impl Access {
         self.store
             .read(move |db| store::apps::find(db, &wanted))
             .await?
-            .filter(|app| may_use(&caller.user, app))
+            .filter(|app| may_use(&caller.user, app.owner))
             .ok_or_else(|| Error::not_found("app"))
     }
 
     /// The apps that the caller may use, by id.
     pub async fn apps(&self, caller: &Caller) -> Result<Vec<App>> {
         let mut apps = self.store.read(store::apps::all).await?;
-        apps.retain(|app| may_use(&caller.user, app));
+        apps.retain(|app| may_use(&caller.user, app.owner));
         Ok(apps)
     }
 }
 
-fn may_use(user: &User, app: &App) -> bool {
-    user.admin || app.owner == user.id
+pub(super) fn may_use(user: &User, owner: UserId) -> bool {
+    user.admin || owner == user.id
 }

@@ -1,4 +1,5 @@
 //! An app exists, and somebody may use it: what comes before the first push.
 
 pub mod access;
+pub mod domains;
 pub mod lifecycle;

@@ -14,6 +14,7 @@ mod config;
 mod config_edit;
 mod credentials;
 mod doctor;
+mod domains;
 mod dotenv;
 mod drift;
 mod env;
@@ -153,6 +154,25 @@ enum Command {
     /// Display recent log output
     #[command(name = "logs")]
     Logs(logs::Logs),
+
+    /// List domains for an app
+    #[command(name = "domains", alias = "domains:list")]
+    Domains(domains::List),
+    /// Add a domain to an app
+    #[command(name = "domains:add")]
+    DomainsAdd(domains::Add),
+    /// Show detailed information for a domain on an app
+    #[command(name = "domains:info")]
+    DomainsInfo(domains::One),
+    /// Remove a domain from an app
+    #[command(name = "domains:remove", alias = "domains:delete")]
+    DomainsRemove(domains::One),
+    /// Remove all domains from an app
+    #[command(name = "domains:clear")]
+    DomainsClear(domains::All),
+    /// Wait for domains to be active for an app
+    #[command(name = "domains:wait")]
+    DomainsWait(domains::Wait),
 
     /// Display the releases of an app
     #[command(name = "releases")]
@@ -392,6 +412,12 @@ async fn run(cx: &Cx, command: Command) -> Result {
         Command::MaintenanceOn(args) => maintenance::switch(cx, args, true).await,
         Command::MaintenanceOff(args) => maintenance::switch(cx, args, false).await,
         Command::Logs(args) => logs::logs(cx, args).await,
+        Command::Domains(args) => domains::list(cx, args).await,
+        Command::DomainsAdd(args) => domains::add(cx, args).await,
+        Command::DomainsInfo(args) => domains::info(cx, args).await,
+        Command::DomainsRemove(args) => domains::remove(cx, args).await,
+        Command::DomainsClear(args) => domains::clear(cx, args).await,
+        Command::DomainsWait(args) => domains::wait(cx, args).await,
         Command::Releases(args) => releases::list(cx, args).await,
         Command::ReleasesInfo(args) => releases::info(cx, args).await,
         Command::ReleasesOutput(args) => releases::output(cx, args).await,

@@ -158,6 +158,7 @@ mod tests {
             app: AppId::random(),
             name: "shop".to_string(),
             maintenance: false,
+            domains: Vec::new(),
             current: Some(target.clone()),
             serving: Some(target),
             formation: vec![row(&web, 2), row(&worker, 1)],

@@ -50,6 +50,8 @@ pub struct Published {
 pub struct AppDynos {
     pub name: String,
     pub maintenance: bool,
+    /// Names of its custom domains.
+    pub domains: Vec<String>,
     pub dynos: Vec<Dyno>,
     pub web: Web,
     /// More web dynos are on their way.

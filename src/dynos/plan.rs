@@ -19,6 +19,8 @@ pub struct Desired {
     pub app: AppId,
     pub name: String,
     pub maintenance: bool,
+    /// Names of its custom domains, for whoever routes to it.
+    pub domains: Vec<String>,
     pub current: Option<Target>,
     pub serving: Option<Target>,
     pub formation: Vec<Wanted>,

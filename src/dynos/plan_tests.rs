@@ -43,6 +43,7 @@ impl World {
             app: AppId(uuid::Uuid::nil()),
             name: "app".to_string(),
             maintenance: false,
+            domains: Vec::new(),
             current: Some(current),
             serving,
             formation,

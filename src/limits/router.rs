@@ -4,6 +4,12 @@ use std::time::Duration;
 
 /// Bytes of one frame between server and router: a snapshot of 50,000 apps.
 pub const LINK_FRAME_BYTES: usize = 32 * 1024 * 1024;
+/// Bytes of a host name, by DNS.
+pub const HOSTNAME_BYTES: usize = 253;
+/// Custom domains of one app, as on Heroku.
+pub const DOMAINS_PER_APP: u32 = 1000;
+/// Between two looks of a client at a domain that is pending, as Heroku's has it.
+pub const DOMAIN_POLL: Duration = Duration::from_secs(5);
 /// Listeners handed over at one time; the kernel's own bound is 253.
 pub const LINK_DESCRIPTORS: usize = 16;
 /// Batches of router log lines that may wait for the server's log store.

@@ -4,6 +4,7 @@
 pub mod app;
 pub mod buildpack;
 pub mod config_vars;
+pub mod domain;
 pub mod dyno;
 pub mod id;
 pub mod procfile;
@@ -14,8 +15,9 @@ pub mod user;
 pub use app::{App, AppName};
 pub use buildpack::Buildpack;
 pub use config_vars::ConfigVars;
+pub use domain::{Domain, Hostname};
 pub use dyno::{DynoName, DynoState, Formation, ProcessType, WindowSize};
-pub use id::{AppId, BuildId, ReleaseId, SlugId, UserId};
+pub use id::{AppId, BuildId, DomainId, ReleaseId, SlugId, UserId};
 pub use procfile::Procfile;
 pub use release::{Build, BuildStatus, Release, ReleaseStatus, Slug};
 pub use size::{Size, Sizes};

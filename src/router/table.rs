@@ -12,6 +12,7 @@ pub struct Table {
     pub version: u64,
     hosts: HashMap<String, Arc<App>>,
     has_wildcards: bool,
+    apps_domain: String,
     control_hosts: HashSet<String>,
     apps: HashMap<Uuid, Arc<App>>,
     targets: HashMap<String, Arc<Target>>,
@@ -51,6 +52,7 @@ impl Table {
                 table.hosts.insert(host.to_ascii_lowercase(), app.clone());
             }
         }
+        table.apps_domain = snapshot.apps_domain;
         table.control_hosts =
             snapshot.control_hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
         table
@@ -116,13 +118,16 @@ impl Table {
         }
     }
 
-    /// The nearest `*.` entry above a name.
+    /// The nearest `*.` entry above a name, but none from beyond the apps' own domain.
     fn wildcard(&self, host: &str) -> Option<&Arc<App>> {
         if !self.has_wildcards {
             return None;
         }
         let mut rest = host;
         while let Some((_, parent)) = rest.split_once('.') {
+            if rest == self.apps_domain || parent == self.apps_domain {
+                return None;
+            }
             if let Some(app) = self.hosts.get(&format!("*.{parent}")) {
                 return Some(app);
             }
@@ -156,6 +161,7 @@ mod tests {
             version: 1,
             apps: vec![app],
             hosts: hosts.iter().map(|host| ((*host).to_string(), id)).collect(),
+            apps_domain: "paas.example.com".into(),
             control_hosts: vec!["api.example.com".into()],
         }
     }
@@ -170,5 +176,16 @@ mod tests {
         assert!(matches!(table.route("api.example.com"), Route::Control));
         assert!(matches!(table.route("[::1]"), Route::Control));
         assert!(matches!(table.route("sample"), Route::Unknown));
+    }
+
+    #[test]
+    fn a_wildcard_takes_no_name_of_an_app_that_is_not_there() {
+        let hosts = ["*.example.com", "shop.paas.example.com"];
+        let table = Table::build(snapshot(&hosts), &Table::default(), &Arc::default());
+        assert!(matches!(table.route("shop.paas.example.com"), Route::App(_)));
+        assert!(matches!(table.route("gone.paas.example.com"), Route::Unknown));
+        assert!(matches!(table.route("a.gone.paas.example.com"), Route::Unknown));
+        assert!(matches!(table.route("paas.example.com"), Route::Unknown));
+        assert!(matches!(table.route("mypaas.example.com"), Route::App(_)));
     }
 }

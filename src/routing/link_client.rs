@@ -436,7 +436,7 @@ mod tests {
             maintenance_page_url: None,
         };
         let hosts = [("sample.localhost".to_string(), id)].into();
-        Snapshot { version, apps: vec![app], hosts, control_hosts: Vec::new() }
+        Snapshot { version, apps: vec![app], hosts, ..Snapshot::default() }
     }
 
     async fn ask(addr: SocketAddr) -> String {

@@ -11,11 +11,17 @@ use crate::model::AppId;
 pub fn snapshot(state: &Published, settings: &ServerSettings) -> Snapshot {
     let mut snapshot = Snapshot {
         control_hosts: settings.domain.iter().flat_map(|domain| control_hosts(domain)).collect(),
+        apps_domain: settings.apps_domain().to_string(),
         ..Snapshot::default()
     };
     for (id, app) in &state.apps {
-        snapshot.hosts.insert(settings.app_host(&app.name).to_ascii_lowercase(), id.0);
+        let custom = app.domains.iter().map(|name| (name.clone(), id.0));
+        snapshot.hosts.extend(custom);
         snapshot.apps.push(routed(*id, app));
+    }
+    // Last, so that a name which was custom before the platform's domain was set gives way.
+    for (id, app) in &state.apps {
+        snapshot.hosts.insert(settings.app_host(&app.name), id.0);
     }
     snapshot
 }
@@ -63,5 +69,41 @@ pub fn log_line(entry: RouterLog) -> (AppId, LogLine) {
                 format!("{lines} router log lines were lost while the server was away"),
             ),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dynos::Progress;
+
+    fn app(name: &str, domains: &[&str]) -> (AppId, AppDynos) {
+        let app = AppDynos {
+            name: name.to_string(),
+            maintenance: false,
+            domains: domains.iter().map(|name| (*name).to_string()).collect(),
+            dynos: Vec::new(),
+            web: Web::Blank,
+            starting: false,
+            progress: Progress::Settled,
+            current: None,
+            serving: None,
+        };
+        (AppId::random(), app)
+    }
+
+    #[test]
+    fn custom_domains_lead_to_their_app_and_own_names_come_first() {
+        let (shop, blog) =
+            (app("shop", &["*.example.com", "blog.paas.example.org"]), app("blog", &[]));
+        let (shop_id, blog_id) = (shop.0, blog.0);
+        let state = Published { apps: [shop, blog].into(), ..Published::default() };
+        let settings = ServerSettings::for_tests(&["--domain", "paas.example.org"]);
+        let snapshot = snapshot(&state, &settings);
+        let host = |name: &str| snapshot.hosts.get(name).map(|id| AppId(*id));
+        assert_eq!(host("*.example.com"), Some(shop_id));
+        assert_eq!(host("shop.paas.example.org"), Some(shop_id));
+        assert_eq!(host("blog.paas.example.org"), Some(blog_id));
+        assert_eq!(snapshot.apps_domain, "paas.example.org");
     }
 }

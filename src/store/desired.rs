@@ -1,6 +1,6 @@
 //! All that the reconciler wants to know, read in one transaction.
 
-use super::{apps, formations, releases, slugs};
+use super::{apps, domains, formations, releases, slugs};
 use crate::error::{Context, Result};
 use crate::model::{App, AppId, DynoName, Formation, Release, Slug};
 use rusqlite::Connection;
@@ -14,6 +14,8 @@ pub struct DesiredApp {
     pub serving: Option<(Release, Slug)>,
     pub formation: Vec<Formation>,
     pub dyno_epochs: Vec<(DynoName, i64)>,
+    /// Names of its custom domains.
+    pub domains: Vec<String>,
 }
 
 pub fn read(db: &Connection) -> Result<Vec<DesiredApp>> {
@@ -27,6 +29,7 @@ pub fn read(db: &Connection) -> Result<Vec<DesiredApp>> {
     for (app, name, epoch) in formations::dyno_epochs(&transaction)? {
         epochs.entry(app).or_default().push((name, epoch));
     }
+    let mut domains = domains::names(&transaction)?;
     let mut rows = Vec::new();
     for app in apps::all(&transaction)? {
         let with_slug = |release: Option<Release>| -> Result<Option<(Release, Slug)>> {
@@ -39,6 +42,7 @@ pub fn read(db: &Connection) -> Result<Vec<DesiredApp>> {
             serving: with_slug(releases::serving_release(&transaction, app.id)?)?,
             formation: formation.remove(&app.id).unwrap_or_default(),
             dyno_epochs: epochs.remove(&app.id).unwrap_or_default(),
+            domains: domains.remove(&app.id).unwrap_or_default(),
             app,
         });
     }

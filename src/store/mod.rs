@@ -5,6 +5,7 @@
 pub mod apps;
 pub mod buildpacks;
 pub mod desired;
+pub mod domains;
 pub mod formations;
 pub mod meta;
 pub mod releases;
@@ -24,6 +25,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("migrations/001_platform.sql")),
     M::up(include_str!("migrations/002_slug_layers.sql")),
     M::up(include_str!("migrations/003_buildpacks.sql")),
+    M::up(include_str!("migrations/006_domains.sql")),
 ];
 
 type Job = Box<dyn FnOnce(&mut Transaction<'_>) -> Answer + Send>;

@@ -8,6 +8,7 @@ mod buildpacks;
 mod config;
 mod crash;
 mod destroy;
+mod domains;
 mod fixtures;
 mod host;
 mod isolation;

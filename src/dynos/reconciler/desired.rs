@@ -11,6 +11,7 @@ pub fn read(db: &rusqlite::Connection) -> Result<Vec<Desired>> {
                 app: row.app.id,
                 name: row.app.name.to_string(),
                 maintenance: row.app.maintenance,
+                domains: row.domains,
                 current: row.current.map(target),
                 serving: row.serving.map(target),
                 formation: row

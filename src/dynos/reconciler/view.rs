@@ -64,6 +64,7 @@ impl Reconciler {
         AppDynos {
             name: desired.name.clone(),
             maintenance: desired.maintenance,
+            domains: desired.domains.clone(),
             starting: starting || plan.web == Web::Starting,
             dynos,
             web: plan.web,

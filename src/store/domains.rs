@@ -1,0 +1,112 @@
+//! Rows of `domains`.
+
+use super::row::{parsed, time};
+use crate::error::{Context, Result};
+use crate::model::{AppId, Domain, DomainId, Hostname, UserId};
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use std::collections::BTreeMap;
+
+fn domain(row: &Row<'_>) -> rusqlite::Result<Domain> {
+    Ok(Domain {
+        id: parsed(row, "id")?,
+        app: parsed(row, "app_id")?,
+        hostname: parsed(row, "hostname")?,
+        created_at: time(row, "created_at")?,
+        updated_at: time(row, "updated_at")?,
+    })
+}
+
+pub fn of_app(db: &Connection, app: AppId) -> Result<Vec<Domain>> {
+    let mut query = db
+        .prepare_cached("SELECT * FROM domains WHERE app_id = ? ORDER BY hostname")
+        .context("read domains")?;
+    let rows = query.query_map([app.to_string()], domain).context("read domains")?;
+    rows.collect::<rusqlite::Result<_>>().context("read domains")
+}
+
+/// The names that lead to each app.
+pub fn names(db: &Connection) -> Result<BTreeMap<AppId, Vec<String>>> {
+    let mut query = db
+        .prepare_cached("SELECT app_id, hostname FROM domains ORDER BY hostname")
+        .context("read domains")?;
+    let rows = query
+        .query_map([], |row| Ok((parsed(row, "app_id")?, row.get("hostname")?)))
+        .context("read domains")?;
+    let mut names: BTreeMap<AppId, Vec<String>> = BTreeMap::new();
+    for row in rows {
+        let (app, hostname) = row.context("read domains")?;
+        names.entry(app).or_default().push(hostname);
+    }
+    Ok(names)
+}
+
+/// One of an app's domains by its id or name.
+pub fn find(db: &Connection, app: AppId, id_or_name: &str) -> Result<Option<Domain>> {
+    db.query_row(
+        "SELECT * FROM domains WHERE app_id = ?1 AND (id = ?2 OR hostname = ?2)",
+        params![app.to_string(), id_or_name.to_ascii_lowercase()],
+        domain,
+    )
+    .optional()
+    .context("read a domain")
+}
+
+pub fn count(db: &Connection, app: AppId) -> Result<u32> {
+    db.query_row("SELECT count(*) FROM domains WHERE app_id = ?", [app.to_string()], |row| {
+        row.get(0)
+    })
+    .context("count domains")
+}
+
+/// A name that leads somewhere already, and whose app that is.
+pub struct Claim {
+    pub hostname: String,
+    pub app: AppId,
+    pub owner: UserId,
+}
+
+/// Who has this name, a wildcard above it or, if it is a wildcard, names below it.
+pub fn claims(db: &Connection, name: &Hostname) -> Result<Vec<Claim>> {
+    let mut names = name.wildcards_above();
+    names.push(name.to_string());
+    let marks = vec!["?"; names.len()].join(", ");
+    let below = name.wildcard_base().map(|base| format!("%.{base}")).unwrap_or_default();
+    names.push(below);
+    let mut query = db
+        .prepare(&format!(
+            "SELECT d.hostname, d.app_id, a.owner_id FROM domains d JOIN apps a ON a.id = d.app_id
+             WHERE d.hostname IN ({marks}) OR d.hostname LIKE ?"
+        ))
+        .context("look for a domain")?;
+    let rows = query
+        .query_map(rusqlite::params_from_iter(names), |row| {
+            Ok(Claim {
+                hostname: row.get("hostname")?,
+                app: parsed(row, "app_id")?,
+                owner: parsed(row, "owner_id")?,
+            })
+        })
+        .context("look for a domain")?;
+    rows.collect::<rusqlite::Result<_>>().context("look for a domain")
+}
+
+pub fn insert(db: &Connection, domain: &Domain) -> Result<()> {
+    db.execute(
+        "INSERT INTO domains (id, app_id, hostname, created_at, updated_at)
+         VALUES (:id, :app, :hostname, :created, :updated)",
+        named_params! {
+            ":id": domain.id.to_string(),
+            ":app": domain.app.to_string(),
+            ":hostname": domain.hostname.as_str(),
+            ":created": domain.created_at.0,
+            ":updated": domain.updated_at.0,
+        },
+    )
+    .context("store a domain")?;
+    Ok(())
+}
+
+pub fn delete(db: &Connection, id: DomainId) -> Result<()> {
+    db.execute("DELETE FROM domains WHERE id = ?", [id.to_string()]).context("remove a domain")?;
+    Ok(())
+}
