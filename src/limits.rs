@@ -235,6 +235,9 @@ pub const KEPT_DIRECTORIES: usize = 100;
 pub const SLUG_ENTRIES: usize = 500_000;
 /// Images of an app whose layers are remembered, so that removing one loses no layer.
 pub const SLUG_IMAGES_REMEMBERED: usize = 4;
+/// Layers of changes that lie over a slug's own before they become one: Docker stacks at most 125,
+/// and each makes looking up a file a little slower.
+pub const SLUG_DELTAS: usize = 12;
 /// Bytes of a layer that are read and sent at a time.
 pub const LAYER_PIECE_BYTES: usize = 256 * 1024;
 /// Bytes of a slug before compression; Heroku allows 500 MB compressed.

@@ -2,7 +2,8 @@
 //! the engine has already is not sent again; which layers those are is remembered on the volume
 //! and checked against the engine.
 
-use super::layers::{Layer, Packed, Scan};
+use super::delta::Lower;
+use super::layers::{Layer, Packed, Part, Scan};
 use super::volume::Volume;
 use super::{BuildInput, Builder};
 use crate::engine::archive::ImageLayer;
@@ -11,6 +12,7 @@ use crate::slugs::{Held, LayerFiles};
 use crate::{limits, tasks};
 use serde::{Deserialize, Serialize};
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Where the notes are, out of the builds' sight.
@@ -25,10 +27,13 @@ pub struct Loaded {
 }
 
 /// What is remembered of an app's last builds.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Memory {
     /// The last build's layers.
     layers: Vec<Known>,
+    /// What lies over them: what has changed since they were made, the newest change last.
+    #[serde(default)]
+    deltas: Vec<Packed>,
     /// References of the newest images, newest first.
     images: Vec<String>,
 }
@@ -36,8 +41,8 @@ struct Memory {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Known {
     fingerprint: String,
-    diff_id: String,
-    bytes: u64,
+    #[serde(flatten)]
+    packed: Packed,
 }
 
 impl Builder {
@@ -84,9 +89,7 @@ impl Builder {
         memory: &Memory,
         present: &[String],
     ) -> Result<Loaded> {
-        let known: Vec<Option<Known>> =
-            layers.iter().map(|layer| memory.layer(&layer.fingerprint)).collect();
-        let packed = pack(self.slugs.files(), volume, layers, known, present).await?;
+        let packed = pack(self.slugs.files(), volume, layers, memory.clone(), present).await?;
         // Loading takes longer than the disk does.
         let (image, synced) = tokio::join!(
             self.slugs.load(input.app, input.slug, base, &packed.layers),
@@ -96,8 +99,9 @@ impl Builder {
         synced?;
         let mut images = vec![input.slug.image()];
         images.extend(memory.images.iter().take(limits::SLUG_IMAGES_REMEMBERED - 1).cloned());
-        let remembered = Memory { layers: packed.known(layers), images }.write(volume);
-        if let Err(error) = remembered {
+        let Outgoing { known, deltas, .. } = &packed;
+        let remembered = Memory { layers: known.clone(), deltas: deltas.clone(), images };
+        if let Err(error) = remembered.write(volume) {
             // The image is there: only the next build's speed is lost.
             tracing::warn!(error = error.chain(), "layers are not remembered");
         }
@@ -109,6 +113,8 @@ impl Builder {
 
 struct Outgoing {
     layers: Vec<ImageLayer>,
+    known: Vec<Known>,
+    deltas: Vec<Packed>,
     held: Held,
     /// Those whose files are new.
     written: Vec<String>,
@@ -118,15 +124,6 @@ impl Outgoing {
     fn new_bytes(&self) -> u64 {
         self.layers.iter().filter(|layer| layer.file.is_some()).map(|layer| layer.bytes).sum()
     }
-
-    fn known(&self, layers: &[Layer]) -> Vec<Known> {
-        let known = layers.iter().zip(&self.layers).map(|(layer, sent)| Known {
-            fingerprint: layer.fingerprint.clone(),
-            diff_id: sent.diff_id.clone(),
-            bytes: sent.bytes,
-        });
-        known.collect()
-    }
 }
 
 /// Packs what has no file yet. The engine is sent what it lacks: from the first layer that
@@ -135,33 +132,104 @@ async fn pack(
     files: &LayerFiles,
     volume: &Volume,
     layers: &Arc<Vec<Layer>>,
-    known: Vec<Option<Known>>,
+    memory: Memory,
     present: &[String],
 ) -> Result<Outgoing> {
     let (files, root) = (files.clone(), volume.build());
     let (layers, present) = (Arc::clone(layers), present.to_vec());
     tasks::blocking("pack the slug's layers", move || {
-        let mut held = files.hold();
-        let mut same = true;
-        let (mut images, mut written) = (Vec::new(), Vec::new());
-        for (index, (layer, known)) in layers.iter().zip(known).enumerate() {
-            let (diff_id, bytes) = match known.filter(|known| held.take(&known.diff_id)) {
-                Some(known) => (known.diff_id, known.bytes),
-                None => {
-                    let pack = |path: &std::path::Path| layer.pack(&root, path);
-                    let Packed { diff_id, bytes } = held.add(pack, |packed| &packed.diff_id)?;
-                    written.push(diff_id.clone());
-                    (diff_id, bytes)
-                }
-            };
-            // Layers that are there already are named, but not sent.
-            same &= present.get(index) == Some(&diff_id);
-            let file = (!same).then(|| files.path(&diff_id));
-            images.push(ImageLayer { diff_id, bytes, file });
+        let (held, written) = (files.hold(), Vec::new());
+        let mut packing = Packing { files: &files, root: &root, memory: &memory, held, written };
+        let (mut known, mut deltas) = (Vec::new(), Vec::new());
+        for layer in layers.iter() {
+            let packed;
+            (packed, deltas) = packing.layer(layer, &known)?;
+            known.push(Known { fingerprint: layer.fingerprint.clone(), packed });
         }
-        Ok(Outgoing { layers: images, held, written })
+        let Packing { held, written, .. } = packing;
+        let mut same = true;
+        let all = known.iter().map(|known| &known.packed).chain(&deltas).enumerate();
+        let all = all.map(|(index, Packed { diff_id, bytes })| {
+            // Layers that are there already are named, but not sent.
+            same &= present.get(index) == Some(diff_id);
+            let file = (!same).then(|| files.path(diff_id));
+            ImageLayer { diff_id: diff_id.clone(), bytes: *bytes, file }
+        });
+        Ok(Outgoing { layers: all.collect(), known, deltas, held, written })
     })
     .await
+}
+
+/// The layers of one slug, on their way into files.
+struct Packing<'a> {
+    files: &'a LayerFiles,
+    root: &'a Path,
+    memory: &'a Memory,
+    held: Held,
+    written: Vec<String>,
+}
+
+impl Packing<'_> {
+    /// A layer over those of `below`, and what lies over it: the last slug's where nothing has
+    /// changed, what has changed where that is little, else anew.
+    fn layer(&mut self, layer: &Layer, below: &[Known]) -> Result<(Packed, Vec<Packed>)> {
+        let top = layer.part == Part::Rest;
+        let whole = !top || self.memory.deltas.is_empty();
+        if let Some(known) = self.memory.layer(&layer.fingerprint).filter(|_| whole)
+            && self.take(&known.packed, &[])
+        {
+            return Ok((known.packed, Vec::new()));
+        }
+        if top && let Some(found) = self.over_the_last(layer, below)? {
+            return Ok(found);
+        }
+        let pack = |path: &Path| layer.pack(self.root, path);
+        Ok((self.write(pack)?, Vec::new()))
+    }
+
+    /// What has changed since the last slug, over its layers; since its undermost ones, if there
+    /// are many by now. None where that is not much less than all, and where other layers have
+    /// changed too: what lies over a new layer is stored again in any case.
+    fn over_the_last(
+        &mut self,
+        layer: &Layer,
+        below: &[Known],
+    ) -> Result<Option<(Packed, Vec<Packed>)>> {
+        let Some((last, last_below)) = self.memory.layers.split_last() else { return Ok(None) };
+        let same = |(one, other): (&Known, &Known)| one.packed.diff_id == other.packed.diff_id;
+        if below.len() != last_below.len() || !below.iter().zip(last_below).all(same) {
+            return Ok(None);
+        }
+        let mut deltas = self.memory.deltas.clone();
+        if deltas.len() >= limits::SLUG_DELTAS {
+            deltas.clear();
+        }
+        if !self.take(&last.packed, &deltas) {
+            return Ok(None);
+        }
+        let pile = std::iter::once(&last.packed).chain(&deltas);
+        let paths: Vec<_> = pile.map(|packed| self.files.path(&packed.diff_id)).collect();
+        let lower = Lower::read(&paths)?;
+        let Some(delta) = layer.since(self.root, &lower)? else { return Ok(None) };
+        if delta.bytes() > layer.bytes() / 2 {
+            return Ok(None);
+        }
+        if !delta.is_empty() {
+            deltas.push(self.write(|path| delta.pack(self.root, path))?);
+        }
+        Ok(Some((last.packed.clone(), deltas)))
+    }
+
+    /// Holds layers that have files; false if one has none.
+    fn take(&mut self, layer: &Packed, over: &[Packed]) -> bool {
+        std::iter::once(layer).chain(over).all(|packed| self.held.take(&packed.diff_id))
+    }
+
+    fn write(&mut self, pack: impl FnOnce(&Path) -> Result<Packed>) -> Result<Packed> {
+        let packed = self.held.add(pack, |packed| &packed.diff_id)?;
+        self.written.push(packed.diff_id.clone());
+        Ok(packed)
+    }
 }
 
 impl Memory {
@@ -373,8 +441,14 @@ mod tests {
             assert_eq!(scan.layers.len(), Part::ALL.len());
             let loaded = self.builder.load(&input, &self.volume, scan).await.unwrap();
             assert_eq!(loaded.image, input.slug.image());
-            assert_eq!(loaded.layers.len(), Part::ALL.len());
+            assert!(loaded.layers.len() >= Part::ALL.len());
             *self.images.sent.lock().unwrap().last().unwrap()
+        }
+
+        /// How many layers the last build's slug has.
+        fn layers(&self) -> usize {
+            let memory = Memory::read(&self.volume);
+            memory.layers.len() + memory.deltas.len()
         }
     }
 
@@ -403,6 +477,35 @@ mod tests {
         assert_eq!(fixture.load().await, 1);
         fixture.images.loaded.lock().unwrap().clear();
         assert_eq!(fixture.load().await, 3);
+    }
+
+    /// As many layers as a change of one of many files leaves, and how many are sent for it.
+    #[tokio::test]
+    async fn a_small_change_lies_over_the_layers_of_the_last_slug() {
+        let fixture = Fixture::new();
+        for number in 0..20 {
+            fixture.write(&format!("lib/{number}"), "first");
+        }
+        assert_eq!(fixture.load().await, 3);
+        let mut layers = vec![3];
+        for number in 0..limits::SLUG_DELTAS + 2 {
+            fixture.write("index.js", &format!("change {number}"));
+            assert_eq!(fixture.load().await, 1);
+            layers.push(fixture.layers());
+        }
+        let most = 3 + limits::SLUG_DELTAS;
+        let expected: Vec<_> = (3..=most).chain([4, 5]).collect();
+        assert_eq!(layers, expected);
+        // Over other dependencies all is stored again, and so in one.
+        fixture.write("node_modules/a", "second");
+        assert_eq!(fixture.load().await, 2);
+        assert_eq!(fixture.layers(), 3);
+        // All is new.
+        for number in 0..20 {
+            fixture.write(&format!("lib/{number}"), "second");
+        }
+        assert_eq!(fixture.load().await, 1);
+        assert_eq!(fixture.layers(), 3);
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ use super::output::OutputSink;
 use super::{BuildFailure, volume::USER};
 use crate::error::{Context, Error, Result};
 use crate::limits;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -15,7 +16,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// What a layer holds; also its file's name while it is sent.
+/// Bytes in which a tar counts.
+pub(super) const TAR_BLOCK: u64 = 512;
+
+/// What a layer holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// `.heroku`: language runtimes.
@@ -27,14 +31,6 @@ pub enum Part {
 
 impl Part {
     pub const ALL: [Part; 3] = [Part::Runtime, Part::Dependencies, Part::Rest];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Part::Runtime => "runtime",
-            Part::Dependencies => "dependencies",
-            Part::Rest => "rest",
-        }
-    }
 
     /// Where a path belongs. `node_modules` may be anywhere: workspaces have several.
     fn of(path: &Path) -> Self {
@@ -53,14 +49,14 @@ impl Part {
 /// One layer's files, not yet read.
 pub struct Layer {
     pub part: Part,
-    entries: Vec<Entry>,
+    pub(super) entries: Vec<Entry>,
     /// Changes with anything that could change the layer's bytes.
     pub fingerprint: String,
 }
 
-struct Entry {
-    path: PathBuf,
-    meta: Metadata,
+pub(super) struct Entry {
+    pub path: PathBuf,
+    pub meta: Metadata,
 }
 
 /// All of the build directory.
@@ -72,6 +68,7 @@ pub struct Scan {
 }
 
 /// A layer as a file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Packed {
     /// `sha256:…` of the tar.
     pub diff_id: String,
@@ -160,66 +157,98 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+impl Entry {
+    pub fn mode(&self) -> u32 {
+        self.meta.mode() & 0o1777
+    }
+
+    /// About how many bytes of a tar it takes.
+    pub fn tar_bytes(&self) -> u64 {
+        let content = if self.meta.is_file() { self.meta.len() } else { 0 };
+        TAR_BLOCK + content.next_multiple_of(TAR_BLOCK)
+    }
+}
+
 impl Layer {
     /// Writes the layer as a tar to `file`. Blocking.
     pub fn pack(&self, root: &Path, file: &Path) -> Result<Packed> {
-        let what = || format!("write the {} layer", self.part.as_str());
-        let target = File::create(file).context(what())?;
-        let hashing = Hashing {
-            inner: BufWriter::with_capacity(1 << 18, target),
-            hash: Sha256::new(),
-            bytes: 0,
-        };
-        let mut tar = tar::Builder::new(hashing);
-        tar.mode(tar::HeaderMode::Complete);
-        append_root(&mut tar).context(what())?;
-        let mut links: HashMap<u64, &Path> = HashMap::new();
+        let mut pieces = Pieces::create(file)?;
         for entry in &self.entries {
-            append(&mut tar, root, entry, &mut links)
-                .map_err(|error| Error::internal(what(), error))?;
+            pieces.add(root, entry)?;
         }
-        let mut hashing = tar.into_inner().context(what())?;
-        hashing.flush().context(what())?;
+        pieces.finish()
+    }
+
+    /// About how many bytes that tar will have.
+    pub fn bytes(&self) -> u64 {
+        self.entries.iter().map(Entry::tar_bytes).sum()
+    }
+}
+
+/// A layer that is being written. Blocking.
+pub(super) struct Pieces {
+    tar: tar::Builder<Hashing<BufWriter<File>>>,
+    /// The first name of each file that has several.
+    links: HashMap<u64, PathBuf>,
+}
+
+impl Pieces {
+    pub fn create(file: &Path) -> Result<Self> {
+        let target = File::create(file).context("make a layer's file")?;
+        let inner = BufWriter::with_capacity(1 << 18, target);
+        let mut tar = tar::Builder::new(Hashing { inner, hash: Sha256::new(), bytes: 0 });
+        tar.mode(tar::HeaderMode::Complete);
+        let mut header = header(tar::EntryType::Directory, 0o755, 0, 0);
+        tar.append_data(&mut header, "app", io::empty()).context("write a layer")?;
+        Ok(Self { tar, links: HashMap::new() })
+    }
+
+    pub fn add(&mut self, root: &Path, entry: &Entry) -> Result<()> {
+        let what = || format!("write {} into a layer", entry.path.display());
+        self.append(root, entry).map_err(|error| Error::internal(what(), error))
+    }
+
+    /// A file of no bytes.
+    pub fn empty(&mut self, path: &Path) -> Result<()> {
+        let mut header = header(tar::EntryType::Regular, 0o644, 0, 0);
+        let name = Path::new("app").join(path);
+        self.tar.append_data(&mut header, name, io::empty()).context("write a layer")
+    }
+
+    pub fn finish(self) -> Result<Packed> {
+        let mut hashing = self.tar.into_inner().context("write a layer")?;
+        hashing.flush().context("write a layer")?;
         let diff_id = format!("sha256:{}", hex(&hashing.hash.finalize()));
         Ok(Packed { diff_id, bytes: hashing.bytes })
     }
-}
 
-fn append_root<W: Write>(tar: &mut tar::Builder<W>) -> io::Result<()> {
-    let mut header = header(tar::EntryType::Directory, 0o755, 0, 0);
-    tar.append_data(&mut header, "app", io::empty())
-}
-
-fn append<'a, W: Write>(
-    tar: &mut tar::Builder<W>,
-    root: &Path,
-    entry: &'a Entry,
-    links: &mut HashMap<u64, &'a Path>,
-) -> io::Result<()> {
-    let Entry { path, meta } = entry;
-    let name = Path::new("app").join(path);
-    let (mode, mtime) = (meta.mode() & 0o1777, meta.mtime());
-    let kind = meta.file_type();
-    if kind.is_dir() {
-        // Without its time, which says when it was last put together and not what is in it.
-        let mut header = header(tar::EntryType::Directory, mode, 0, 0);
-        return tar.append_data(&mut header, &name, io::empty());
-    }
-    if kind.is_symlink() {
-        let mut header = header(tar::EntryType::Symlink, 0o777, mtime, 0);
-        let target = fs::read_link(root.join(path))?;
-        return tar.append_link(&mut header, &name, target);
-    }
-    if meta.nlink() > 1 {
-        if let Some(first) = links.get(&meta.ino()) {
-            let mut header = header(tar::EntryType::Link, mode, mtime, 0);
-            return tar.append_link(&mut header, &name, Path::new("app").join(first));
+    fn append(&mut self, root: &Path, entry: &Entry) -> io::Result<()> {
+        let (Entry { path, meta }, tar) = (entry, &mut self.tar);
+        let name = Path::new("app").join(path);
+        let (mode, mtime) = (entry.mode(), meta.mtime());
+        let kind = meta.file_type();
+        if kind.is_dir() {
+            // Without its time, which says when it was last put together and not what is in it.
+            let mut header = header(tar::EntryType::Directory, mode, 0, 0);
+            return tar.append_data(&mut header, &name, io::empty());
         }
-        links.insert(meta.ino(), path);
+        if kind.is_symlink() {
+            let mut header = header(tar::EntryType::Symlink, 0o777, mtime, 0);
+            let target = fs::read_link(root.join(path))?;
+            return tar.append_link(&mut header, &name, target);
+        }
+        if meta.nlink() > 1 {
+            if let Some(first) = self.links.get(&meta.ino()) {
+                let mut header = header(tar::EntryType::Link, mode, mtime, 0);
+                return tar.append_link(&mut header, &name, first);
+            }
+            self.links.insert(meta.ino(), name.clone());
+        }
+        let mut header = header(tar::EntryType::Regular, mode, mtime, meta.len());
+        let file = File::open(root.join(path))?;
+        let content = Exactly { inner: BufReader::new(file), left: meta.len() };
+        tar.append_data(&mut header, &name, content)
     }
-    let mut header = header(tar::EntryType::Regular, mode, mtime, meta.len());
-    let file = File::open(root.join(path))?;
-    tar.append_data(&mut header, &name, Exactly { inner: BufReader::new(file), left: meta.len() })
 }
 
 fn header(kind: tar::EntryType, mode: u32, mtime: i64, size: u64) -> tar::Header {
@@ -336,8 +365,8 @@ mod tests {
             "index.js",
         ]);
         let layers = app.scan().layers;
-        let names: Vec<_> = layers.iter().map(|layer| layer.part.as_str()).collect();
-        assert_eq!(names, ["runtime", "dependencies", "rest"]);
+        let parts: Vec<_> = layers.iter().map(|layer| layer.part).collect();
+        assert_eq!(parts, Part::ALL);
         let paths = |layer: &Layer| {
             let entries = app.entries(layer).into_iter();
             let files = entries.filter(|(_, kind)| kind.is_file());

@@ -7,6 +7,7 @@ pub mod output;
 mod buildpacks;
 mod cache;
 mod compile;
+mod delta;
 mod detect;
 mod image;
 mod layers;

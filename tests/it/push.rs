@@ -1,6 +1,7 @@
 //! `git push`: what deploys, what is refused, and what the user is told.
 
 use crate::support::{Platform, eventually};
+use std::sync::Arc;
 
 /// Without the second type the buildpack would offer a web process, as Heroku's does.
 const WORKERS_ONLY: &str =
@@ -44,6 +45,39 @@ fn a_push_deploys_and_the_app_names_its_release() {
     let releases = app.releases();
     assert_eq!(releases.last().unwrap()["version"], 4);
     assert!(releases[3]["description"].as_str().unwrap().starts_with("Deploy "));
+}
+
+#[test]
+fn a_small_change_is_stored_as_what_changed_and_nothing_that_is_gone_comes_back() {
+    // Nobody else's slugs are counted.
+    let app = Arc::new(Platform::start()).app_with("tiny");
+    let large = "many words\n".repeat(100_000);
+    for name in ["kept", "old/changed", "old/gone", "leaves/a"] {
+        app.write(name, &format!("{name}\n"));
+    }
+    app.write("large", &large);
+    app.commit("many files");
+    app.push().succeeded();
+    let stored = || -> u64 {
+        let dir = std::fs::read_dir(app.platform.data_dir().join("slugs")).unwrap().flatten();
+        dir.map(|entry| entry.metadata().unwrap().len()).sum()
+    };
+    let before = stored();
+
+    app.write("old/changed", "changed\n");
+    app.git(&["rm", "-qr", "old/gone", "leaves"]).succeeded();
+    app.commit("a small change");
+    app.push().succeeded().says("Released v4");
+    let more = stored() - before;
+    assert!(more < 20_000, "{more} bytes were stored");
+    let output =
+        app.cli(&["run", "--no-tty", "cat kept old/changed; ls old; ls -d leaves; wc -c <large"]);
+    assert_eq!(output.stdout, format!("kept\nchanged\nchanged\n{}\n", large.len()));
+    assert!(output.stderr.contains("leaves"), "{}", output.stderr);
+
+    app.cli(&["rollback", "v3"]).succeeded();
+    let output = app.cli(&["run", "--no-tty", "cat old/changed old/gone leaves/a"]).succeeded();
+    assert_eq!(output.stdout, "old/changed\nold/gone\nleaves/a\n");
 }
 
 #[test]

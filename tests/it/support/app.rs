@@ -57,7 +57,9 @@ impl App {
     }
 
     pub fn write(&self, file: &str, text: &str) {
-        std::fs::write(self.dir().join(file), text).unwrap();
+        let path = self.dir().join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
     }
 
     pub fn commit(&self, message: &str) {
