@@ -219,6 +219,10 @@ pub const SOURCE_DEPTH: usize = 200;
 pub const SOURCE_BLOB_IN_MEMORY: u64 = 8 * 1024 * 1024;
 /// Bytes of a `.slugignore`: every pattern is held against every path.
 pub const SLUGIGNORE_BYTES: usize = 16 * 1024;
+/// Git submodules of a source: git goes out for each of them.
+pub const SUBMODULES: usize = 200;
+/// Git LFS pointers that a push names; it counts the others.
+pub const LFS_NAMED: usize = 5;
 /// Bytes of a symbolic link's target (the kernel's limit).
 pub const LINK_BYTES: usize = 4096;
 /// Seconds since 1970 that ext4 and tar can hold (year 2446).

@@ -15,9 +15,10 @@ use std::path::{Path, PathBuf};
 #[folder = "buildpacks/"]
 struct Bundled;
 
-/// The script that runs them inside the build container, and the part of it that fetches others.
+/// What runs them inside the build container, and what it fetches others and submodules with.
 const DRIVER: &str = include_str!("driver.sh");
-const FETCH: &str = include_str!("fetch.sh");
+const REMOTE: &str = include_str!("remote.sh");
+const SUBMODULES: &str = include_str!("submodules.sh");
 /// Heroku's order of detection: a Rails app with a package.json is Ruby. Heroku does not detect
 /// `static` at all; here a site that is nothing else needs no buildpack to be chosen.
 const ORDER: [&str; 11] = [
@@ -82,7 +83,7 @@ impl Buildpacks {
 }
 
 fn files() -> Vec<(String, Vec<u8>)> {
-    let scripts = [("driver", DRIVER), ("fetch", FETCH)];
+    let scripts = [("driver", DRIVER), ("remote", REMOTE), ("submodules", SUBMODULES)];
     let mut files: Vec<_> =
         scripts.map(|(name, text)| (name.to_string(), text.as_bytes().to_vec())).into();
     for path in Bundled::iter() {
@@ -169,12 +170,15 @@ mod tests {
                 .replace("/buildpacks", &format!("{root}/packs"))
                 .replace("@copies@", &format!("{root}/copies"))
                 .replace("/work/", &format!("{root}/work/"))
+                .replace("/sys/fs/cgroup", &format!("{root}/cgroup"))
                 .replace(" /env", &format!(" {root}/env"));
             // Every build finds an empty /tmp.
             let _ = fs::remove_dir_all(format!("{root}/copies"));
-            let fetch = FETCH.replace("/work/", &format!("{root}/work/"));
             fs::create_dir_all(format!("{root}/packs")).unwrap();
-            fs::write(format!("{root}/packs/fetch"), fetch).unwrap();
+            for (name, text) in [("remote", REMOTE), ("submodules", SUBMODULES)] {
+                let text = text.replace("/work/", &format!("{root}/work/"));
+                fs::write(format!("{root}/packs/{name}"), text).unwrap();
+            }
             let ran = std::process::Command::new("bash")
                 .args(["-c", &script, "driver"])
                 .args([choice, "5"])
@@ -295,7 +299,7 @@ mod tests {
 
     #[test]
     fn the_driver_knows_private_addresses() {
-        let script = format!("{FETCH}\nfor each; do is_private $each && echo $each; done; true");
+        let script = format!("{REMOTE}\nfor each; do is_private $each && echo $each; done; true");
         let check = |addresses: &[&str]| {
             let bash = std::process::Command::new("bash")
                 .args(["-c", &script, "check"])
@@ -319,6 +323,9 @@ mod tests {
             "fd00::1",
             "fe80::1",
             "febf::1",
+            "ff02::1",
+            "224.0.0.1",
+            "255.255.255.255",
         ];
         assert_eq!(check(&private), private.map(|address| format!("{address}\n")).concat());
         assert_eq!(check(&["1.1.1.1", "100.63.1.1", "172.32.0.1", "198.18.0.1", "2a00::1"]), "");

@@ -3,7 +3,7 @@
 //! one path a line; after a successful build they are renamed into `cache/keep`, and before the
 //! next one renamed back. Their files stay the same inodes, by which an unchanged layer is known.
 
-use super::volume::{USER, Volume};
+use super::volume::{KEPT, USER, Volume};
 use crate::error::{Context, Result};
 use crate::limits;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
@@ -63,7 +63,7 @@ fn keep_paths(volume: &Volume, paths: &[PathBuf]) -> Result<()> {
 /// Empties the cache, for `builds:cache:purge`. Blocking.
 pub fn purge(volume: &Volume) -> Result<()> {
     let remove = || -> io::Result<()> {
-        for dir in [volume.cache(), volume.buildpacks()] {
+        for dir in KEPT.map(|name| volume.work(name)) {
             fs::remove_dir_all(&dir)?;
             super::volume::user_dir(&dir)?;
         }

@@ -26,6 +26,9 @@ const NOT_COMPATIBLE: i64 = 11;
 const COMPILE_FAILED: i64 = 12;
 const RELEASE_FAILED: i64 = 13;
 const NOT_FETCHED: i64 = 14;
+const NO_SUBMODULES: i64 = 15;
+const PROCFILE_REFUSED: i64 = 16;
+const TOO_MANY_PROCESSES: i64 = 17;
 /// Variables of the server that tell programs how to reach the outside.
 const PROXY: [&str; 8] = [
     "HTTP_PROXY",
@@ -76,30 +79,16 @@ impl Builder {
                 language: language(volume),
                 minutes: self.settings.build_timeout.div_ceil(60),
             },
-            Ended::Exited { code: NOTHING_DETECTED, .. } => BuildFailure::NothingDetected,
-            Ended::Exited { code: NOT_COMPATIBLE, .. } => {
-                BuildFailure::NotCompatible { buildpack: buildpack(volume) }
-            }
             Ended::Exited { out_of_memory, .. } if out_of_memory || starved => {
                 BuildFailure::OutOfMemory { megabytes: limits.memory_bytes >> 20 }
             }
             Ended::Exited { .. } if volume.is_full() => {
                 BuildFailure::DiskFull { megabytes: volume.megabytes() }
             }
-            Ended::Exited { code: NOT_FETCHED, .. } => {
-                BuildFailure::NotFetched { buildpack: buildpack(volume) }
+            Ended::Exited { code: TOO_MANY_PROCESSES, .. } => {
+                BuildFailure::Processes { count: limits.pids }
             }
-            Ended::Exited { code: COMPILE_FAILED, .. } => {
-                BuildFailure::Compile { language: language(volume) }
-            }
-            Ended::Exited { code: RELEASE_FAILED, .. } => BuildFailure::Release {
-                language: language(volume),
-                reason: "it exited with an error".to_string(),
-            },
-            Ended::Exited { code, .. } => BuildFailure::Platform(Error::internal(
-                "the build container ended",
-                format!("exit status {code}"),
-            )),
+            Ended::Exited { code, .. } => failure(code, volume),
         };
         Err(failure)
     }
@@ -283,6 +272,26 @@ fn first_line(volume: &Volume, name: &str) -> Option<String> {
     let line: String = String::from_utf8_lossy(line).chars().filter(|c| !c.is_control()).collect();
     let line = line.trim().chars().take(100).collect::<String>();
     (!line.is_empty()).then_some(line)
+}
+
+/// What the driver's exit status says.
+fn failure(code: i64, volume: &Volume) -> BuildFailure {
+    match code {
+        NOTHING_DETECTED => BuildFailure::NothingDetected,
+        NOT_COMPATIBLE => BuildFailure::NotCompatible { buildpack: buildpack(volume) },
+        COMPILE_FAILED => BuildFailure::Compile { language: language(volume) },
+        RELEASE_FAILED => BuildFailure::Release {
+            language: language(volume),
+            reason: "it exited with an error".to_string(),
+        },
+        NOT_FETCHED => BuildFailure::NotFetched { buildpack: buildpack(volume) },
+        NO_SUBMODULES => BuildFailure::Submodules,
+        PROCFILE_REFUSED => BuildFailure::ProcfileRefused,
+        _ => BuildFailure::Platform(Error::internal(
+            "the build container ended",
+            format!("exit status {code}"),
+        )),
+    }
 }
 
 fn buildpack(volume: &Volume) -> String {

@@ -18,7 +18,24 @@ done
 micros=0
 language=app
 # shellcheck source=/dev/null
-. /buildpacks/fetch
+. /buildpacks/remote
+# shellcheck source=/dev/null
+. /buildpacks/submodules
+
+# Whether a process or thread could not be started for the container's limit: the kernel counts.
+met_process_limit() {
+  local events word count
+  for events in /sys/fs/cgroup/pids.events /sys/fs/cgroup/pids/pids.events; do
+    [[ -r $events ]] || continue
+    while read -r word count; do
+      [[ $word != max || $count == 0 ]] || return 0
+    done <"$events"
+  done
+  return 1
+}
+
+# Whatever failed for it, be it this script's own next process.
+trap '[[ $? == 0 ]] || ! met_process_limit || exit 17' EXIT
 
 # What is counted here is the buildpacks' own time.
 timed() {
@@ -91,6 +108,7 @@ short_name() {
 
 cd /work/build || exit 90
 mkdir -p /tmp/buildpacks
+install_submodules || exit 15
 chosen=()
 if [[ $choice == auto ]]; then
   for each in "${!names[@]}"; do
@@ -134,8 +152,16 @@ done
 if [[ -x $pack/bin/release ]]; then
   timed "$pack/bin/release" /work/build >/work/result/release || exit 13
 fi
-# Here a Procfile that is a symbolic link is as harmless as any other.
-if [[ -e Procfile ]]; then
+# A Procfile may be a symbolic link, but to nothing outside of the app.
+if [[ -L Procfile && $(readlink -f Procfile) != "$PWD"/* ]]; then
+  echo " !     Procfile is a symbolic link that leads out of the app, to $(readlink Procfile)."
+  exit 16
+fi
+if [[ -e Procfile || -L Procfile ]]; then
+  if [[ ! -f Procfile ]]; then
+    echo " !     Procfile is not a file."
+    exit 16
+  fi
   head -c 70000 Procfile >/work/result/procfile || exit 90
 fi
 exit 0

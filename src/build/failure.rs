@@ -15,6 +15,8 @@ pub enum BuildFailure {
     Buildpack(String),
     #[error("buildpack {buildpack} could not be fetched")]
     NotFetched { buildpack: String },
+    #[error("the git submodules could not be installed")]
+    Submodules,
     #[error("bin/compile of {language} failed")]
     Compile { language: String },
     #[error("bin/release of {language} is not usable: {reason}")]
@@ -23,12 +25,16 @@ pub enum BuildFailure {
     TimedOut { language: String, minutes: u64 },
     #[error("the build ran out of memory")]
     OutOfMemory { megabytes: i64 },
+    #[error("the build ran into its limit of {count} processes")]
+    Processes { count: i64 },
     #[error("the build's disk is full")]
     DiskFull { megabytes: i64 },
     #[error("the slug is too large: {bytes} bytes")]
     SlugTooLarge { bytes: u64 },
     #[error("{0}")]
     Procfile(String),
+    #[error("the Procfile can't be used")]
+    ProcfileRefused,
     #[error("the source can't be used: {0}")]
     Source(String),
     #[error("the build was cancelled")]
@@ -68,7 +74,8 @@ impl BuildFailure {
 
     /// Whether no buildpack has touched anything yet.
     pub(super) fn before_compile(&self) -> bool {
-        matches!(self, Self::NothingDetected | Self::NotCompatible { .. } | Self::NotFetched { .. })
+        let before_it_ran = matches!(self, Self::NotCompatible { .. } | Self::NotFetched { .. });
+        before_it_ran || matches!(self, Self::NothingDetected | Self::Submodules)
     }
 
     /// A full disk hides behind many other failures of ours.
@@ -88,8 +95,10 @@ impl BuildFailure {
                  application automatically."
                     .to_string(),
                 "\t\t\tIt looks for these files at the root of the repository: package.json \
-                 (Node.js)."
+                 (Node.js), requirements.txt, pyproject.toml or Pipfile (Python), go.mod (Go), \
+                 static.json (a static site)."
                     .to_string(),
+                "\t\t\tOther buildpacks are chosen with: senryu buildpacks:set".to_string(),
             ],
             Self::NotCompatible { buildpack } => vec![
                 format!("-----> App not compatible with buildpack: {buildpack}"),
@@ -101,6 +110,8 @@ impl BuildFailure {
             Self::NotFetched { buildpack } => {
                 vec![warn(&format!("Push rejected, error fetching custom buildpack {buildpack}"))]
             }
+            // In Heroku's words; what went wrong has been said.
+            Self::Submodules => vec!["!\tPush rejected, submodule install failed".to_string()],
             Self::Compile { language } => {
                 vec![warn(&format!("Push rejected, failed to compile {language} app."))]
             }
@@ -109,12 +120,19 @@ impl BuildFailure {
                 warn(&format!("Push rejected, failed to compile {language} app.")),
             ],
             Self::TimedOut { language, minutes } => vec![
-                warn(&format!("Timed out compiling {language} app ({minutes} minutes)")),
+                warn(&format!(
+                    "Timed out compiling {language} app ({minutes} minute{})",
+                    if *minutes == 1 { "" } else { "s" }
+                )),
                 warn("The server's setting --build-timeout is the limit."),
             ],
             Self::OutOfMemory { megabytes } => vec![
                 warn(&format!("The build needed more than its {megabytes} MB of memory.")),
                 warn("Make the build use less, for example with fewer parallel workers."),
+            ],
+            Self::Processes { count } => vec![
+                warn(&format!("The build ran into its limit of {count} processes and threads.")),
+                warn("Make the build use fewer, for example with fewer parallel workers."),
             ],
             Self::DiskFull { megabytes } => vec![
                 warn(&format!(
@@ -129,6 +147,7 @@ impl BuildFailure {
                 crate::limits::SLUG_BYTES / (1024 * 1024)
             ))],
             Self::Procfile(reason) => vec![warn(reason)],
+            Self::ProcfileRefused => vec![warn("Push rejected, the Procfile can't be used.")],
             Self::Source(reason) => vec![warn(reason)],
             Self::Cancelled => vec![warn("The build was cancelled.")],
             Self::Platform(error) => platform(error),

@@ -11,10 +11,12 @@ mod delta;
 mod detect;
 mod image;
 mod layers;
+mod lfs;
 mod process_types;
 mod release_yaml;
 mod slugignore;
 mod source;
+mod submodules;
 mod volume;
 
 pub use failure::BuildFailure;
@@ -260,7 +262,8 @@ async fn unpack_source(
 ) -> Result<(), BuildFailure> {
     let (source, out) = (input.source.clone(), out.clone());
     let unpacked = with(volume, "unpack the source", move |volume| {
-        let unpacked = source::unpack(&source, &volume.build(), &out);
+        let unpacked = source::unpack(&source, &volume.build(), &out)
+            .and_then(|submodules| Ok(submodules.note(&volume)?));
         if unpacked.is_ok() {
             cache::restore(&volume)?;
         }

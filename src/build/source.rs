@@ -1,8 +1,10 @@
 //! A commit's tree becomes files in the build directory. Names and links come from strangers:
 //! every file is made anew by its checked name, and no symbolic link is ever followed.
 
+use super::lfs::Pointers;
 use super::output::OutputSink;
 use super::slugignore::SlugIgnore;
+use super::submodules::{self, Submodules};
 use super::volume::USER;
 use super::{BuildFailure, Source};
 use crate::error::{Context, Error, Result};
@@ -24,8 +26,8 @@ const MODE_FILE: i32 = 0o100_000;
 const MODE_LINK: i32 = 0o120_000;
 const MODE_MODULE: i32 = 0o160_000;
 
-/// Writes the source into `root`, which is there and empty. Blocking.
-pub fn unpack(source: &Source, root: &Path, out: &OutputSink) -> Result<(), BuildFailure> {
+/// Writes the source into `root`, which is there and empty, and finds its submodules. Blocking.
+pub fn unpack(source: &Source, root: &Path, out: &OutputSink) -> Result<Submodules, BuildFailure> {
     let Source::GitTree { git_dir, git_env, commit } = source;
     let repository = open(git_dir, git_env)?;
     let found = Oid::from_str(commit).and_then(|id| repository.find_commit(id));
@@ -46,14 +48,22 @@ pub fn unpack(source: &Source, root: &Path, out: &OutputSink) -> Result<(), Buil
         repository: &repository,
         git_env,
         ignore,
-        out,
         time,
         bytes: 0,
         entries: 0,
+        submodules: Submodules::new(time),
+        pointers: Pointers::default(),
     };
     let result = unpacking.directory(tree.id(), root, &mut Vec::new(), 0);
     set_time(root, time).context("date the source")?;
-    result
+    result?;
+    let Unpacking { mut submodules, pointers, .. } = unpacking;
+    pointers.tell(out);
+    let list = tree.get_name(submodules::LIST).is_some_and(|entry| is_file(entry.filemode()));
+    if !list {
+        submodules.give_up(out);
+    }
+    Ok(submodules)
 }
 
 /// The repository with the objects that git still holds in quarantine.
@@ -78,10 +88,11 @@ struct Unpacking<'a> {
     git_env: &'a [(OsString, OsString)],
     odb: Odb<'a>,
     ignore: SlugIgnore,
-    out: &'a OutputSink,
     time: SystemTime,
     bytes: u64,
     entries: u64,
+    submodules: Submodules,
+    pointers: Pointers,
 }
 
 impl Unpacking<'_> {
@@ -108,7 +119,9 @@ impl Unpacking<'_> {
             }
             path.extend_from_slice(name);
             let mode = entry.filemode();
-            if !self.ignore.matches(path, mode & MODE_TYPE == MODE_TREE) {
+            let is_directory = [MODE_TREE, MODE_MODULE].contains(&(mode & MODE_TYPE));
+            // Without their list no submodule could be installed.
+            if path == submodules::LIST.as_bytes() || !self.ignore.matches(path, is_directory) {
                 self.entries += 1;
                 if self.entries > limits::SOURCE_ENTRIES {
                     return Err(refused(format!(
@@ -133,11 +146,7 @@ impl Unpacking<'_> {
     ) -> Result<(), BuildFailure> {
         match mode & MODE_TYPE {
             MODE_TREE => {
-                fs::DirBuilder::new()
-                    .mode(0o755)
-                    .create(at)
-                    .and_then(|()| lchown(at, Some(USER), Some(USER)))
-                    .map_err(|error| failed(path, error))?;
+                make_directory(at).map_err(|error| failed(path, error))?;
                 self.directory(id, at, path, depth + 1)?;
                 set_time(at, self.time).map_err(|error| failed(path, error))
             }
@@ -150,9 +159,10 @@ impl Unpacking<'_> {
                     .map_err(|error| failed(path, error))
             }
             MODE_MODULE => {
-                let shown = String::from_utf8_lossy(path);
-                self.out.warning(&format!("Git submodule {shown} is not installed: skipped"));
-                Ok(())
+                // As git checks it out: empty until it is installed.
+                let made = make_directory(at).and_then(|()| set_time(at, self.time));
+                made.map_err(|error| failed(path, error))?;
+                self.submodules.add(&id.to_string(), path).map_err(refused)
             }
             _ => Err(refused(format!(
                 "{} is neither a file, a directory nor a link.",
@@ -184,6 +194,7 @@ impl Unpacking<'_> {
             self.stream(id, &file)?;
         } else {
             let blob = self.odb.read(id).context("read a file")?;
+            self.pointers.look(path, blob.data());
             file.write_all(blob.data()).map_err(|error| failed(path, error))?;
         }
         fchown(&file, Some(USER), Some(USER))
@@ -222,6 +233,11 @@ fn small_blob(repository: &Repository, id: Oid, limit: usize) -> Result<Vec<u8>,
     }
     let blob = repository.find_blob(id).context("read a small file")?;
     Ok(blob.content().to_vec())
+}
+
+fn make_directory(at: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().mode(0o755).create(at)?;
+    lchown(at, Some(USER), Some(USER))
 }
 
 fn is_file(mode: i32) -> bool {
@@ -344,7 +360,11 @@ mod tests {
             let commit = self.commit(self.tree(entries));
             let git_dir = self.repository.path().to_path_buf();
             let root = self.root();
-            unpack(&Source::stored(git_dir, commit), &root, &self.out).map(|()| root)
+            unpack(&Source::stored(git_dir, commit), &root, &self.out).map(|_| root)
+        }
+
+        fn said(&self) -> String {
+            fs::read_to_string(self.dir.path().join("output")).unwrap()
         }
     }
 
@@ -352,12 +372,14 @@ mod tests {
     fn files_modes_links_and_odd_names_arrive() {
         let fixture = Fixture::new();
         let (one, link) = (fixture.blob(b"one"), fixture.blob(b"../../etc/passwd"));
-        let inner = fixture.tree(&[("100644", b"f\xff \n", one)]);
+        let inner = fixture.tree(&[("100644", b"f\xff \n", one), ("100644", b"-rf", one)]);
+        let empty = fixture.tree(&[]);
         let root = fixture
             .unpack(&[
                 ("100644", b"a", one),
                 ("100755", b"b", one),
                 ("40000", b"dir", inner),
+                ("40000", b"empty", empty),
                 ("120000", b"link", link),
                 ("160000", b"module", one),
             ])
@@ -367,13 +389,52 @@ mod tests {
         assert_eq!((mode("a"), mode("b")), (0o644, 0o755));
         assert!(root.join("dir").join(OsStr::from_bytes(b"f\xff \n")).is_file());
         assert_eq!(fs::read_link(root.join("link")).unwrap(), Path::new("../../etc/passwd"));
-        assert!(!root.join("module").exists());
-        for name in ["a", "dir", "link"] {
+        assert_eq!(fs::read_dir(root.join("module")).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(root.join("empty")).unwrap().count(), 0);
+        assert!(root.join("dir/-rf").is_file());
+        for name in ["a", "dir", "empty", "link", "module"] {
             assert_eq!(fs::symlink_metadata(root.join(name)).unwrap().mtime(), 1_000_000, "{name}");
             assert_eq!(fs::symlink_metadata(root.join(name)).unwrap().uid(), USER, "{name}");
         }
-        let said = fs::read_to_string(fixture.dir.path().join("output")).unwrap();
-        assert_eq!(said, " !     Git submodule module is not installed: skipped\n");
+        let said = fixture.said();
+        assert!(said.starts_with(" !     Git submodule module is not in .gitmodules"), "{said}");
+    }
+
+    #[test]
+    fn submodules_are_noted_for_the_build_container_unless_they_are_ignored() {
+        let fixture = Fixture::new();
+        let one = fixture.blob(b"one");
+        let inner = fixture.tree(&[("160000", b"x", one), ("160000", b"y", one)]);
+        let ignore = fixture.blob(b"y/\n.gitmodules\n");
+        let commit = fixture.commit(fixture.tree(&[
+            ("100644", b".gitmodules", one),
+            ("100644", b".slugignore", ignore),
+            ("40000", b"dir", inner),
+        ]));
+        let git_dir = fixture.repository.path().to_path_buf();
+        let source = Source::stored(git_dir, commit);
+        let found = unpack(&source, &fixture.root(), &fixture.out).unwrap();
+        let expected = format!("1000000\x00160000 {one}\tdir/x\0");
+        assert_eq!(String::from_utf8(found.list()).unwrap(), expected);
+        assert_eq!(fixture.said(), "");
+        assert!(fixture.root().join(".gitmodules").exists());
+    }
+
+    #[test]
+    fn files_that_git_lfs_has_elsewhere_are_named() {
+        let fixture = Fixture::new();
+        let pointer = fixture
+            .blob(b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n");
+        let text = fixture.blob(b"version https://git-lfs.github.com/spec/v1 is how they begin\n");
+        let inner = fixture.tree(&[("100644", b"logo.psd", pointer)]);
+        let entries: Entries = &[
+            ("40000", b"images", inner),
+            ("100644", b"notes", text),
+            ("100644", b"video", pointer),
+        ];
+        fixture.unpack(entries).unwrap();
+        let said = fixture.said();
+        assert!(said.contains("2 files are Git LFS pointers: images/logo.psd, video\n"), "{said}");
     }
 
     #[test]

@@ -29,8 +29,9 @@ pub const USER: u32 = 1000;
 pub const WORK: &str = "work";
 /// Emptied for every build.
 const PER_BUILD: [&str; 4] = ["build", "app", "tmp", "result"];
-/// Kept from build to build: the buildpacks' own cache, and buildpacks that were fetched.
-const KEPT: [&str; 2] = ["cache", "buildpacks"];
+/// Kept from build to build: the buildpacks' own cache, and what was fetched of buildpacks and
+/// submodules.
+pub const KEPT: [&str; 3] = ["cache", "buildpacks", "submodules"];
 const TRASH: &str = "trash";
 
 /// All apps' volumes.
@@ -213,11 +214,6 @@ impl Volume {
 
     pub fn cache(&self) -> PathBuf {
         self.work("cache")
-    }
-
-    /// Where buildpacks are that were fetched.
-    pub fn buildpacks(&self) -> PathBuf {
-        self.work("buildpacks")
     }
 
     /// From here on the directories are in use, and must be emptied before the next build.

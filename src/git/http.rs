@@ -14,7 +14,7 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use base64::Engine;
 use bytes::{Bytes, BytesMut};
 use std::collections::HashMap;
@@ -41,6 +41,7 @@ impl GitHost {
             .route("/{repo}/info/refs", get(info_refs))
             .route("/{repo}/git-upload-pack", post(upload_pack))
             .route("/{repo}/git-receive-pack", post(receive_pack))
+            .route("/{repo}/info/lfs/{*rest}", any(no_lfs))
             .with_state(self)
     }
 
@@ -134,6 +135,14 @@ async fn receive_pack(
     let push = host.pushes.track_future(host.clone().receive(request, client));
     crate::tasks::spawn("push", push);
     Ok(reply(StatusCode::OK, result, answer))
+}
+
+/// What Git LFS asks before a push: its client shows the message, and then pushes nothing.
+async fn no_lfs() -> Response {
+    let message = "Git LFS is not supported, as on Heroku. `git push --no-verify` deploys the \
+                   pointers in place of the files";
+    let body = serde_json::json!({ "message": message }).to_string();
+    reply(StatusCode::NOT_FOUND, "application/vnd.git-lfs+json", Body::from(body))
 }
 
 /// Reads the commands and leaves the pack in the body.

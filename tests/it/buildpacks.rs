@@ -110,6 +110,97 @@ fn a_null_one_and_one_in_a_directory_in_their_order() {
     assert_eq!(app.get("/").is(200).text(), "a page\n\n");
 }
 
+/// As the well-known one does it: apt with directories of its own, and no root.
+const APT: &str = r#"
+build=$1 cache=$2/apt
+mkdir -p "$cache/archives/partial" "$2/lists/lists/partial"
+options=(-o debug::nolocking=true -o dir::cache="$cache" -o dir::state="$2/lists")
+echo "-----> Updating apt caches"
+apt-get "${options[@]}" update 2>&1 | sed -u 's/^/       /'
+for package in $(cat "$build/Aptfile"); do
+  echo "-----> Fetching .debs for $package"
+  apt-get "${options[@]}" -y --allow-downgrades -d install --reinstall "$package" | sed 's/^/       /'
+done
+mkdir -p "$build/.apt" "$build/.profile.d"
+for package in "$cache"/archives/*.deb; do dpkg -x "$package" "$build/.apt/"; done
+echo 'export PATH="$HOME/.apt/usr/bin:$PATH"' >"$build/.profile.d/000_apt.sh"
+export PATH="$build/.apt/usr/bin:$PATH"
+export | grep -E ' PATH=' >"$(dirname "$0")/../export"
+"#;
+
+#[test]
+fn debian_packages_a_user_of_their_programs_and_a_procfile_for_each_app() {
+    let platform = Platform::shared();
+    let list = ["./packs/apt", "./packs/greets", "./packs/procfiles"];
+    let app = with_buildpacks(&platform, &list);
+    let packs = app.dir().join("packs");
+    let aptfile = ("bin/detect", "[[ -f $1/Aptfile ]] && echo Apt");
+    write_scripts(&packs.join("apt"), &[aptfile, ("bin/compile", APT)]);
+    // Found by what the first one exports, at the build and in the dyno.
+    let greets = ("bin/compile", "cd $1; hello --greeting=built >page");
+    write_scripts(&packs.join("greets"), &[FITS, greets]);
+    // Several apps in one repository: a config var says which Procfile it is.
+    let copies = ("bin/compile", "cp \"$1/$(cat $3/PROCFILE)\" $1/Procfile");
+    write_scripts(&packs.join("procfiles"), &[("bin/detect", "echo Procfiles"), copies]);
+    app.write("Aptfile", "hello\n");
+    app.write("Procfile.shop", "web: GREETING=$(hello --greeting=runs) perl serve.pl\n");
+    app.cli(&["config:set", "PROCFILE=Procfile.shop"]).succeeded();
+    app.commit("packages");
+    app.push()
+        .succeeded()
+        .says("-----> Apt app detected")
+        .says("-----> Fetching .debs for hello")
+        .says("-----> Procfiles app detected");
+    assert_eq!(app.get("/").is(200).text(), "built\nruns\n");
+    app.commit("again");
+    app.push().succeeded().says("Need to get 0 B");
+}
+
+/// Looks for a word in all that a build can read, by every way out that it might have.
+const SPIES: &str = r#"
+word=the-other-apps- word+=treasure
+mounts=$(awk '{print $2}' /proc/self/mounts | grep -vE '^/(proc|sys|dev)?(/|$)')
+grep -rlsF $word $mounts && exit 7
+grep -lsF $word /proc/[0-9]*/root/work/cache/* && exit 7
+for n in 0 1 2 3; do
+  mknod /tmp/loop$n b 7 $n 2>/dev/null && exit 7
+  [[ ! -r /dev/loop$n ]] || exit 7
+done
+ls /var/lib/docker /var/lib/senryu /work/../work/build/../../work/trash 2>/dev/null && exit 7
+echo "       found nothing"
+"#;
+
+#[test]
+fn buildpacks_that_take_what_they_can_get_are_named_and_hurt_nobody() {
+    let platform = Platform::shared();
+    let victim = with_buildpacks(&platform, &["./pack"]);
+    let treasure = "echo the-other-apps-treasure >$2/treasure; cp $2/treasure page";
+    write_scripts(&victim.dir().join("pack"), &[FITS, ("bin/compile", treasure)]);
+    victim.commit("a treasure");
+    victim.push().succeeded();
+
+    let app = with_buildpacks(&platform, &["./pack"]);
+    let push = |script: &str| {
+        write_scripts(&app.dir().join("pack"), &[FITS, ("bin/compile", script)]);
+        app.commit("tries");
+        app.push()
+    };
+    push(SPIES).succeeded().says("found nothing");
+    push("perl -e 'while (defined(my $pid = fork)) { $pid or sleep 600 } die'")
+        .failed(1)
+        .says(" !     The build ran into its limit of 512 processes and threads.");
+    // Taken without being written, so that the host's disk has no work of it.
+    let fills = "for size in 256M 16M 1M 64K 4K; do
+            while fallocate -l $size filled.$((n += 1)) 2>/dev/null; do :; done
+        done; exit 1";
+    push(fills).failed(1).says(" !     The build's disk is full: source, build and cache share");
+    app.log_says("Error S16 (Build disk limit)");
+    assert_eq!(victim.get("/").is(200).text(), "the-other-apps-treasure\n\n");
+    // What filled it goes with the build.
+    push("echo fine >page").succeeded();
+    assert_eq!(app.get("/").is(200).text(), "fine\n\n");
+}
+
 #[test]
 fn the_list_is_read_and_replaced_by_the_api() {
     let platform = Platform::shared();
@@ -210,7 +301,7 @@ fn buildpacks_that_do_not_work_are_named() {
     outside.commit("loops", "v1", &loops);
     outside.commit("empty", "v1", &[("README", "")]);
     let app = with_buildpacks(&platform, &[&outside.url("loops/.git")]);
-    app.push().failed(1).says(" !     Timed out compiling Fits app (1 minutes)");
+    app.push().failed(1).says(" !     Timed out compiling Fits app (1 minute)");
     for (url, reason) in [
         (outside.url("none/.git"), "there is no git repository at that address"),
         (outside.url("loops/.git#v9"), "the repository has no branch, tag or commit v9"),

@@ -25,3 +25,4 @@ mod settings;
 mod sizes;
 mod support;
 mod tidy;
+mod trees;

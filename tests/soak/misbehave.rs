@@ -19,7 +19,9 @@ const NAMED: Duration = Duration::from_secs(90);
 const RATIO: f64 = 2.0;
 
 /// Settings of the platform: a look at every dyno each five seconds, and a disk that is soon full.
-pub const SETTINGS: [&str; 2] = ["--sample-period=5", "--dyno-sizes=Standard-1X:disk=1024"];
+/// Builds end in time for a soak.
+pub const SETTINGS: [&str; 3] =
+    ["--sample-period=5", "--dyno-sizes=Standard-1X:disk=1024", "--build-timeout=180"];
 
 /// Process type, its command, and the words that name it.
 const DYNOS: [(&str, &str, &str); 10] = [
@@ -39,15 +41,27 @@ const DYNOS: [(&str, &str, &str); 10] = [
     ("spin", "for n in 1 2 3 4; do while :; do :; done & done; wait", ""),
 ];
 
-/// A build's script, and the words that name it.
-const BUILDS: [(&str, &str, &str); 3] = [
-    ("memory", "perl misbehave.pl memory 9000", "Error S15 (Build memory limit)"),
-    ("disk", "head -c 20G /dev/zero > filled", "Error S16 (Build disk limit)"),
+/// A build's script, what the push says of it, and the words that name it in the log.
+const BUILDS: [(&str, &str, &str, &str); 4] = [
+    (
+        "memory",
+        "perl misbehave.pl memory 9000",
+        "The build needed more than its",
+        "Error S15 (Build memory limit)",
+    ),
+    (
+        "disk",
+        "head -c 20G /dev/zero > filled",
+        "The build's disk is full",
+        "Error S16 (Build disk limit)",
+    ),
     (
         "processes",
         "timeout --signal=KILL 20 perl misbehave.pl processes; exit 1",
+        "The build ran into its limit of 4096 processes and threads",
         "Error S10 (Process limit)",
     ),
+    ("loop", "while :; do :; done", "Timed out compiling", "Error S14 (Build time limit)"),
 ];
 
 pub async fn run(platform: &Platform, fixture: &Path, report: &mut Report) -> Result<()> {
@@ -82,11 +96,12 @@ pub async fn run(platform: &Platform, fixture: &Path, report: &mut Report) -> Re
         scale(platform, ROGUE, &format!("{process}=0")).await?;
         ended(platform).await?;
     }
-    for (what, script, words) in BUILDS {
+    for (what, script, told, words) in BUILDS {
         let misbehaves = async {
             platform.commit(ROGUE, "build.sh", format!("{script}\n").as_bytes()).await?;
             let pushed = platform.push(ROGUE).await?;
-            ensure!(!pushed.ok, "a build that misbehaves went through: {}", pushed.text);
+            let refused = !pushed.ok && pushed.text.contains(told);
+            ensure!(refused, "a build that misbehaves is not refused by name: {}", pushed.text);
             named(platform, "build", words).await
         };
         let (named, seen) = measure(platform, misbehaves).await?;

@@ -167,3 +167,16 @@ async fn the_pack_of_a_push_that_waits_stays_with_its_client() {
     test.deployer.gate.add_permits(1);
     assert!(first.wait().await.unwrap().success());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn git_lfs_is_told_that_it_is_not_supported() {
+    let test = TestHost::new().await;
+    for path in ["locks/verify", "objects/batch"] {
+        let url = format!("http://{}/sample.git/info/lfs/{path}", test.address);
+        let response = client().post(&url).body("{}").send().await.unwrap();
+        assert_eq!(response.status(), 404);
+        assert_eq!(response.headers()["content-type"], "application/vnd.git-lfs+json");
+        let body: serde_json::Value = response.json().await.unwrap();
+        assert!(body["message"].as_str().unwrap().contains("Git LFS is not supported"), "{body}");
+    }
+}

@@ -128,6 +128,19 @@ impl Outside {
         self.git(&dir, &["rev-parse", "HEAD"])
     }
 
+    /// Puts a repository at its newest commit into another as a submodule, as a commit; its id.
+    pub fn submodule(&self, name: &str, path: &str, url: &str, of: &str) -> String {
+        let commit = self.git(&self.dir.path().join(of), &["rev-parse", "HEAD"]);
+        let dir = self.dir.path().join(name);
+        std::fs::write(dir.join(".gitmodules"), gitmodules(path, url)).unwrap();
+        std::fs::create_dir_all(dir.join(path)).unwrap();
+        let entry = format!("160000,{commit},{path}");
+        self.git(&dir, &["update-index", "--add", "--cacheinfo", &entry]);
+        self.git(&dir, &["add", ".gitmodules"]);
+        self.git(&dir, &["commit", "--quiet", "--message", path]);
+        self.git(&dir, &["rev-parse", "HEAD"])
+    }
+
     /// Packs scripts into a tarball.
     pub fn tarball(&self, name: &str, scripts: &[(&str, &str)]) {
         let files = tempfile::tempdir().unwrap();
@@ -146,6 +159,11 @@ impl Drop for Outside {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// What git knows of one submodule.
+pub fn gitmodules(path: &str, url: &str) -> String {
+    format!("[submodule \"{path}\"]\n\tpath = {path}\n\turl = {url}\n")
 }
 
 /// Programs of a shell, below a directory.

@@ -30,7 +30,8 @@ is_private() {
   case $1 in
     0.* | 10.* | 127.* | 169.254.* | 192.168.* | 172.1[6-9].* | 172.2[0-9].* | 172.3[01].*) ;;
     100.6[4-9].* | 100.[7-9][0-9].* | 100.1[01][0-9].* | 100.12[0-7].*) ;;
-    :: | ::1 | ::ffff:* | f[cd][0-9a-f][0-9a-f]:* | fe[89ab][0-9a-f]:*) ;;
+    22[4-9].* | 2[3-5][0-9].*) ;;
+    :: | ::1 | ::ffff:* | f[cd][0-9a-f][0-9a-f]:* | fe[89ab][0-9a-f]:* | ff*:*) ;;
     *) return 1 ;;
   esac
 }
@@ -39,12 +40,17 @@ is_private() {
 reachable() {
   local host=${1#https://} addresses address
   away='' reason=''
-  host=${host%%/*}
+  host=${host%%[/?#]*}
+  host=${host##*@}
   if [[ $host == \[* ]]; then
     host=${host%%]*}
     host=${host#[}
   else
     host=${host%%:*}
+  fi
+  if [[ $host =~ ^[0-9.]+$|: ]] && is_private "$host"; then
+    reason="$host is a private address, and builds fetch from public ones only"
+    return 1
   fi
   # Behind a proxy, names are the proxy's business.
   [[ -z ${HTTPS_PROXY:-}${https_proxy:-}${ALL_PROXY:-}${all_proxy:-} ]] || return 0
