@@ -207,6 +207,8 @@ pub const BUILD_CPU_SHARES: i64 = 1024;
 pub const BUILD_OPEN_FILES: i64 = 16_384;
 /// Between two tries to end the container of a cancelled build, which may not be there yet.
 pub const BUILD_CANCEL_RETRY: Duration = Duration::from_millis(200);
+/// So long before its time limit a build is looked at once more: measuring takes up to two seconds.
+pub const BUILD_LAST_LOOK: Duration = Duration::from_secs(5);
 /// Bytes of what `bin/detect` and `bin/release` may print, and of our own notes on a volume.
 pub const BUILD_RESULT_BYTES: u64 = 256 * 1024;
 /// Bytes of a source, uncompressed (Heroku's limit for a checkout).

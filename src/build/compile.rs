@@ -68,7 +68,7 @@ impl Builder {
     ) -> Result<Compiled, BuildFailure> {
         let env_dir = EnvDir::create(&self.env_home(), &input.build.to_string(), &input.config)?;
         let spec = self.spec(input, volume, choice, &env_dir.0)?;
-        let (ended, starved) = self.run(&spec, out, cancel).await?;
+        let (ended, starved, crowded) = self.run_watched(&spec, out, cancel).await?;
         if cancel.is_cancelled() {
             return Err(BuildFailure::Cancelled);
         }
@@ -78,6 +78,7 @@ impl Builder {
             Ended::TimedOut => BuildFailure::TimedOut {
                 language: language(volume),
                 minutes: self.settings.build_timeout.div_ceil(60),
+                processes: crowded.then_some(limits.pids),
             },
             Ended::Exited { out_of_memory, .. } if out_of_memory || starved => {
                 BuildFailure::OutOfMemory { megabytes: limits.memory_bytes >> 20 }
@@ -150,6 +151,37 @@ impl Builder {
             keep_log: false,
             ..ContainerSpec::default()
         })
+    }
+
+    /// Runs the container, and tells besides whether it was at its limit of processes when its
+    /// time was nearly over: what forks without end does not end by itself.
+    async fn run_watched(
+        &self,
+        spec: &ContainerSpec,
+        out: &OutputSink,
+        cancel: &CancellationToken,
+    ) -> Result<(Ended, bool, bool)> {
+        let limit = Duration::from_secs(self.settings.build_timeout);
+        let look = async {
+            tokio::time::sleep(limit.saturating_sub(limits::BUILD_LAST_LOOK)).await;
+            let usage = self.engine.usage(&spec.name).await;
+            usage.is_ok_and(|usage| {
+                let processes = usage.map_or(0, |usage| usage.processes);
+                processes.saturating_mul(100) >= spec.pids * limits::NEAR_LIMIT_PERCENT
+            })
+        };
+        let run = self.run(spec, out, cancel);
+        tokio::pin!(look, run);
+        let mut crowded = None;
+        loop {
+            tokio::select! {
+                ran = &mut run => {
+                    let (ended, starved) = ran?;
+                    return Ok((ended, starved, crowded.unwrap_or(false)));
+                }
+                found = &mut look, if crowded.is_none() => crowded = Some(found),
+            }
+        }
     }
 
     /// Runs the container, and tells whether any process in it was killed for want of memory.

@@ -22,7 +22,7 @@ pub enum BuildFailure {
     #[error("bin/release of {language} is not usable: {reason}")]
     Release { language: String, reason: String },
     #[error("the build took longer than {minutes} minutes")]
-    TimedOut { language: String, minutes: u64 },
+    TimedOut { language: String, minutes: u64, processes: Option<i64> },
     #[error("the build ran out of memory")]
     OutOfMemory { megabytes: i64 },
     #[error("the build ran into its limit of {count} processes")]
@@ -87,7 +87,6 @@ impl BuildFailure {
     }
 
     fn lines(&self) -> Vec<String> {
-        let warn = |text: &str| format!(" !     {text}");
         match self {
             Self::NothingDetected => vec![
                 warn("No default language could be detected for this app."),
@@ -119,13 +118,9 @@ impl BuildFailure {
                 warn(&format!("The {language} buildpack's bin/release failed: {reason}")),
                 warn(&format!("Push rejected, failed to compile {language} app.")),
             ],
-            Self::TimedOut { language, minutes } => vec![
-                warn(&format!(
-                    "Timed out compiling {language} app ({minutes} minute{})",
-                    if *minutes == 1 { "" } else { "s" }
-                )),
-                warn("The server's setting --build-timeout is the limit."),
-            ],
+            Self::TimedOut { language, minutes, processes } => {
+                timed_out(language, *minutes, *processes)
+            }
             Self::OutOfMemory { megabytes } => vec![
                 warn(&format!("The build needed more than its {megabytes} MB of memory.")),
                 warn("Make the build use less, for example with fewer parallel workers."),
@@ -153,6 +148,20 @@ impl BuildFailure {
             Self::Platform(error) => platform(error),
         }
     }
+}
+
+fn warn(text: &str) -> String {
+    format!(" !     {text}")
+}
+
+/// `processes` is the limit that it was at.
+fn timed_out(language: &str, minutes: u64, processes: Option<i64>) -> Vec<String> {
+    let plural = if minutes == 1 { "" } else { "s" };
+    let first = warn(&format!("Timed out compiling {language} app ({minutes} minute{plural})"));
+    let crowded = processes
+        .map(|count| warn(&format!("It was at its limit of {count} processes and threads.")));
+    let last = warn("The server's setting --build-timeout is the limit.");
+    [Some(first), crowded, Some(last)].into_iter().flatten().collect()
 }
 
 fn platform(error: &Error) -> Vec<String> {
@@ -220,8 +229,9 @@ mod tests {
                 " !     Push rejected, failed to compile Node.js app.\n\n !     Push failed\n",
             ),
             (
-                BuildFailure::TimedOut { language, minutes: 15 },
-                " !     Timed out compiling Node.js app (15 minutes)\n",
+                BuildFailure::TimedOut { language, minutes: 15, processes: Some(512) },
+                " !     Timed out compiling Node.js app (15 minutes)\n !     It was at its limit of \
+                 512 processes and threads.\n",
             ),
             (
                 BuildFailure::SlugTooLarge { bytes: 3 << 30 },

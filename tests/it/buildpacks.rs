@@ -302,6 +302,17 @@ fn buildpacks_that_do_not_work_are_named() {
     outside.commit("empty", "v1", &[("README", "")]);
     let app = with_buildpacks(&platform, &[&outside.url("loops/.git")]);
     app.push().failed(1).says(" !     Timed out compiling Fits app (1 minute)");
+    let forks = "exec perl -e 'while (1) {
+        my $pid = fork;
+        if (defined $pid) { $pid or sleep 600 } else { select(undef, undef, undef, 0.5) }
+    }'";
+    outside.commit("forks", "v1", &[FITS, ("bin/compile", forks)]);
+    app.cli(&["buildpacks:set", &outside.url("forks/.git")]).succeeded();
+    app.commit("forks");
+    app.push()
+        .failed(1)
+        .says(" !     Timed out compiling Fits app (1 minute)")
+        .says(" !     It was at its limit of 512 processes and threads.");
     for (url, reason) in [
         (outside.url("none/.git"), "there is no git repository at that address"),
         (outside.url("loops/.git#v9"), "the repository has no branch, tag or commit v9"),
