@@ -182,6 +182,16 @@ pub struct ServerSettings {
         allow_negative_numbers = true
     )]
     pub run_timeout: u64,
+    /// Megabytes that a source's archive may have, uploaded or fetched
+    #[arg(
+        long,
+        env = "SENRYU_SOURCE_MEGABYTES",
+        default_value_t = limits::SOURCE_UPLOAD_MEGABYTES,
+        value_parser = clap::value_parser!(u64).range(1..=1_048_576),
+        value_name = "MB",
+        allow_negative_numbers = true
+    )]
+    pub source_megabytes: u64,
     /// Builds that run side by side
     #[arg(
         long,

@@ -209,6 +209,8 @@ pub const BUILD_OPEN_FILES: i64 = 16_384;
 pub const BUILD_CANCEL_RETRY: Duration = Duration::from_millis(200);
 /// So long before its time limit a build is looked at once more: measuring takes up to two seconds.
 pub const BUILD_LAST_LOOK: Duration = Duration::from_secs(5);
+/// Whoever cancels a build waits this long for its end: removing a container takes seconds.
+pub const BUILD_CANCEL_WAIT: Duration = Duration::from_secs(30);
 /// Bytes of what `bin/detect` and `bin/release` may print, and of our own notes on a volume.
 pub const BUILD_RESULT_BYTES: u64 = 256 * 1024;
 /// Bytes of a source, uncompressed (Heroku's limit for a checkout).
@@ -219,6 +221,27 @@ pub const SOURCE_ENTRIES: u64 = 500_000;
 pub const SOURCE_DEPTH: usize = 200;
 /// Bytes of a file that passes through memory; larger ones go from git to the disk directly.
 pub const SOURCE_BLOB_IN_MEMORY: u64 = 8 * 1024 * 1024;
+/// Bytes of a source's tar when it is unpacked: the source, and a header and padding for each file.
+pub const SOURCE_TAR_BYTES: u64 = SOURCE_BYTES + SOURCE_ENTRIES * 2048;
+/// Bytes of a name or of attributes in a tar, which pass through memory.
+pub const SOURCE_NAME_BYTES: u64 = 64 * 1024;
+/// Bytes of a file in a tar that are read and written at a time.
+pub const SOURCE_PIECE_BYTES: usize = 64 * 1024;
+/// Megabytes of an uploaded tar, packed: what Heroku's own sources stay far below.
+pub const SOURCE_UPLOAD_MEGABYTES: u64 = 512;
+/// Addresses for uploads that nobody has used yet; each may come to take the size above.
+pub const SOURCE_UPLOADS: usize = 100;
+/// An upload's address holds for so long (Heroku's), and so does what was uploaded.
+pub const SOURCE_VALID: Duration = Duration::from_secs(3600);
+/// Silence in the middle of an upload that ends it.
+pub const SOURCE_UPLOAD_IDLE: Duration = Duration::from_secs(60);
+/// Bytes of an upload between two looks at the free disk.
+pub const SOURCE_DISK_CHECK_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes of a source's address, and of what is said of its version.
+pub const SOURCE_URL_BYTES: usize = 4096;
+pub const SOURCE_VERSION_BYTES: usize = 1000;
+/// A source on the net is fetched within this time, redirects included.
+pub const SOURCE_FETCH: Duration = Duration::from_secs(300);
 /// Bytes of a `.slugignore`: every pattern is held against every path.
 pub const SLUGIGNORE_BYTES: usize = 16 * 1024;
 /// Git submodules of a source: git goes out for each of them.
@@ -266,8 +289,8 @@ pub const UPKEEP_PERIOD: Duration = Duration::from_secs(30);
 
 /// Bytes of the ref commands that come before a pack: thousands of refs, no pack.
 pub const PUSH_COMMANDS_BYTES: usize = 1024 * 1024;
-/// Pushes to one app that may wait for their turn; more are told to try again.
-pub const PUSH_QUEUE: usize = 10;
+/// Pushes and other builds of one app that may wait for their turn; more are told to try again.
+pub const BUILD_QUEUE: usize = 10;
 /// Bytes of one pack: what a mistaken push can take of the disk before git refuses it.
 pub const PUSH_PACK_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 /// Bytes from which git streams a file and neither loads nor deltifies it: bounds its memory.
@@ -358,6 +381,8 @@ pub const LOG_FORGOTTEN_APPS: usize = 10_000;
 
 // --- command line ---------------------------------------------------------------------------
 
+/// Builds among which one that is pending is looked for: more than may wait.
+pub const BUILDS_SEARCHED: u32 = 50;
 /// Columns that a terminal has when it does not say.
 pub const TERMINAL_COLUMNS: usize = 80;
 /// Ctrl-C so many times within this long leaves a dyno that hears nothing (Heroku's).

@@ -146,8 +146,10 @@ async fn serve(settings: Arc<ServerSettings>) -> Result<()> {
     }
     tracing::info!("stopping: no new work is taken");
     platform.git.stop();
+    platform.deploy.stop();
     let limit = Duration::from_secs(settings.shutdown_timeout);
-    if tokio::time::timeout(limit, platform.git.idle()).await.is_err() {
+    let idle = async { tokio::join!(platform.git.idle(), platform.deploy.idle()) };
+    if tokio::time::timeout(limit, idle).await.is_err() {
         tracing::warn!("builds still run; they end with the server and can be pushed again");
     }
     platform.builder.close().await;
@@ -156,6 +158,7 @@ async fn serve(settings: Arc<ServerSettings>) -> Result<()> {
 
 struct Platform {
     git: Arc<GitHost>,
+    deploy: Deploy,
     builder: Arc<Builder>,
 }
 
@@ -203,7 +206,8 @@ impl Platform {
         })?;
         let access = Access::new(store.clone());
         let git_access = Arc::new(PushAccess(access.clone()));
-        let git = GitHost::new(&settings, git_access, Arc::new(deploy.clone()))?;
+        let lines = deploy.lines().clone();
+        let git = GitHost::new(&settings, git_access, Arc::new(deploy.clone()), lines)?;
         git.recover().await?;
         let apps = store.read(crate::store::apps::all).await?;
         builder.recover(&apps.iter().map(|app| app.id).collect::<Vec<_>>()).await?;
@@ -216,7 +220,7 @@ impl Platform {
             store,
             access,
             releases,
-            deploy,
+            deploy: deploy.clone(),
             dynos,
             logs,
             log_sessions: Sessions::new(),
@@ -226,7 +230,7 @@ impl Platform {
         listen(&settings.server_socket(), SocketFor::Router(&settings), public)?;
         listen(&settings.admin_socket(), SocketFor::Root, api::internal::routes(api))?;
         tracing::info!(url = settings.control_url(), installation, "ready");
-        Ok(Self { git, builder })
+        Ok(Self { git, deploy, builder })
     }
 }
 

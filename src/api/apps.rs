@@ -122,6 +122,7 @@ pub async fn destroy(
         return Err(Error::new(Kind::Forbidden, "Only its owner can destroy an app").into());
     }
     lifecycle::destroy(&api.store, app.id).await?;
+    api.deploy.cancel_builds_of(app.id);
     api.dynos.wake();
     api.deploy.clean_up_soon();
     Ok(Json(json::app(&app, &api.settings)).into_response())

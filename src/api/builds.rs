@@ -1,13 +1,15 @@
-//! Builds and slugs: what became of a push.
+//! Builds and slugs: what became of a push or an uploaded source, and builds of the latter.
 
 use super::auth::{Auth, State};
+use super::body::Body;
 use super::error::Result;
-use super::{json, range};
+use super::{Api, json, range};
+use crate::deploy::NewBuild;
 use crate::error::Error;
-use crate::model::{BuildId, SlugId};
-use crate::store;
+use crate::model::{App, Build, BuildId, BuildStatus, Buildpack, Caller, SlugId};
+use crate::{limits, store};
 use axum::extract::Path;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use axum::{Json, extract};
 
@@ -29,12 +31,92 @@ pub async fn show(
     Auth(caller): Auth,
     Path((app, build)): Path<(String, String)>,
 ) -> Result {
+    let (app, row) = find(&api, &caller, &app, &build).await?;
+    Ok(Json(json::build(&row, &app, &api.settings)).into_response())
+}
+
+/// The row is stored and the rest goes on by itself; the output says how.
+pub async fn create(
+    extract::State(api): State,
+    Auth(caller): Auth,
+    Path(app): Path<String>,
+    body: Body,
+) -> Result {
     let app = api.app(&caller, &app).await?;
+    body.only(&["source_blob", "buildpacks"])?;
+    let buildpacks = match body.value("buildpacks") {
+        None => Vec::new(),
+        Some(_) => buildpacks(body.list("buildpacks")?)?,
+    };
+    let blob = body.value("source_blob").cloned().unwrap_or_default();
+    let blob = Body::from_value("source_blob", blob)?;
+    blob.only(&["url", "checksum", "version", "version_description"])?;
+    let text = |field| Ok::<_, Error>(blob.text(field)?.map(str::to_string));
+    let new = NewBuild {
+        url: text("url")?.ok_or_else(|| Error::invalid("source_blob.url is required"))?,
+        checksum: text("checksum")?,
+        version: text("version")?,
+        version_description: text("version_description")?,
+        buildpacks,
+        app: app.clone(),
+        user: caller.user,
+    };
+    let row = api.deploy.start_build(new).await?;
+    Ok((StatusCode::CREATED, Json(json::build(&row, &app, &api.settings))).into_response())
+}
+
+/// Of one build only; each is named by `url` or by `name`.
+fn buildpacks(list: &[serde_json::Value]) -> crate::error::Result<Vec<Buildpack>> {
+    if list.len() > limits::BUILDPACKS_PER_APP {
+        let most = limits::BUILDPACKS_PER_APP;
+        return Err(Error::invalid(format!("A build can have {most} buildpacks at most")));
+    }
+    let parsed = |item: &serde_json::Value| {
+        let item = Body::from_value("buildpacks", item.clone())?;
+        item.only(&["url", "name"])?;
+        let text = item.text("url")?.or(item.text("name")?);
+        Buildpack::parse(text.ok_or_else(|| Error::invalid("each of buildpacks needs a url"))?)
+    };
+    list.iter().map(parsed).collect()
+}
+
+/// Ends a build that is pending; what it was doing has ended when this answers.
+pub async fn cancel(
+    extract::State(api): State,
+    Auth(caller): Auth,
+    Path((app, build)): Path<(String, String)>,
+) -> Result {
+    let (app, row) = find(&api, &caller, &app, &build).await?;
+    if row.status != BuildStatus::Pending {
+        return Err(Error::invalid(format!("The build has {} already", row.status.as_str())).into());
+    }
+    api.deploy.cancel_build(row.id).await?;
+    let (app, row) = find(&api, &caller, app.name.as_str(), &build).await?;
+    Ok(Json(json::build(&row, &app, &api.settings)).into_response())
+}
+
+pub async fn purge_cache(
+    extract::State(api): State,
+    Auth(caller): Auth,
+    Path(app): Path<String>,
+) -> Result {
+    let app = api.app(&caller, &app).await?;
+    api.deploy.purge_cache(&app).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn find(
+    api: &Api,
+    caller: &Caller,
+    app: &str,
+    build: &str,
+) -> crate::error::Result<(App, Build)> {
+    let app = api.app(caller, app).await?;
     let missing = || Error::not_found("build");
     let id: BuildId = build.parse().map_err(|_| missing())?;
     let row = api.store.read(move |db| store::releases::build_by_id(db, id)).await?;
     let row = row.filter(|row| row.app == app.id).ok_or_else(missing)?;
-    Ok(Json(json::build(&row, &app, &api.settings)).into_response())
+    Ok((app, row))
 }
 
 pub async fn slug(

@@ -255,10 +255,10 @@ pub fn build(build: &Build, app: &App, settings: &ServerSettings) -> Value {
         "release": build.release.map(|release| json!({ "id": release.0 })),
         "slug": build.slug.map(|slug| json!({ "id": slug.0 })),
         "source_blob": {
-            "checksum": null,
-            "url": null,
+            "checksum": build.blob.checksum,
+            "url": build.blob.url,
             "version": build.commit,
-            "version_description": null,
+            "version_description": build.blob.version_description,
         },
         "stack": build.stack,
         "status": build.status.as_str(),

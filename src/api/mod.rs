@@ -23,6 +23,7 @@ mod one_offs;
 mod range;
 mod releases;
 mod rollout;
+mod sources;
 mod streams;
 
 use crate::apps::access::Access;
@@ -89,8 +90,11 @@ pub fn routes(api: Arc<Api>) -> Router {
             "/apps/{app}/buildpack-installations",
             get(buildpacks::list).put(buildpacks::replace),
         )
-        .route("/apps/{app}/builds", get(builds::list))
-        .route("/apps/{app}/builds/{build}", get(builds::show))
+        .route("/sources", post(sources::create))
+        .route("/apps/{app}/sources", post(sources::create_for_app))
+        .route("/apps/{app}/builds", get(builds::list).post(builds::create))
+        .route("/apps/{app}/builds/{build}", get(builds::show).delete(builds::cancel))
+        .route("/apps/{app}/build-cache", delete(builds::purge_cache))
         .route("/apps/{app}/slugs/{slug}", get(builds::slug))
         .route("/apps/{app}/releases", get(releases::list).post(releases::create))
         .route("/apps/{app}/releases/{release}", get(releases::show))
@@ -100,6 +104,7 @@ pub fn routes(api: Arc<Api>) -> Router {
         // Logs.
         .route("/apps/{app}/log-sessions", post(logs::create))
         // Without a token: the address itself is the secret, as on Heroku.
+        .route("/sources/{secret}", get(sources::download).put(sources::upload))
         .route("/streams/logs/{token}", get(logs::stream))
         .route("/streams/outputs/{id}", get(streams::output))
         .route("/streams/attach/{secret}", get(attach::attach))

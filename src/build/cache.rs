@@ -127,7 +127,7 @@ fn move_dir(from: &Path, to: &Path, path: &Path) -> io::Result<()> {
 }
 
 /// Opens a directory below `root` without following any link.
-fn open_beneath(root: &Path, path: &Path) -> io::Result<OwnedFd> {
+pub fn open_beneath(root: &Path, path: &Path) -> io::Result<OwnedFd> {
     let root = File::open(root)?;
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

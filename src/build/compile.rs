@@ -9,7 +9,7 @@ use super::volume::{USER, Volume, WORK};
 use super::{BuildFailure, BuildInput, Builder};
 use crate::engine::{ContainerSpec, Ended, EventAction, LABEL_APP, LABEL_KIND, Labels, Mount};
 use crate::error::{Context, Error, Result};
-use crate::model::{Buildpack, ConfigVars, Procfile};
+use crate::model::{Buildpack, Procfile};
 use crate::{limits, tasks};
 use futures_util::StreamExt;
 use std::fs;
@@ -66,7 +66,8 @@ impl Builder {
         out: &OutputSink,
         cancel: &CancellationToken,
     ) -> Result<Compiled, BuildFailure> {
-        let env_dir = EnvDir::create(&self.env_home(), &input.build.to_string(), &input.config)?;
+        let env_dir =
+            EnvDir::create(&self.env_home(), &input.build.to_string(), input.config.iter())?;
         let spec = self.spec(input, volume, choice, &env_dir.0)?;
         let (ended, starved, crowded) = self.run_watched(&spec, out, cancel).await?;
         if cancel.is_cancelled() {
@@ -99,7 +100,7 @@ impl Builder {
         self.settings.run_dir.join("build-env")
     }
 
-    fn spec(
+    pub(super) fn spec(
         &self,
         input: &BuildInput,
         volume: &Volume,
@@ -185,7 +186,7 @@ impl Builder {
     }
 
     /// Runs the container, and tells whether any process in it was killed for want of memory.
-    async fn run(
+    pub(super) async fn run(
         &self,
         spec: &ContainerSpec,
         out: &OutputSink,
@@ -242,7 +243,7 @@ fn environment(input: &BuildInput) -> Vec<(String, String)> {
         ("HOME", "/app"),
         ("LANG", "C.UTF-8"),
         ("STACK", &input.stack),
-        ("SOURCE_VERSION", input.source.commit()),
+        ("SOURCE_VERSION", input.source.version().unwrap_or_default()),
         ("REQUEST_ID", &input.build.to_string()),
         // Directories listed in CACHE_DIR/.senryu-keep come back without being copied.
         ("SENRYU_KEEP", "1"),
@@ -263,15 +264,19 @@ fn environment(input: &BuildInput) -> Vec<(String, String)> {
 }
 
 /// One file for each config var, removed when the build ends.
-struct EnvDir(PathBuf);
+pub(super) struct EnvDir(pub PathBuf);
 
 impl EnvDir {
-    fn create(home: &Path, name: &str, config: &ConfigVars) -> Result<Self> {
+    pub fn create<'a>(
+        home: &Path,
+        name: &str,
+        config: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self> {
         let dir = home.join(name);
         let write = || -> std::io::Result<()> {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(home)?;
             fs::DirBuilder::new().mode(0o700).create(&dir)?;
-            for (key, value) in config.iter() {
+            for (key, value) in config {
                 let mut options = fs::File::options();
                 let mut file =
                     options.write(true).create_new(true).mode(0o400).open(dir.join(key))?;
@@ -298,7 +303,7 @@ fn result(volume: &Volume, name: &str) -> Option<Vec<u8>> {
     read_small(&volume.work("result").join(name)).ok()
 }
 
-fn first_line(volume: &Volume, name: &str) -> Option<String> {
+pub(super) fn first_line(volume: &Volume, name: &str) -> Option<String> {
     let content = result(volume, name)?;
     let line = content.split(|byte| *byte == b'\n').next()?;
     let line: String = String::from_utf8_lossy(line).chars().filter(|c| !c.is_control()).collect();

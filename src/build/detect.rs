@@ -6,7 +6,7 @@ use super::output::OutputSink;
 use crate::model::{Buildpack, ConfigVars};
 
 /// What the driver in the container is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Choice {
     /// Chosen ones must fit; otherwise the first that fits is taken.
     pub chosen: bool,

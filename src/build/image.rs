@@ -253,7 +253,7 @@ impl Memory {
 mod tests {
     use super::*;
     use crate::build::layers::{Part, scan};
-    use crate::build::{Builder, OutputSink, Source};
+    use crate::build::{Builder, GitTree, OutputSink, Source};
     use crate::engine::{
         Attached, Container, ContainerSpec, Ended, Engine, Event, FreeDisk, Image, Input, Output,
         Usage,
@@ -431,7 +431,10 @@ mod tests {
             let input = BuildInput {
                 build: BuildId::random(),
                 app: AppId::random(),
-                source: Source::stored(self.dir.path().to_path_buf(), String::new()),
+                source: Source::GitTree(GitTree::stored(
+                    self.dir.path().to_path_buf(),
+                    String::new(),
+                )),
                 config: ConfigVars::default(),
                 stack: "heroku-24".to_string(),
                 slug: SlugId::random(),

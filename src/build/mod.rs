@@ -9,6 +9,7 @@ mod cache;
 mod compile;
 mod delta;
 mod detect;
+mod fetch;
 mod image;
 mod layers;
 mod lfs;
@@ -17,21 +18,22 @@ mod release_yaml;
 mod slugignore;
 mod source;
 mod submodules;
+mod tarball;
+mod tree;
 mod volume;
 
 pub use failure::BuildFailure;
 pub use output::{OutputReader, OutputSink};
+pub use source::{Archive, GitTree, Source, Tarball};
 
 use crate::config::ServerSettings;
 use crate::engine::{Engine, LABEL_KIND};
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::model::{AppId, BuildId, Buildpack, ConfigVars, Procfile, SlugId};
 use crate::slugs::{Held, Slugs};
 use crate::tasks;
 use buildpacks::Buildpacks;
 use compile::Compiled;
-use std::ffi::OsString;
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -46,14 +48,6 @@ pub struct Builder {
     volumes: Volumes,
     /// Unpacked by [`Builder::recover`].
     buildpacks: OnceLock<Buildpacks>,
-}
-
-/// What is built.
-#[derive(Debug, Clone)]
-pub enum Source {
-    /// The tree of a commit. `git_env` is what git gave its hook (`GIT_OBJECT_DIRECTORY` and the
-    /// like), so that objects in quarantine are found; empty for objects that are in.
-    GitTree { git_dir: PathBuf, git_env: Vec<(OsString, OsString)>, commit: String },
 }
 
 /// One build.
@@ -177,7 +171,7 @@ impl Builder {
         let source = &self.settings.buildpack_source;
         let (configured, config) = (&input.buildpacks, &input.config);
         let choice = detect::choose(self.buildpacks()?, configured, config, source, out)?;
-        unpack_source(input, volume, out).await?;
+        self.bring_source(input, volume, out, cancel).await?;
         phase.done("source unpacked");
 
         let compiled = self.compile(input, volume, &choice, out, cancel).await;
@@ -193,6 +187,45 @@ impl Builder {
         }
         phase.done("kept");
         stored
+    }
+
+    /// The source, in the build directory.
+    async fn bring_source(
+        &self,
+        input: &BuildInput,
+        volume: &Arc<Volume>,
+        out: &OutputSink,
+        cancel: &CancellationToken,
+    ) -> Result<(), BuildFailure> {
+        let fetched = match &input.source {
+            Source::Tarball(Tarball { archive: Archive::Url(url), .. }) => {
+                Some(self.fetch(input, volume, url, out, cancel).await?)
+            }
+            _ => None,
+        };
+        let (source, out) = (input.source.clone(), out.clone());
+        let unpacked = with(volume, "unpack the source", move |volume| {
+            let unpacked = match (&source, fetched) {
+                (Source::GitTree(tree), _) => source::unpack(tree, &volume.build(), &out)
+                    .and_then(|submodules| Ok(submodules.note(&volume)?)),
+                (Source::Tarball(tarball), fetched) => {
+                    let sha256 = tarball.sha256.as_deref();
+                    match (fetched, &tarball.archive) {
+                        (Some(file), _) => tarball::unpack(file, sha256, &volume.build()),
+                        (None, Archive::File(path)) => {
+                            let file = std::fs::File::open(path).context("open the source")?;
+                            tarball::unpack(file, sha256, &volume.build())
+                        }
+                        (None, Archive::Url(_)) => Ok(()),
+                    }
+                }
+            };
+            if unpacked.is_ok() {
+                cache::restore(&volume)?;
+            }
+            Ok(unpacked)
+        });
+        unpacked.await?
     }
 
     async fn store_slug(
@@ -253,23 +286,6 @@ impl Builder {
     fn buildpacks(&self) -> Result<&Buildpacks> {
         self.buildpacks.get().ok_or_else(|| Error::unavailable("The server is still starting"))
     }
-}
-
-async fn unpack_source(
-    input: &BuildInput,
-    volume: &Arc<Volume>,
-    out: &OutputSink,
-) -> Result<(), BuildFailure> {
-    let (source, out) = (input.source.clone(), out.clone());
-    let unpacked = with(volume, "unpack the source", move |volume| {
-        let unpacked = source::unpack(&source, &volume.build(), &out)
-            .and_then(|submodules| Ok(submodules.note(&volume)?));
-        if unpacked.is_ok() {
-            cache::restore(&volume)?;
-        }
-        Ok(unpacked)
-    });
-    unpacked.await?
 }
 
 async fn scan(volume: &Arc<Volume>, out: &OutputSink) -> Result<layers::Scan, BuildFailure> {

@@ -1,12 +1,13 @@
-//! A commit's tree becomes files in the build directory. Names and links come from strangers:
-//! every file is made anew by its checked name, and no symbolic link is ever followed.
+//! What is built, and how a commit's tree becomes files in the build directory. Names and links
+//! come from strangers: every file is made anew by its checked name, and no symbolic link is ever
+//! followed.
 
+use super::BuildFailure;
 use super::lfs::Pointers;
 use super::output::OutputSink;
 use super::slugignore::SlugIgnore;
 use super::submodules::{self, Submodules};
 use super::volume::USER;
-use super::{BuildFailure, Source};
 use crate::error::{Context, Error, Result};
 use crate::limits;
 use git2::{ObjectType, Odb, Oid, Repository};
@@ -26,9 +27,61 @@ const MODE_FILE: i32 = 0o100_000;
 const MODE_LINK: i32 = 0o120_000;
 const MODE_MODULE: i32 = 0o160_000;
 
-/// Writes the source into `root`, which is there and empty, and finds its submodules. Blocking.
-pub fn unpack(source: &Source, root: &Path, out: &OutputSink) -> Result<Submodules, BuildFailure> {
-    let Source::GitTree { git_dir, git_env, commit } = source;
+/// What is built.
+#[derive(Debug, Clone)]
+pub enum Source {
+    GitTree(GitTree),
+    Tarball(Tarball),
+}
+
+/// The tree of a commit. `git_env` is what git gave its hook (`GIT_OBJECT_DIRECTORY` and the
+/// like), so that objects in quarantine are found; empty for objects that are in.
+#[derive(Debug, Clone)]
+pub struct GitTree {
+    pub git_dir: PathBuf,
+    pub git_env: Vec<(OsString, OsString)>,
+    pub commit: String,
+}
+
+/// A tar archive, uploaded or to be fetched.
+#[derive(Debug, Clone)]
+pub struct Tarball {
+    pub archive: Archive,
+    /// Of the archive as it comes, in hexadecimal digits.
+    pub sha256: Option<String>,
+    /// What the user calls it, such as a commit's id.
+    pub version: Option<String>,
+}
+
+#[derive(Clone)]
+pub enum Archive {
+    File(PathBuf),
+    /// By HTTP; it may hold a secret.
+    Url(String),
+}
+
+impl std::fmt::Debug for Archive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "File({})", path.display()),
+            Self::Url(_) => f.write_str("Url"),
+        }
+    }
+}
+
+impl Source {
+    /// The commit, or what the user calls it.
+    pub fn version(&self) -> Option<&str> {
+        match self {
+            Self::GitTree(tree) => Some(&tree.commit),
+            Self::Tarball(tarball) => tarball.version.as_deref(),
+        }
+    }
+}
+
+/// Writes the tree into `root`, which is there and empty, and finds its submodules. Blocking.
+pub fn unpack(source: &GitTree, root: &Path, out: &OutputSink) -> Result<Submodules, BuildFailure> {
+    let GitTree { git_dir, git_env, commit } = source;
     let repository = open(git_dir, git_env)?;
     let found = Oid::from_str(commit).and_then(|id| repository.find_commit(id));
     let commit = found.context("read the commit")?;
@@ -281,7 +334,7 @@ fn failed(path: &[u8], error: io::Error) -> BuildFailure {
 }
 
 /// Dates a directory that has just been filled.
-fn set_time(path: &Path, time: SystemTime) -> io::Result<()> {
+pub fn set_time(path: &Path, time: SystemTime) -> io::Result<()> {
     File::open(path)?.set_times(FileTimes::new().set_modified(time))
 }
 
@@ -292,15 +345,11 @@ fn set_link_time(path: &Path, time: SystemTime) -> io::Result<()> {
     Ok(rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
-/// Where a commit's objects are, for callers that hold no quarantine.
-impl Source {
-    pub fn commit(&self) -> &str {
-        let Source::GitTree { commit, .. } = self;
-        commit
-    }
-
+impl GitTree {
+    /// For callers that hold no quarantine.
+    #[cfg(test)]
     pub fn stored(git_dir: PathBuf, commit: String) -> Self {
-        Self::GitTree { git_dir, git_env: Vec::new(), commit }
+        Self { git_dir, git_env: Vec::new(), commit }
     }
 }
 
@@ -360,7 +409,7 @@ mod tests {
             let commit = self.commit(self.tree(entries));
             let git_dir = self.repository.path().to_path_buf();
             let root = self.root();
-            unpack(&Source::stored(git_dir, commit), &root, &self.out).map(|_| root)
+            unpack(&GitTree::stored(git_dir, commit), &root, &self.out).map(|_| root)
         }
 
         fn said(&self) -> String {
@@ -412,7 +461,7 @@ mod tests {
             ("40000", b"dir", inner),
         ]));
         let git_dir = fixture.repository.path().to_path_buf();
-        let source = Source::stored(git_dir, commit);
+        let source = GitTree::stored(git_dir, commit);
         let found = unpack(&source, &fixture.root(), &fixture.out).unwrap();
         let expected = format!("1000000\x00160000 {one}\tdir/x\0");
         assert_eq!(String::from_utf8(found.list()).unwrap(), expected);
@@ -504,13 +553,13 @@ mod tests {
             }
         }
         let root = fixture.root();
-        let stored = Source::stored(git_dir.clone(), commit.clone());
+        let stored = GitTree::stored(git_dir.clone(), commit.clone());
         assert!(unpack(&stored, &root, &fixture.out).is_err());
         let git_env = vec![
             ("GIT_OBJECT_DIRECTORY".into(), quarantine.into_os_string()),
             ("GIT_ALTERNATE_OBJECT_DIRECTORIES".into(), git_dir.join("objects").into_os_string()),
         ];
-        let source = Source::GitTree { git_dir, git_env, commit };
+        let source = GitTree { git_dir, git_env, commit };
         unpack(&source, &root, &fixture.out).unwrap();
         assert_eq!(fs::metadata(root.join("large")).unwrap().len(), size as u64);
     }

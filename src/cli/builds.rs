@@ -1,4 +1,4 @@
-//! `builds`, `builds:info`, `builds:output`: what pushes were built into.
+//! `builds`, `builds:info`, `builds:output`: what pushes and uploaded sources were built into.
 
 use super::app::AppArgs;
 use super::client::{number, segment, text};
@@ -23,14 +23,14 @@ pub struct List {
 
 #[derive(Debug, Args)]
 pub struct One {
-    /// Id of the build; without it the newest
+    /// Id of the build; without it the newest, or the one that runs
     #[arg(value_name = "BUILD")]
-    build: Option<String>,
+    pub build: Option<String>,
     #[command(flatten)]
-    app: AppArgs,
+    pub app: AppArgs,
     /// Output in JSON format
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -42,12 +42,12 @@ pub struct Output {
     app: AppArgs,
 }
 
-fn path(app: &str) -> String {
+pub fn path(app: &str) -> String {
     format!("/apps/{}/builds", segment(app))
 }
 
 /// The newest builds first, whichever order the server's list has.
-async fn newest(cx: &Cx, app: &str, count: u32) -> Result<Vec<Value>> {
+pub async fn newest(cx: &Cx, app: &str, count: u32) -> Result<Vec<Value>> {
     let range = format!("created_at ..; order=desc,max={count}");
     let mut builds = cx.client.get_range(&path(app), &range).await?;
     builds.sort_by(|a, b| text(b, "/created_at").cmp(text(a, "/created_at")));
@@ -55,7 +55,7 @@ async fn newest(cx: &Cx, app: &str, count: u32) -> Result<Vec<Value>> {
     Ok(builds)
 }
 
-async fn find(cx: &Cx, app: &str, id: Option<&str>) -> Result<Value> {
+pub async fn find(cx: &Cx, app: &str, id: Option<&str>) -> Result<Value> {
     match id {
         Some(id) => cx.client.get(&format!("{}/{}", path(app), segment(id))).await,
         None => newest(cx, app, 1)
@@ -115,6 +115,7 @@ pub async fn info(cx: &Cx, args: One) -> Result {
         &[
             ("Status", fact("/status")),
             ("Commit", fact("/source_blob/version")),
+            ("Source", fact("/source_blob/url")),
             ("Stack", fact("/stack")),
             ("Release", fact("/release/id")),
             ("Slug", fact("/slug/id")),

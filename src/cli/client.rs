@@ -3,7 +3,9 @@
 
 use super::failure::{Failure, Result};
 use crate::limits;
-use reqwest::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, RANGE, UPGRADE};
+use reqwest::header::{
+    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, RANGE, UPGRADE,
+};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde_json::Value;
 use std::sync::OnceLock;
@@ -235,6 +237,17 @@ impl Client {
             .await
             .map_err(|_| self.late())?
             .map_err(|error| self.unreachable(&error))
+    }
+
+    /// Puts a file to an address that the API gave; it carries its own secret, so no token is sent.
+    pub async fn upload(&self, url: &str, file: tokio::fs::File, bytes: u64) -> Result<()> {
+        let body = reqwest::Body::wrap_stream(tokio_util::io::ReaderStream::new(file));
+        let request = self.http()?.put(self.url(url)?).header(CONTENT_LENGTH, bytes).body(body);
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        self.judged(Answer { status, headers, body }).map(drop)
     }
 
     /// Turns a request into a connection of its own; the address carries its own secret.

@@ -9,6 +9,7 @@ mod attach;
 mod auth;
 mod buildpacks;
 mod builds;
+mod builds_create;
 mod client;
 mod config;
 mod config_edit;
@@ -213,6 +214,15 @@ enum Command {
     /// View a build's output
     #[command(name = "builds:output")]
     BuildsOutput(builds::Output),
+    /// Build a source tarball and release it
+    #[command(name = "builds:create")]
+    BuildsCreate(builds_create::Create),
+    /// Stop a build that runs or waits
+    #[command(name = "builds:cancel")]
+    BuildsCancel(builds::One),
+    /// Purge the build cache of an app
+    #[command(name = "builds:cache:purge")]
+    BuildsCachePurge(builds_create::Purge),
 
     /// Run the platform on this machine
     #[command(name = "server")]
@@ -431,6 +441,9 @@ async fn run(cx: &Cx, command: Command) -> Result {
         Command::Builds(args) => builds::list(cx, args).await,
         Command::BuildsInfo(args) => builds::info(cx, args).await,
         Command::BuildsOutput(args) => builds::output(cx, args).await,
+        Command::BuildsCreate(args) => builds_create::create(cx, args).await,
+        Command::BuildsCancel(args) => builds_create::cancel(cx, args).await,
+        Command::BuildsCachePurge(args) => builds_create::purge(cx, args).await,
         Command::Doctor(args) => doctor::doctor(cx, *args).await,
         Command::Drift(args) => drift::drift(cx, args).await,
         Command::AdminCreate(args) => admin::create(cx, args).await,

@@ -22,6 +22,7 @@ impl Deploy {
             self.remove_stray_builds().await,
             self.clear_destroyed(repos).await,
             self.remove_outputs().await,
+            self.remove_sources().await,
         ] {
             if let Err(error) = result {
                 tracing::warn!(error = error.chain(), "clean-up is not complete");
@@ -125,6 +126,17 @@ impl Deploy {
             // Its dynos' last lines have been read by now.
             self.parts().logs.forget(app).await;
             self.parts().store.write(move |db| store::apps::forget_destroyed(db, app)).await?;
+        }
+        Ok(())
+    }
+
+    /// Uploads that nobody has built in time, and those of builds that have ended.
+    async fn remove_sources(&self) -> Result<()> {
+        let sources = self.sources().clone();
+        let sweep = move || sources.sweep();
+        let removed = tasks::blocking("remove sources", sweep).await?;
+        if removed > 0 {
+            tracing::info!(removed, "sources that nobody has built were removed");
         }
         Ok(())
     }

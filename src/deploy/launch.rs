@@ -105,7 +105,7 @@ impl Deploy {
         let new = NewRelease {
             app: app.id,
             config: self.parts().releases.config(app.id).await?,
-            description: format!("Deploy {short}"),
+            description: format!("Deploy {short}").trim_end().to_string(),
             user,
             slug: Some(slug),
         };

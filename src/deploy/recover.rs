@@ -30,7 +30,7 @@ impl Deploy {
             }
         };
         for build in pending {
-            if self.active().contains_key(&build.id) {
+            if self.0.active.has(build.id) {
                 continue;
             }
             if let Err(error) = self.finish(&build, repos).await {
@@ -49,6 +49,8 @@ impl Deploy {
             (Some(commit), Some(git_ref), Some(_)) => {
                 repos.head(app.id, git_ref).await?.as_ref() == Some(commit)
             }
+            // Not a push: its slug is all that it needs.
+            (_, None, Some(_)) => true,
             _ => false,
         };
         if !moved {
@@ -58,7 +60,7 @@ impl Deploy {
         }
         let (row, slug) = self.stored_slug(build.id).await?;
         let (release, _) = self.release_build(&app, &row, slug).await?;
-        tracing::warn!(app = %app.name, version = release.version, "a cut-off push was released");
+        tracing::warn!(app = %app.name, version = release.version, "a cut-off build was released");
         Ok(())
     }
 

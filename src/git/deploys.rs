@@ -1,11 +1,11 @@
 //! A push, as `deploy` takes it: its output is relayed to the client as it is written.
 
 use super::{Deployer, Progress, Push};
-use crate::build::{OutputReader, Source};
+use crate::build::{GitTree, OutputReader, Source};
 use crate::deploy::{BuildRequest, Deploy, Repos};
 use crate::error::Result;
 use crate::git::GitHost;
-use crate::model::{AppId, BuildId};
+use crate::model::{AppId, BuildId, SourceBlob};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
@@ -30,13 +30,14 @@ impl Deployer for Deploy {
             id,
             app: push.app.clone(),
             user: push.user.clone(),
-            source: Source::GitTree {
+            source: Source::GitTree(GitTree {
                 git_dir: push.git_dir.clone(),
                 git_env: push.object_env.clone(),
                 commit: push.new.clone(),
-            },
-            commit: push.new.clone(),
-            git_ref: push.git_ref.clone(),
+            }),
+            git_ref: Some(push.git_ref.clone()),
+            buildpacks: Vec::new(),
+            blob: SourceBlob::default(),
         };
         let reader = output.follow();
         while_relayed(self.build(request, &output), reader, out).await

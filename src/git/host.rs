@@ -3,9 +3,9 @@
 
 use super::process;
 use super::receive::Running;
-use super::turn::Turns;
 use super::{Access, Deployer, Repositories};
 use crate::config::ServerSettings;
+use crate::deploy::Lines;
 use crate::error::{Context, Result};
 use crate::limits;
 use crate::model::AppId;
@@ -22,7 +22,7 @@ pub struct GitHost {
     pub(super) repositories: Repositories,
     pub(super) access: Arc<dyn Access>,
     pub(super) deployer: Arc<dyn Deployer>,
-    pub(super) turns: Turns,
+    pub(super) lines: Lines,
     pub(super) fetches: Arc<Semaphore>,
     pub(super) pushes: TaskTracker,
     pub(super) stopping: CancellationToken,
@@ -39,11 +39,13 @@ impl GitHost {
         settings: &ServerSettings,
         access: Arc<dyn Access>,
         deployer: Arc<dyn Deployer>,
+        lines: Lines,
     ) -> Result<Arc<Self>> {
         let program = std::env::current_exe().context("this program's own path is unknown")?;
         let program = program.to_string_lossy().into_owned();
         let quoted = shlex::try_quote(&program).context("this program's path cannot be quoted")?;
-        Self::with_hook(settings, access, deployer, &format!("exec {quoted} git-hook pre-receive"))
+        let hook = format!("exec {quoted} git-hook pre-receive");
+        Self::with_hook(settings, access, deployer, lines, &hook)
     }
 
     /// The host with another shell command as its hook.
@@ -51,6 +53,7 @@ impl GitHost {
         settings: &ServerSettings,
         access: Arc<dyn Access>,
         deployer: Arc<dyn Deployer>,
+        lines: Lines,
         hook: &str,
     ) -> Result<Arc<Self>> {
         let repositories = Repositories::new(settings);
@@ -65,7 +68,7 @@ impl GitHost {
             repositories,
             access,
             deployer,
-            turns: Turns::default(),
+            lines,
             fetches: Arc::new(Semaphore::new(limits::GIT_FETCHES)),
             pushes,
             stopping: CancellationToken::new(),

@@ -17,7 +17,6 @@ pub mod receive;
 pub mod recover;
 pub mod relay;
 pub mod repo;
-pub mod turn;
 
 #[cfg(test)]
 mod tests;

@@ -5,8 +5,8 @@ use super::client::Client;
 use super::commands::{Commands, Update, ZERO};
 use super::incoming::Incoming;
 use super::relay::relay;
-use super::turn::Place;
 use super::{Credentials, GitHost, Progress, Push, process};
+use crate::deploy::Place;
 use crate::error::Result;
 use crate::model::{App, User};
 use crate::{limits, tasks};
@@ -101,8 +101,8 @@ impl GitHost {
         update: Update,
         client: &mut Client,
     ) -> JoinHandle<()> {
-        let Some(mut place) = self.turns.join(request.app.id) else {
-            client.line(" !     Too many pushes to this app wait for their turn; try later.").await;
+        let Some(mut place) = self.lines.join(request.app.id) else {
+            client.line(" !     Too many builds of this app wait for their turn; try later.").await;
             client.refuse(&request.commands.updates, "too many pushes wait").await;
             return drain(request.body);
         };
@@ -149,10 +149,10 @@ impl GitHost {
         }
         let name = request.app.name.clone();
         let ahead = match place.ahead() {
-            1 => "another push".to_string(),
-            n => format!("{n} other pushes"),
+            1 => "another build".to_string(),
+            n => format!("{n} other builds"),
         };
-        client.line(&format!("Waiting for {ahead} to {name} to finish...")).await;
+        client.line(&format!("Waiting for {ahead} of {name} to finish...")).await;
         tracing::info!(app = %name, ahead = place.ahead(), "push waits");
         // One future for the whole wait: a new one would stand at the end of the line again.
         let turn = place.turn();

@@ -19,6 +19,6 @@ pub use domain::{Domain, Hostname};
 pub use dyno::{DynoName, DynoState, Formation, ProcessType, WindowSize};
 pub use id::{AppId, BuildId, DomainId, ReleaseId, SlugId, UserId};
 pub use procfile::Procfile;
-pub use release::{Build, BuildStatus, Release, ReleaseStatus, Slug};
+pub use release::{Build, BuildStatus, Release, ReleaseStatus, Slug, SourceBlob};
 pub use size::{Size, Sizes};
 pub use user::{Caller, User};

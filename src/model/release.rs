@@ -20,6 +20,16 @@ impl BuildStatus {
     }
 }
 
+/// What a build's caller said of its source; a push says nothing.
+#[derive(Debug, Clone, Default)]
+pub struct SourceBlob {
+    /// Without what may be secret in it.
+    pub url: Option<String>,
+    /// `SHA256:…`
+    pub checksum: Option<String>,
+    pub version_description: Option<String>,
+}
+
 /// One attempt to turn a source into a slug.
 #[derive(Debug, Clone)]
 pub struct Build {
@@ -28,9 +38,11 @@ pub struct Build {
     pub user: UserId,
     pub user_email: String,
     pub status: BuildStatus,
+    /// The commit, or the version that the caller named.
     pub commit: Option<String>,
     /// The ref that a push moves when the build succeeds, such as `refs/heads/main`.
     pub git_ref: Option<String>,
+    pub blob: SourceBlob,
     pub slug: Option<SlugId>,
     pub release: Option<ReleaseId>,
     pub stack: String,

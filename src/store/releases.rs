@@ -6,6 +6,7 @@ use crate::clock::Timestamp;
 use crate::error::{Context, Result};
 use crate::model::{
     AppId, Build, BuildId, BuildStatus, Buildpack, Release, ReleaseId, ReleaseStatus, SlugId,
+    SourceBlob,
 };
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
@@ -24,6 +25,11 @@ fn build(row: &Row<'_>) -> rusqlite::Result<Build> {
         status: build_status(&status),
         commit: row.get("commit_id")?,
         git_ref: row.get("git_ref")?,
+        blob: SourceBlob {
+            url: row.get("source_url")?,
+            checksum: row.get("source_checksum")?,
+            version_description: row.get("version_description")?,
+        },
         slug: parsed_option(row, "slug_id")?,
         release: parsed_option(row, "release_id")?,
         stack: row.get("stack")?,
@@ -37,9 +43,10 @@ fn build(row: &Row<'_>) -> rusqlite::Result<Build> {
 
 pub fn insert_build(db: &Connection, build: &Build) -> Result<()> {
     db.execute(
-        "INSERT INTO builds (id, app_id, user_id, status, commit_id, git_ref, stack, created_at,
-             updated_at)
-         VALUES (:id, :app, :user, :status, :commit, :ref, :stack, :created, :created)",
+        "INSERT INTO builds (id, app_id, user_id, status, commit_id, git_ref, source_url,
+             source_checksum, version_description, stack, created_at, updated_at)
+         VALUES (:id, :app, :user, :status, :commit, :ref, :url, :checksum, :description, :stack,
+             :created, :created)",
         named_params! {
             ":id": build.id.to_string(),
             ":app": build.app.to_string(),
@@ -47,6 +54,9 @@ pub fn insert_build(db: &Connection, build: &Build) -> Result<()> {
             ":status": build.status.as_str(),
             ":commit": build.commit,
             ":ref": build.git_ref,
+            ":url": build.blob.url,
+            ":checksum": build.blob.checksum,
+            ":description": build.blob.version_description,
             ":stack": build.stack,
             ":created": build.created_at.0,
         },

@@ -5,6 +5,7 @@
 
 mod api;
 mod buildpacks;
+mod builds;
 mod config;
 mod crash;
 mod destroy;

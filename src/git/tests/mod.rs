@@ -9,6 +9,7 @@ mod restart;
 use super::*;
 use crate::clock::Timestamp;
 use crate::config::ServerSettings;
+use crate::deploy::Lines;
 use crate::model::{AppId, AppName, UserId};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -267,8 +268,8 @@ async fn serve(
     access: &Arc<FakeAccess>,
     deployer: &Arc<FakeDeployer>,
 ) -> (Arc<GitHost>, SocketAddr) {
-    let host =
-        GitHost::with_hook(settings, access.clone(), deployer.clone(), &hook_command()).unwrap();
+    let (access, deployer, lines) = (access.clone(), deployer.clone(), Lines::default());
+    let host = GitHost::with_hook(settings, access, deployer, lines, &hook_command()).unwrap();
     host.recover().await.unwrap();
     host.start_hooks_listener().await.unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -53,7 +53,7 @@ async fn a_second_push_waits_is_told_so_and_goes_on_as_a_descendant() {
     first.until("remote: -----> Building").await;
     let newest = test.commit("work", "second").await;
     let mut second = Running::start(&test, "work", &["main"]);
-    second.until("remote: Waiting for another push to sample to finish...").await;
+    second.until("remote: Waiting for another build of sample to finish...").await;
     assert_eq!(test.host.active(), 2);
     assert_eq!(test.deployer.calls().len(), 1);
     test.deployer.gate.add_permits(2);
@@ -74,7 +74,7 @@ async fn a_second_push_that_leads_elsewhere_is_refused_before_it_builds() {
     let mut first = Running::start(&test, "work", &["main"]);
     first.until("remote: -----> Building").await;
     let mut second = Running::start(&test, "other", &["--force", "main"]);
-    second.until("remote: Waiting for another push").await;
+    second.until("remote: Waiting for another build").await;
     test.deployer.gate.add_permits(2);
     assert!(first.end().await.1);
     let (said, ok) = second.end().await;
@@ -91,7 +91,7 @@ async fn the_same_commit_pushed_twice_at_once_is_built_once() {
     let mut first = Running::start(&test, "work", &["main"]);
     first.until("remote: -----> Building").await;
     let mut second = Running::start(&test, "work", &["main"]);
-    second.until("remote: Waiting for another push").await;
+    second.until("remote: Waiting for another build").await;
     test.deployer.gate.add_permits(2);
     assert!(first.end().await.1);
     let (said, ok) = second.end().await;
@@ -131,7 +131,7 @@ async fn a_client_that_leaves_the_line_pushes_nothing() {
     first.until("remote: -----> Building").await;
     test.commit("work", "second").await;
     let mut second = Running::start(&test, "work", &["main"]);
-    second.until("remote: Waiting for another push").await;
+    second.until("remote: Waiting for another build").await;
     second.interrupt().await;
     wait("the second to leave", || test.host.active() == 1).await;
     test.deployer.gate.add_permits(2);
@@ -147,7 +147,7 @@ async fn a_stopping_server_refuses_and_waits() {
     first.until("remote: -----> Building").await;
     test.commit("work", "second").await;
     let mut second = Running::start(&test, "work", &["main"]);
-    second.until("remote: Waiting for another push").await;
+    second.until("remote: Waiting for another build").await;
     test.host.stop();
     let (said, ok) = second.end().await;
     assert!(!ok && said.contains("(server is stopping)"), "{said}");

@@ -1,0 +1,208 @@
+//! A build that was asked for over the API: its source was uploaded, or lies somewhere on the net.
+//! It is a task of the server; whoever asked reads its output or asks what became of it.
+
+use super::{BuildRequest, Deploy, Place, Sources, sources};
+use crate::build::{Archive, BuildFailure, OutputSink, Source, Tarball};
+use crate::error::{Error, Kind, Result};
+use crate::model::{App, Build, BuildId, Buildpack, SourceBlob, User};
+use crate::{limits, store, tasks};
+use reqwest::Url;
+use tokio::time::Instant;
+
+/// What shall be built, as the caller says.
+#[derive(Debug)]
+pub struct NewBuild {
+    pub app: App,
+    pub user: User,
+    pub url: String,
+    /// For this build only; none are the app's.
+    pub buildpacks: Vec<Buildpack>,
+    pub checksum: Option<String>,
+    pub version: Option<String>,
+    pub version_description: Option<String>,
+}
+
+impl Deploy {
+    /// Stores a build that waits for its turn; the rest of its life is a task's.
+    pub async fn start_build(&self, new: NewBuild) -> Result<Build> {
+        if self.0.stopping.is_cancelled() {
+            return Err(Error::unavailable("The server is stopping. Build again in a moment"));
+        }
+        let url = parsed(&new.url)?;
+        let sha256 = new.checksum.as_deref().map(sum).transpose()?;
+        for text in [&new.version, &new.version_description].into_iter().flatten() {
+            if text.len() > limits::SOURCE_VERSION_BYTES {
+                let most = limits::SOURCE_VERSION_BYTES;
+                return Err(Error::invalid(format!("A version has at most {most} bytes")));
+            }
+        }
+        let place = self.lines().join(new.app.id).ok_or_else(|| {
+            Error::new(Kind::RateLimit, "Too many builds of this app wait for their turn")
+        })?;
+        let (archive, taken) = match Sources::secret_of(url.path()) {
+            Some(secret) => {
+                let taken = self.sources().take(secret)?;
+                (Archive::File(taken.path().to_path_buf()), Some(taken))
+            }
+            None => (Archive::Url(url.to_string()), None),
+        };
+        let id = BuildId::random();
+        let request = BuildRequest {
+            id,
+            app: new.app,
+            user: new.user,
+            source: Source::Tarball(Tarball { archive, sha256, version: new.version }),
+            git_ref: None,
+            buildpacks: new.buildpacks,
+            blob: SourceBlob {
+                url: Some(without_secrets(url)),
+                checksum: new.checksum,
+                version_description: new.version_description,
+            },
+        };
+        let out = self.output(id)?;
+        self.0.active.add(id, request.app.id);
+        let row = match self.insert_build(&request).await {
+            Ok(row) => row,
+            Err(error) => {
+                self.finished(id);
+                return Err(error);
+            }
+        };
+        let deploy = self.clone();
+        let work = async move { deploy.build_source(request, place, taken, &out).await };
+        tasks::spawn("build of a source", self.0.builds.track_future(work));
+        Ok(row)
+    }
+
+    async fn build_source(
+        &self,
+        request: BuildRequest,
+        mut place: Place,
+        taken: Option<sources::Taken>,
+        out: &OutputSink,
+    ) {
+        let (id, app, started) = (request.id, request.app.clone(), Instant::now());
+        if let Err(error) = self.line_turn(id, &app, &mut place, out).await {
+            return self.failed(id, &app, error, out).await;
+        }
+        let built = self.build_stored(request, out).await;
+        drop(taken);
+        if built.is_ok() {
+            self.launch(id, &app, started, out).await;
+        }
+    }
+
+    /// Waits until no other source of the app is built.
+    async fn line_turn(
+        &self,
+        id: BuildId,
+        app: &App,
+        place: &mut Place,
+        out: &OutputSink,
+    ) -> Result<(), Option<Error>> {
+        let cancel = self.0.active.cancelled(id);
+        if !place.has_turn() {
+            let ahead = match place.ahead() {
+                1 => "another build".to_string(),
+                n => format!("{n} other builds"),
+            };
+            out.line(&format!("Waiting for {ahead} of {} to finish...", app.name));
+        }
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => {
+                BuildFailure::Cancelled.show(out);
+                return Err(None);
+            }
+            () = place.turn() => {}
+            () = self.0.stopping.cancelled() => {
+                return Err(Some(Error::unavailable("the server is stopping. Build again")));
+            }
+        }
+        let id = app.id;
+        match self.parts().store.read(move |db| store::apps::by_id(db, id)).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(Some(Error::not_found("app"))),
+            Err(error) => Err(Some(error)),
+        }
+    }
+
+    /// Ends a build that has no slug yet. When this returns it has left nothing, or almost so.
+    pub async fn cancel_build(&self, build: BuildId) -> Result<()> {
+        let ended = self.0.active.cancel(build)?;
+        let _ = tokio::time::timeout(limits::BUILD_CANCEL_WAIT, ended.cancelled()).await;
+        Ok(())
+    }
+
+    /// Ends all builds of an app that is destroyed.
+    pub fn cancel_builds_of(&self, app: crate::model::AppId) {
+        self.0.active.cancel_all_of(app);
+    }
+
+    /// Empties an app's build cache.
+    pub async fn purge_cache(&self, app: &App) -> Result<()> {
+        if self.apps_at_work().contains(&app.id) {
+            return Err(Error::conflict(
+                "A build of this app is running. Purge its cache when it has ended",
+            ));
+        }
+        self.parts().builder.purge_cache(app.id).await
+    }
+}
+
+fn parsed(url: &str) -> Result<Url> {
+    let wrong = |why: &str| Error::invalid(format!("source_blob.url {why}"));
+    if url.len() > limits::SOURCE_URL_BYTES {
+        return Err(wrong("is too long"));
+    }
+    let url = Url::parse(url).map_err(|_| wrong("is no address"))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(wrong("must be an address of http or https"));
+    }
+    Ok(url)
+}
+
+/// The digits of `SHA256:…`.
+fn sum(checksum: &str) -> Result<String> {
+    let (kind, digits) = checksum.split_once(':').unwrap_or(("SHA256", checksum));
+    let hex = digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match kind.eq_ignore_ascii_case("sha256") && hex {
+        true => Ok(digits.to_ascii_lowercase()),
+        false => Err(Error::invalid(
+            "source_blob.checksum must be SHA256: and the archive's 64 hexadecimal digits",
+        )),
+    }
+}
+
+/// What may be shown and kept of an address: signed ones have their secret in the query.
+fn without_secrets(mut url: Url) -> String {
+    url.set_query(None);
+    url.set_fragment(None);
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_of_http_and_keep_no_secret() {
+        for url in ["ftp://example.com/x", "file:///etc/passwd", "/x", "gopher://x", "http://"] {
+            assert!(parsed(url).is_err(), "{url}");
+        }
+        let url = parsed("https://me:word@example.com/a.tgz?signature=x#y").unwrap();
+        assert_eq!(without_secrets(url), "https://example.com/a.tgz");
+    }
+
+    #[test]
+    fn checksums_are_sha256() {
+        let digits = "AB".repeat(32);
+        assert_eq!(sum(&format!("SHA256:{digits}")).unwrap(), digits.to_lowercase());
+        for wrong in ["SHA256:ab", "MD5:0123", &format!("SHA1:{digits}"), ""] {
+            assert!(sum(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Builds without git: sources that are uploaded or fetched, what is refused of them, the queue,
+//! cancelling, and what is left.
+
+use crate::support::{App, Outside, Platform, command, eventually};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The work tree as a tarball beside it.
+fn tarball(app: &App) -> PathBuf {
+    let file = app.dir().with_extension("tar.gz");
+    let (to, from) = (file.to_str().unwrap(), app.dir());
+    let mut tar = Command::new("tar");
+    tar.args(["--exclude=.git", "-czf", to, "-C", from.to_str().unwrap(), "."]);
+    command::run(&mut tar, b"").succeeded();
+    file
+}
+
+/// New addresses: the path of both.
+fn address(app: &App) -> String {
+    let made = app.api("POST", "/sources", None).is(201).json();
+    let [put, get] = ["put_url", "get_url"].map(|key| made["source_blob"][key].as_str().unwrap());
+    assert_eq!(put, get);
+    put.strip_prefix(&app.platform.url()).unwrap().to_string()
+}
+
+/// Uploads without a token: the address is the secret.
+fn put(app: &App, path: &str, bytes: &[u8]) -> u16 {
+    app.platform.connection().request("PUT", "localhost", path, &[], bytes).unwrap().status
+}
+
+fn start(app: &App, blob: Value) -> Value {
+    app.api("POST", "/builds", Some(json!({ "source_blob": blob }))).is(201).json()
+}
+
+fn status(app: &App, build: &str) -> String {
+    let row = app.api("GET", &format!("/builds/{build}"), None).is(200).json();
+    row["status"].as_str().unwrap().to_string()
+}
+
+/// The output of a build to its end.
+fn output(app: &App, build: &Value) -> String {
+    let url = build["output_stream_url"].as_str().unwrap();
+    let path = url.strip_prefix(&app.platform.url()).unwrap();
+    app.platform.connection().request("GET", "localhost", path, &[], b"").unwrap().is(200).text()
+}
+
+fn sources(platform: &Platform) -> usize {
+    std::fs::read_dir(platform.data_dir().join("sources")).unwrap().count()
+}
+
+#[test]
+fn an_uploaded_source_is_built_and_released() {
+    let platform = std::sync::Arc::new(Platform::start());
+    let app = platform.app_with("tiny");
+    let file = tarball(&app);
+    let create = ["builds:create", "--source-tar", file.to_str().unwrap(), "--version", "v1.2.3"];
+    let created = app.cli(&create).succeeded();
+    for words in ["-----> Node.js app detected", "Released v3", "Verifying deploy... done."] {
+        assert!(created.stdout.contains(words), "{words:?} is not in:\n{}", created.stdout);
+    }
+    assert!(created.stderr.contains("Uploading the source... done"), "{}", created.stderr);
+    assert_eq!(app.get("/").is(200).text(), "v3 web.1\n");
+    assert_eq!(app.releases()[2]["description"], "Deploy v1.2.3");
+    let builds = app.api("GET", "/builds", None).is(200).json();
+    assert_eq!(builds[0]["source_blob"]["version"], "v1.2.3");
+    assert_eq!(builds[0]["status"], "succeeded");
+    assert_eq!(sources(&platform), 0, "the upload goes with its build");
+
+    // An address takes one upload, and one build takes that.
+    let path = address(&app);
+    let bytes = std::fs::read(&file).unwrap();
+    assert_eq!(put(&app, &path, b""), 400);
+    assert_eq!(put(&app, &path, &bytes), 200);
+    assert_eq!(put(&app, &path, &bytes), 409);
+    let url = format!("{}{path}", platform.url());
+    let sum = command::run(Command::new("sha256sum").arg(&file), b"").succeeded().stdout;
+    let blob = json!({ "url": url, "checksum": format!("SHA256:{}", &sum[..64]) });
+    let build = start(&app, blob.clone());
+    assert_eq!(build["status"], "pending");
+    assert!(output(&app, &build).contains("Released v4"));
+    app.api("POST", "/builds", Some(json!({ "source_blob": blob }))).is(422);
+    assert_eq!(put(&app, &path, &bytes), 404);
+
+    // A push goes on from there, and finds the cache that the builds left.
+    app.push().succeeded().says("Released v5");
+    app.cli(&["builds:cache:purge"]).succeeded();
+    wrong_requests(&app);
+}
+
+fn wrong_requests(app: &App) {
+    for blob in [
+        json!(null),
+        json!({}),
+        json!({ "url": "file:///etc/passwd" }),
+        json!({ "url": "/sources/x" }),
+        json!({ "url": "http://example.com/x", "checksum": "MD5:1" }),
+        json!({ "url": "http://example.com/x", "version": 3 }),
+        json!({ "url": "http://example.com/x", "other": "x" }),
+    ] {
+        app.api("POST", "/builds", Some(json!({ "source_blob": blob }))).is(422);
+    }
+    let none = app.api("DELETE", "/builds/00000000-0000-4000-8000-000000000000", None).is(404);
+    assert_eq!(none.json()["id"], "not_found");
+    app.cli(&["builds:cancel"]).failed(1);
+    app.cli(&["builds:create"]).failed(2);
+    app.cli(&["builds:create", "--source-tar", "/nonexistent"]).failed(1);
+}
+
+/// Tarballs that a program makes which means no good.
+const HOSTILE: &str = r#"
+import gzip, io, sys, tarfile
+kind = sys.argv[1]
+tar = tarfile.open(fileobj=sys.stdout.buffer, mode="w|gz")
+def add(name, kind=tarfile.REGTYPE, link="", content=b"x"):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, link
+    info.size = len(content) if kind == tarfile.REGTYPE else 0
+    tar.addfile(info, io.BytesIO(content))
+add("package.json", content=b"{}")
+if kind == "absolute": add("/etc/senryu-evil")
+if kind == "up": add("../../../../etc/senryu-evil")
+if kind == "through": add("out", tarfile.SYMTYPE, "/tmp"); add("out/senryu-evil")
+if kind == "symlink": add("passwd", tarfile.SYMTYPE, "/etc/passwd")
+if kind == "hardlink": add("shadow", tarfile.LNKTYPE, "/etc/shadow")
+if kind == "device": add("sda", tarfile.BLKTYPE)
+if kind == "pipe": add("pipe", tarfile.FIFOTYPE)
+tar.close()
+if kind == "bomb":
+    zeros = gzip.compress(bytes(32 << 20))
+    sys.stdout.buffer.seek(0)
+    sys.stdout.buffer.truncate()
+    for number in range(2):
+        info = tarfile.TarInfo(f"zeros-{number}")
+        info.size = 640 << 20
+        sys.stdout.buffer.write(gzip.compress(info.tobuf()) + zeros * 20)
+"#;
+
+#[test]
+fn hostile_archives_are_refused_by_a_clear_word() {
+    let platform = Platform::shared();
+    let app = platform.empty_app();
+    for (kind, words) in [
+        ("absolute", "/etc/senryu-evil is an absolute path"),
+        ("up", "leads out of the source (..)"),
+        ("through", "lies below something that is no directory"),
+        ("symlink", "is a symbolic link that leads out of the source, to /etc/passwd"),
+        ("hardlink", "is a hard link out of the source, to /etc/shadow"),
+        ("device", "sda is a device"),
+        ("pipe", "is a named pipe"),
+        ("bomb", "larger than 1024 MB when it is unpacked"),
+    ] {
+        let file = app.dir().with_extension(kind);
+        let script = format!("exec python3 -c \"$0\" {kind} >{}", file.display());
+        let mut python = Command::new("bash");
+        python.args(["-c", &script, HOSTILE]);
+        command::run(&mut python, b"").succeeded();
+        let refused = app.cli(&["builds:create", "--source-tar", file.to_str().unwrap()]).failed(1);
+        assert!(refused.stdout.contains(words), "{words:?} is not in:\n{}", refused.stdout);
+        assert!(refused.stdout.contains(" !     Push failed"), "{}", refused.stdout);
+        std::fs::remove_file(file).unwrap();
+    }
+    for path in ["/etc/senryu-evil", "/tmp/senryu-evil"] {
+        assert!(!Path::new(path).exists(), "{path}");
+    }
+    // What leads to the host's own network is not fetched, nor what is not there.
+    for (url, words) in [
+        ("http://169.254.169.254/latest/meta-data", "private address 169.254.169.254"),
+        ("https://127.0.0.1/x.tgz", "private address 127.0.0.1"),
+        ("http://[::1]:8080/x.tgz", "private address ::1"),
+        ("http://10.0.0.1/x.tgz", "private address 10.0.0.1"),
+        ("http://no-such-host.invalid/x.tgz", "the name no-such-host.invalid can't be resolved"),
+    ] {
+        let refused = app.cli(&["builds:create", "--source-url", url]).failed(1);
+        assert!(refused.stdout.contains(words), "{words:?} is not in:\n{}", refused.stdout);
+    }
+    let builds = app.api("GET", "/builds", None).is(200).json();
+    let failed = |build: &Value| build["status"] == "failed";
+    assert!(builds.as_array().unwrap().iter().all(failed), "{builds}");
+    eventually("the containers are gone", || app.containers("build").is_empty());
+}
+
+/// A buildpack of the app's own that goes on until it is stopped.
+fn endless(app: &App) {
+    for (script, text) in [
+        ("detect", "echo Endless"),
+        ("compile", "echo it has begun; sleep 600"),
+        ("release", "echo"),
+    ] {
+        use std::os::unix::fs::PermissionsExt;
+        let path = app.dir().join("bin").join(script);
+        std::fs::create_dir_all(app.dir().join("bin")).unwrap();
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    app.cli(&["buildpacks:set", "heroku-community/inline"]).succeeded();
+}
+
+fn upload(app: &App) -> String {
+    let path = address(app);
+    assert_eq!(put(app, &path, &std::fs::read(tarball(app)).unwrap()), 200);
+    format!("{}{path}", app.platform.url())
+}
+
+#[test]
+fn cancelled_and_killed_builds_leave_nothing() {
+    let platform = std::sync::Arc::new(Platform::start());
+    let app = platform.empty_app();
+    endless(&app);
+    let first = start(&app, json!({ "url": upload(&app) }));
+    let first = first["id"].as_str().unwrap();
+    eventually("the build runs", || app.containers("build").len() == 1);
+    let second = start(&app, json!({ "url": upload(&app) }));
+    let waits = second["id"].as_str().unwrap();
+    // A push of the same app stands behind both, and says so.
+    app.commit("pushed");
+    let mut push = app.git_command();
+    let push = push.args(["push", "senryu", "main"]).stderr(std::process::Stdio::piped());
+    let mut push = push.spawn().unwrap();
+    let mut said = std::io::BufReader::new(push.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("Waiting for 2 other builds of") {
+        line.clear();
+        assert!(std::io::BufRead::read_line(&mut said, &mut line).unwrap() > 0, "it did not wait");
+    }
+    // The one that waits goes at once, and the one that runs with its container.
+    app.cli(&["builds:cancel", waits]).succeeded();
+    assert_eq!(status(&app, waits), "failed");
+    assert!(output(&app, &second).contains("The build was cancelled."));
+    let begun = |id: &str| {
+        let builds = app.api("GET", "/builds", None).is(200).json();
+        let mine = builds.as_array().unwrap().iter().find(|b| b["id"] != first && b["id"] != waits);
+        mine.map(|build| build["id"].as_str().unwrap().to_string()).filter(|other| other != id)
+    };
+    app.cli(&["builds:cancel"]).succeeded();
+    assert_eq!(status(&app, first), "failed");
+    let mut pushed = None;
+    eventually("the push is built", || {
+        pushed = begun(first);
+        pushed.is_some() && app.containers("build").len() == 1
+    });
+    app.cli(&["builds:cancel", &pushed.unwrap()]).succeeded();
+    assert!(!push.wait().unwrap().success());
+    eventually("the containers are gone", || app.containers("build").is_empty());
+    assert_eq!(sources(&platform), 0);
+
+    let killed = start(&app, json!({ "url": upload(&app) }));
+    eventually("the build runs", || app.containers("build").len() == 1);
+    platform.end_server(nix::sys::signal::Signal::SIGKILL);
+    platform.start_server();
+    let killed = killed["id"].as_str().unwrap();
+    eventually("the killed build has failed", || status(&app, killed) == "failed");
+    eventually("its container is gone", || app.containers("build").is_empty());
+    assert_eq!(sources(&platform), 0);
+    assert_eq!(app.releases().len(), 2);
+}
+
+#[test]
+fn a_source_on_the_net_is_fetched_by_a_container() {
+    let outside = Outside::start();
+    let ca_file = outside.ca_file();
+    let extra = ["--build-ca-file", ca_file.to_str().unwrap()];
+    let platform = std::sync::Arc::new(Platform::start_with(&extra));
+    let app = platform.empty_app();
+    // A source whose buildpack is itself, chosen for this build only.
+    outside.tarball(
+        "app.tar.gz",
+        &[("bin/detect", "echo Own"), ("bin/compile", "echo built $SOURCE_VERSION")],
+    );
+    let source = |name: &str| {
+        let blob = json!({ "url": outside.url(name), "version": "v7" });
+        let own = json!([{ "url": "heroku-community/inline" }]);
+        let body = json!({ "source_blob": blob, "buildpacks": own });
+        app.api("POST", "/builds", Some(body)).is(201).json()
+    };
+    let build = source("app.tar.gz?secret=word");
+    let said = output(&app, &build);
+    for words in ["-----> Fetching the source", "built v7", "Released v3"] {
+        assert!(said.contains(words), "{words:?} is not in:\n{said}");
+    }
+    assert_eq!(build["source_blob"]["url"], outside.url("app.tar.gz"), "the secret is not kept");
+    assert!(!platform.server_log().contains("secret=word"));
+    let chosen = app.api("GET", "/buildpack-installations", None).is(200).json();
+    assert_eq!(chosen, json!([]), "for one build only");
+    let said = output(&app, &source("nothing.tar.gz"));
+    assert!(said.contains("The source can't be fetched: the host answered with 404"), "{said}");
+    eventually("the containers are gone", || app.containers("build").is_empty());
+}
