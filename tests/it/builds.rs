@@ -265,7 +265,12 @@ fn a_source_on_the_net_is_fetched_by_a_container() {
     // A source whose buildpack is itself, chosen for this build only.
     outside.tarball(
         "app.tar.gz",
-        &[("bin/detect", "echo Own"), ("bin/compile", "echo built $SOURCE_VERSION")],
+        &[
+            ("bin/detect", "echo Own"),
+            ("bin/compile", "echo built $SOURCE_VERSION"),
+            // With one directory alone, that would be taken off.
+            ("start", "true"),
+        ],
     );
     let source = |name: &str| {
         let blob = json!({ "url": outside.url(name), "version": "v7" });
