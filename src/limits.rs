@@ -19,6 +19,8 @@ pub const CONFIG_VARS_BYTES: usize = 64 * 1024;
 pub const CONFIG_KEY_BYTES: usize = 200;
 /// Dynos of one process type (Heroku's default limit per app).
 pub const DYNOS_PER_TYPE: u32 = 100;
+/// Destinations in an app's egress list: each is a firewall rule for each of its dynos.
+pub const EGRESS_DESTINATIONS: usize = 64;
 /// Process types in one Procfile.
 pub const PROCESS_TYPES: usize = 100;
 /// Bytes of a Procfile; real ones have a few hundred.

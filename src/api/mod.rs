@@ -14,6 +14,7 @@ mod domains;
 mod drift;
 mod dyno_sizes;
 mod dynos;
+mod egress;
 mod error;
 mod formation;
 pub mod internal;
@@ -72,6 +73,7 @@ pub fn routes(api: Arc<Api>) -> Router {
             get(domains::show).patch(domains::update).delete(domains::destroy),
         )
         .route("/apps/{app}/sni-endpoints", get(domains::endpoints))
+        .route("/apps/{app}/egress", get(egress::show).patch(egress::update))
         .route("/apps/{app}/formation", get(formation::list).patch(formation::batch))
         .route("/apps/{app}/formation/{type}", get(formation::show).patch(formation::update))
         .route("/apps/{app}/formations/{type}", delete(dynos::restart_type))

@@ -4,7 +4,7 @@
 
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::model::{App, AppId, AppName, Caller};
+use crate::model::{App, AppId, AppName, Caller, Egress};
 use crate::store::{self, Store};
 
 /// A new app's row. v1 and v2 are made with it, as on Heroku: `release::initial`.
@@ -17,6 +17,7 @@ pub fn new_app(caller: &Caller, name: AppName, stack: &str) -> App {
         owner_email: caller.user.email.clone(),
         stack: stack.to_string(),
         maintenance: false,
+        egress: Egress::Anywhere,
         buildpack_provided_description: None,
         repo_size: None,
         slug_size: None,
@@ -48,6 +49,16 @@ pub async fn rename(store: &Store, app: AppId, name: AppName) -> Result<()> {
 
 pub async fn set_maintenance(store: &Store, app: AppId, on: bool) -> Result<()> {
     store.write(move |db| store::apps::set_maintenance(db, app, on, Timestamp::now())).await
+}
+
+/// Takes effect on dynos that start from now on: all are restarted.
+pub async fn set_egress(store: &Store, app: AppId, egress: Egress) -> Result<()> {
+    store
+        .write(move |db| {
+            store::apps::set_egress(db, app, &egress, Timestamp::now())?;
+            store::formations::restart(db, app, None)
+        })
+        .await
 }
 
 /// Removes the rows. The caller then clears what lies outside, and `forgotten` ends it.

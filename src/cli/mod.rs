@@ -18,6 +18,7 @@ mod doctor;
 mod domains;
 mod dotenv;
 mod drift;
+mod egress;
 mod env;
 mod failure;
 mod fold;
@@ -152,6 +153,18 @@ enum Command {
     /// Take the app out of maintenance mode
     #[command(name = "maintenance:off")]
     MaintenanceOff(maintenance::Maintenance),
+    /// Show where the app's dynos may connect to
+    #[command(name = "egress")]
+    Egress(egress::Egress),
+    /// Let the app's dynos connect to anything outside
+    #[command(name = "egress:on")]
+    EgressOn(egress::Egress),
+    /// Let the app's dynos connect to nothing outside
+    #[command(name = "egress:off")]
+    EgressOff(egress::Egress),
+    /// Let the app's dynos connect to a list of destinations only
+    #[command(name = "egress:allow")]
+    EgressAllow(egress::Allow),
     /// Display recent log output
     #[command(name = "logs")]
     Logs(logs::Logs),
@@ -421,6 +434,10 @@ async fn run(cx: &Cx, command: Command) -> Result {
         Command::Maintenance(args) => maintenance::show(cx, args).await,
         Command::MaintenanceOn(args) => maintenance::switch(cx, args, true).await,
         Command::MaintenanceOff(args) => maintenance::switch(cx, args, false).await,
+        Command::Egress(args) => egress::show(cx, args).await,
+        Command::EgressOn(args) => egress::switch(cx, args, true).await,
+        Command::EgressOff(args) => egress::switch(cx, args, false).await,
+        Command::EgressAllow(args) => egress::allow(cx, args).await,
         Command::Logs(args) => logs::logs(cx, args).await,
         Command::Domains(args) => domains::list(cx, args).await,
         Command::DomainsAdd(args) => domains::add(cx, args).await,

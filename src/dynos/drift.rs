@@ -5,7 +5,7 @@ use super::plan::{Desired, Target};
 use super::reconciler::{Dynos, desired};
 use super::spec::{LABEL_SIZE, LABEL_VERSION};
 use crate::engine::{
-    Container, ContainerStatus, Image, LABEL_APP, LABEL_DYNO, LABEL_KIND, LABEL_SLUG,
+    Container, ContainerStatus, Image, LABEL_APP, LABEL_DYNO, LABEL_EGRESS, LABEL_KIND, LABEL_SLUG,
 };
 use crate::error::Result;
 use crate::limits;
@@ -88,7 +88,8 @@ fn dynos_of(app: &Desired, containers: &[Container]) -> Vec<Drift> {
         let Some(current) = app.current.as_ref().filter(|target| runs(target)) else { continue };
         for number in (1..=row.quantity).filter(|_| !row.process.is_release()) {
             let name = DynoName { process: row.process.clone(), number };
-            wanted.insert(name, dyno_text(&current.version.to_string(), &row.size));
+            let version = current.version.to_string();
+            wanted.insert(name, dyno_text(&version, &row.size, app.egress.stored().as_deref()));
         }
     }
     let mut there: BTreeMap<DynoName, Vec<String>> = BTreeMap::new();
@@ -99,7 +100,8 @@ fn dynos_of(app: &Desired, containers: &[Container]) -> Vec<Drift> {
         if label(LABEL_KIND) != "dyno" || limits::ONE_OFF_NUMBERS.contains(&name.number) {
             continue;
         }
-        let mut text = dyno_text(label(LABEL_VERSION), label(LABEL_SIZE));
+        let egress = container.labels.get(LABEL_EGRESS).map(String::as_str);
+        let mut text = dyno_text(label(LABEL_VERSION), label(LABEL_SIZE), egress);
         if container.status != ContainerStatus::Running {
             text += &format!(", {:?}", container.status).to_lowercase();
         }
@@ -120,8 +122,14 @@ fn dynos_of(app: &Desired, containers: &[Container]) -> Vec<Drift> {
     compared.collect()
 }
 
-fn dyno_text(version: &str, size: &str) -> String {
-    format!("v{version} {size}")
+/// `v4 Standard-1X`, and where it may connect to, if not anywhere.
+fn dyno_text(version: &str, size: &str, egress: Option<&str>) -> String {
+    let text = format!("v{version} {size}");
+    match egress {
+        None => text,
+        Some("") => text + ", egress off",
+        Some(list) => format!("{text}, egress {list}"),
+    }
 }
 
 #[cfg(test)]
@@ -130,7 +138,7 @@ mod tests {
     use crate::clock::Timestamp;
     use crate::dynos::plan::Wanted;
     use crate::engine::Labels;
-    use crate::model::{ProcessType, Procfile, ReleaseId, SlugId};
+    use crate::model::{Egress, ProcessType, Procfile, ReleaseId, SlugId};
 
     fn app(slug: SlugId) -> Desired {
         let web = ProcessType::parse("web").unwrap();
@@ -159,6 +167,7 @@ mod tests {
             name: "shop".to_string(),
             maintenance: false,
             domains: Vec::new(),
+            egress: Egress::Anywhere,
             current: Some(target.clone()),
             serving: Some(target),
             formation: vec![row(&web, 2), row(&worker, 1)],
@@ -216,6 +225,19 @@ mod tests {
         there.push(build);
         let compared = compare(&[app], &there, &[image(slug)]);
         assert_eq!(lines(&compared), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_dyno_that_may_connect_to_more_than_it_shall_drifts() {
+        use ContainerStatus::Running;
+        let slug = SlugId::random();
+        let app = Desired { egress: Egress::Only(Vec::new()), ..app(slug) };
+        let mut off = container(app.app, "web.1", "4", Running);
+        off.labels.insert(LABEL_EGRESS.to_string(), String::new());
+        let there = [off, container(app.app, "web.2", "4", Running)];
+        let compared = compare(&[app], &there, &[image(slug)]);
+        let expected = "web.2: v4 Standard-1X, egress off / v4 Standard-1X";
+        assert_eq!(lines(&compared), [expected]);
     }
 
     #[test]

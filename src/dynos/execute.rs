@@ -81,6 +81,7 @@ impl Executor {
     async fn started(&self, start: &Start) -> Result<(Container, Option<SocketAddr>)> {
         let _permit = self.starts.acquire().await.map_err(|_| Error::unavailable("stopping"))?;
         let config = self.releases.config_of(start.generation.release).await?;
+        let egress = self.releases.egress_of(start.app).await?;
         let port = rand::random_range(limits::DYNO_PORTS);
         let app_host = self.settings.app_host(&start.app_name);
         let spec = DynoSpec {
@@ -93,6 +94,7 @@ impl Executor {
             generation: &start.generation,
             command: &start.command,
             port,
+            egress: &egress,
             size: self.settings.dyno_sizes.stored(&start.generation.size),
         };
         spec.write_directory(&self.settings.run_dir, &config)?;

@@ -8,7 +8,7 @@
 //! gets no traffic, and crashed or added dynos of the old one are still started.
 
 use crate::limits;
-use crate::model::{AppId, DynoName, ProcessType, Procfile, ReleaseId};
+use crate::model::{AppId, DynoName, Egress, ProcessType, Procfile, ReleaseId};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -21,6 +21,7 @@ pub struct Desired {
     pub maintenance: bool,
     /// Names of its custom domains, for whoever routes to it.
     pub domains: Vec<String>,
+    pub egress: Egress,
     pub current: Option<Target>,
     pub serving: Option<Target>,
     pub formation: Vec<Wanted>,

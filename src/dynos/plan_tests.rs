@@ -44,6 +44,7 @@ impl World {
             name: "app".to_string(),
             maintenance: false,
             domains: Vec::new(),
+            egress: Egress::Anywhere,
             current: Some(current),
             serving,
             formation,

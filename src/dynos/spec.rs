@@ -3,10 +3,10 @@
 
 use super::plan::{Generation, Target};
 use crate::engine::{
-    ContainerSpec, LABEL_APP, LABEL_DYNO, LABEL_KIND, LABEL_RELEASE, Labels, Mount,
+    ContainerSpec, LABEL_APP, LABEL_DYNO, LABEL_EGRESS, LABEL_KIND, LABEL_RELEASE, Labels, Mount,
 };
 use crate::error::{Context, Result};
-use crate::model::{AppId, ConfigVars, DynoName, Size};
+use crate::model::{AppId, ConfigVars, DynoName, Egress, Size};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -36,6 +36,7 @@ pub struct DynoSpec<'a> {
     pub generation: &'a Generation,
     pub command: &'a str,
     pub port: u16,
+    pub egress: &'a Egress,
     /// The limits of the generation's size.
     pub size: Size,
 }
@@ -93,6 +94,9 @@ impl DynoSpec<'_> {
             (LABEL_PORT, self.port.to_string()),
         ] {
             labels.insert(key.to_string(), value);
+        }
+        if let Some(list) = self.egress.stored() {
+            labels.insert(LABEL_EGRESS.to_string(), list);
         }
         labels
     }

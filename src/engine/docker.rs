@@ -1,10 +1,11 @@
-//! One host's Docker Engine, through bollard. Containers get what all of ours share here: no
-//! capabilities, no new privileges, an init, no restart policy, our network, our label.
+//! One host's Docker Engine, through bollard.
 
 use super::answers;
+use super::body::body;
+use super::egress::Closed;
 use super::{
     Attached, Container, ContainerSpec, Ended, Engine, Event, EventAction, FreeDisk, Image, Input,
-    LABEL_INSTALLATION, LABEL_KIND, Output, Restore, Usage,
+    LABEL_EGRESS, LABEL_INSTALLATION, LABEL_KIND, Output, Restore, Usage,
 };
 use crate::error::{Context, Error, Result};
 use crate::model::WindowSize;
@@ -13,7 +14,6 @@ use async_trait::async_trait;
 use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::errors::Error as DockerError;
-use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, ResourcesUlimits};
 use bollard::query_parameters::{
     AttachContainerOptions, CreateContainerOptions, EventsOptions, ImportImageOptions,
     InspectContainerOptions, KillContainerOptions, ListContainersOptions, ListImagesOptions,
@@ -42,6 +42,8 @@ pub struct DockerEngine {
     restore: Arc<OnceLock<Arc<dyn Restore>>>,
     /// Where Docker keeps images and what containers write.
     root: PathBuf,
+    /// Those of its containers that may not connect to anything.
+    closed: Arc<Closed>,
 }
 
 impl DockerEngine {
@@ -70,7 +72,8 @@ impl DockerEngine {
         let root = info.docker_root_dir.unwrap_or_else(|| "/var/lib/docker".to_string()).into();
         let installation = installation.to_string();
         let socket = socket.to_path_buf();
-        Ok(Self { docker, patient, socket, installation, network, restore, root })
+        let closed = Arc::new(Closed::find(&docker, &installation).await?);
+        Ok(Self { docker, patient, socket, installation, network, restore, root, closed })
     }
 
     /// From now on an image that is missing when a container is made is asked of `restore`.
@@ -78,74 +81,36 @@ impl DockerEngine {
         let _ = self.restore.set(restore);
     }
 
-    async fn make(&self, spec: &ContainerSpec) -> Result<String, DockerError> {
+    async fn make(&self, spec: &ContainerSpec) -> Result<String> {
+        let failed = |error| failed("create a container", error);
+        let error = match self.try_to_make(spec).await? {
+            // 404: the image has gone.
+            Err(error) if status(&error) == Some(404) => error,
+            other => return other.map_err(failed),
+        };
+        let Some(restore) = self.restore.get() else { return Err(failed(error)) };
+        match restore.restore(&spec.image).await? {
+            Some(image) => {
+                let spec = ContainerSpec { image, ..spec.clone() };
+                self.try_to_make(&spec).await?.map_err(failed)
+            }
+            None => Err(failed(error)),
+        }
+    }
+
+    async fn try_to_make(&self, spec: &ContainerSpec) -> Result<Result<String, DockerError>> {
+        let address = match spec.labels.contains_key(LABEL_EGRESS) {
+            true => Some(self.closed.address().await?),
+            false => None,
+        };
         let options =
             CreateContainerOptions { name: Some(spec.name.clone()), ..Default::default() };
-        let made = self.docker.create_container(Some(options), self.body(spec)).await?;
-        Ok(made.id)
-    }
-
-    fn body(&self, spec: &ContainerSpec) -> ContainerCreateBody {
-        let mut env: Vec<String> =
-            spec.env.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        // Without this SIGTERM reaches the shell and not its child.
-        env.push("TINI_KILL_PROCESS_GROUP=1".to_string());
-        let mut labels: HashMap<String, String> = spec.labels.clone().into_iter().collect();
-        labels.insert(LABEL_INSTALLATION.to_string(), self.installation.clone());
-        ContainerCreateBody {
-            image: Some(spec.image.clone()),
-            entrypoint: Some(Vec::new()),
-            cmd: Some(spec.command.clone()),
-            user: Some(spec.user.clone()),
-            working_dir: Some(spec.working_dir.clone()),
-            hostname: Some(hostname(&spec.name)),
-            env: Some(env),
-            labels: Some(labels),
-            attach_stdout: Some(true),
-            attach_stderr: Some(true),
-            open_stdin: Some(spec.input != Input::Nowhere),
-            stdin_once: Some(spec.input != Input::Nowhere),
-            tty: Some(spec.input == Input::Terminal),
-            host_config: Some(self.host_config(spec)),
-            ..ContainerCreateBody::default()
+        let body = body(spec, &self.installation, &self.network, address.as_ref());
+        let made = self.docker.create_container(Some(options), body).await.map(|made| made.id);
+        if let (Some(_), Ok(id)) = (&address, &made) {
+            self.closed.made(id);
         }
-    }
-
-    fn host_config(&self, spec: &ContainerSpec) -> HostConfig {
-        let binds = spec.mounts.iter().map(|mount| {
-            let mode = if mount.read_only { "ro" } else { "rw" };
-            format!("{}:{}:{mode}", mount.source.display(), mount.target)
-        });
-        let limit = |name: &str, value: i64| ResourcesUlimits {
-            name: Some(name.to_string()),
-            soft: Some(value),
-            hard: Some(value),
-        };
-        HostConfig {
-            binds: Some(binds.collect()),
-            memory: Some(spec.memory_bytes),
-            // No swap: the limit is the limit.
-            memory_swap: Some(spec.memory_bytes),
-            cpu_shares: Some(spec.cpu_shares),
-            pids_limit: Some(spec.pids),
-            ulimits: Some(vec![limit("nofile", spec.open_files), limit("core", 0)]),
-            init: Some(true),
-            cap_drop: Some(vec!["ALL".to_string()]),
-            security_opt: Some(vec![
-                "no-new-privileges".to_string(),
-                format!("seccomp={}", super::seccomp::profile()),
-            ]),
-            sysctls: Some(HashMap::from([(
-                // Docker lets every container bind ports below 1024.
-                "net.ipv4.ip_unprivileged_port_start".to_string(),
-                "1024".to_string(),
-            )])),
-            oom_score_adj: Some(limits::OOM_SCORE),
-            readonly_rootfs: Some(spec.read_only_root),
-            network_mode: Some(self.network.clone()),
-            log_config: Some(log_config(spec.keep_log)),
-            ..HostConfig::default()
-        }
+        Ok(made)
     }
 
     fn filters(&self, more: &[(&str, String)]) -> HashMap<String, Vec<String>> {
@@ -205,27 +170,18 @@ impl DockerEngine {
 #[async_trait]
 impl Engine for DockerEngine {
     async fn create(&self, spec: &ContainerSpec) -> Result<String> {
-        let failed = |error| failed("create a container", error);
-        let error = match self.make(spec).await {
-            // 404: the image has gone.
-            Err(error) if status(&error) == Some(404) => error,
-            other => return other.map_err(failed),
-        };
-        let Some(restore) = self.restore.get() else { return Err(failed(error)) };
-        match restore.restore(&spec.image).await? {
-            Some(image) => {
-                self.make(&ContainerSpec { image, ..spec.clone() }).await.map_err(failed)
-            }
-            None => Err(failed(error)),
-        }
+        self.make(spec).await
     }
 
     async fn start(&self, container: &str) -> Result<()> {
+        if self.closed.has(container) {
+            self.closed.guard().await?;
+        }
         let failed = |error| failed("start a container", error);
         match self.docker.start_container(container, None).await {
             // 404: the network has gone, and is found by its name once it is back.
             Err(error) if status(&error) == Some(404) => {
-                super::network::ensure(&self.docker, &self.installation).await?;
+                self.mend().await?;
                 self.docker.start_container(container, None).await.map_err(failed)
             }
             other => other.map_err(failed),
@@ -245,9 +201,14 @@ impl Engine for DockerEngine {
         let options = RemoveContainerOptions { v: true, force: true, link: false };
         match self.patient.remove_container(container, Some(options)).await {
             // 409: somebody else removes it right now.
-            Err(error) if matches!(status(&error), Some(404 | 409)) => Ok(()),
-            other => other.map_err(|error| failed("remove a container", error)),
+            Err(error) if matches!(status(&error), Some(404 | 409)) => {}
+            other => other.map_err(|error| failed("remove a container", error))?,
         }
+        if let Err(error) = self.closed.removed(container).await {
+            // They are mended later; nobody else has the address.
+            tracing::warn!(error = error.chain(), "a removed dyno's firewall rules stay behind");
+        }
+        Ok(())
     }
 
     async fn list(&self) -> Result<Vec<Container>> {
@@ -365,7 +326,9 @@ impl Engine for DockerEngine {
     }
 
     async fn mend(&self) -> Result<Vec<String>> {
-        super::network::mend(&self.docker, &self.installation).await
+        let mut mended = super::network::mend(&self.docker, &self.installation).await?;
+        mended.extend(self.closed.mend().await?);
+        Ok(mended)
     }
 
     async fn load(&self, archive: BoxStream<'static, Bytes>) -> Result<()> {
@@ -413,28 +376,6 @@ impl Engine for DockerEngine {
             Err(error) => Err(failed("remove an image", error)),
         }
     }
-}
-
-/// Docker's own log file is read by us; without a size limit it would grow for ever.
-fn log_config(keep: bool) -> HostConfigLogConfig {
-    if !keep {
-        return HostConfigLogConfig { typ: Some("none".to_string()), config: None };
-    }
-    let config = HashMap::from([
-        ("max-size".to_string(), limits::ENGINE_LOG_SIZE.to_string()),
-        ("max-file".to_string(), limits::ENGINE_LOG_FILES.to_string()),
-    ]);
-    HostConfigLogConfig { typ: Some("json-file".to_string()), config: Some(config) }
-}
-
-/// A container's name as a host name: 63 bytes at most.
-fn hostname(name: &str) -> String {
-    name.chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .take(63)
-        .collect::<String>()
-        .trim_matches('-')
-        .to_string()
 }
 
 fn status(error: &DockerError) -> Option<u16> {

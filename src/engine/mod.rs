@@ -4,9 +4,12 @@
 mod answers;
 pub mod archive;
 mod attach;
+mod body;
 pub mod docker;
+mod egress;
 #[cfg(test)]
 pub mod fake;
+mod firewall;
 pub mod network;
 mod seccomp;
 mod stats;
@@ -30,6 +33,10 @@ pub const LABEL_APP: &str = "senryu.app";
 /// One of `dyno`, `build`, `slug`, `stack`.
 pub const LABEL_KIND: &str = "senryu.kind";
 pub const LABEL_DYNO: &str = "senryu.dyno";
+/// Where the container may connect to outside, if not anywhere: a list of destinations.
+pub const LABEL_EGRESS: &str = "senryu.egress";
+/// The address that such a container was given.
+const LABEL_EGRESS_ADDRESS: &str = "senryu.egress-address";
 pub const LABEL_RELEASE: &str = "senryu.release";
 pub const LABEL_SLUG: &str = "senryu.slug";
 

@@ -1,56 +1,45 @@
-//! The one bridge network of an installation, and the host's firewall rules for it. Name, subnet
-//! and chain derive from the installation's id, so that a test installation lives beside a real
-//! one.
+//! An installation's bridge networks: one for all, and one for dynos whose connections are
+//! limited. Names and subnets derive from the installation's id, so that a test installation lives
+//! beside a real one.
 
+use super::firewall::{Found, Guard};
 use super::{LABEL_INSTALLATION, LABEL_KIND};
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use bollard::Docker;
 use bollard::errors::Error as DockerError;
 use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest};
 use std::collections::HashMap;
-use tokio::process::Command;
+use std::net::Ipv4Addr;
 
 /// Sub-networks of 2,046 addresses that are tried in turn: a bridge holds at most 1,023 ports,
 /// and a deploy runs old and new dynos side by side.
 const SUBNETS: u32 = 32;
 
-/// Where packets of dynos and builds meet our chain.
-const HOOKS: [&str; 2] = ["INPUT", "FORWARD"];
+/// Of a subnet, the addresses that dynos may be given: not the network's own, nor the gateway's,
+/// nor the one that reaches all.
+pub const FIRST_ADDRESS: u32 = 2;
+pub const ADDRESSES: u32 = 2_045;
 
-const RULES: [&[&str]; 4] = [
-    &["-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "-j", "RETURN"],
-    &["-d", "169.254.0.0/16", "-j", "DROP"],
-    &["-m", "addrtype", "--dst-type", "LOCAL", "-j", "DROP"],
-    &["-j", "RETURN"],
-];
-
-/// Makes the network unless it is there, and returns its name.
+/// Makes the network unless it is there, with its rules, and returns its name.
 pub async fn ensure(docker: &Docker, installation: &str) -> Result<String> {
-    let name = format!("senryu-{installation}");
-    match docker.inspect_network(&name, None).await {
-        Ok(_) => {}
-        Err(DockerError::DockerResponseServerError { status_code: 404, .. }) => {
-            create(docker, installation, &name).await?;
-        }
-        Err(error) => return Err(Error::internal("Docker could not inspect the network", error)),
+    let name = open(installation);
+    make(docker, installation, &name, &bridge(installation)).await?;
+    let guard = Guard::open(bridge(installation));
+    if guard.look().await? != Found::Whole {
+        guard.put().await?;
     }
-    firewall(&bridge(installation)).await?;
     Ok(name)
 }
 
 /// Puts back what somebody removed of the network and its rules, and returns what that was.
 pub async fn mend(docker: &Docker, installation: &str) -> Result<Vec<String>> {
-    let name = format!("senryu-{installation}");
+    let name = open(installation);
     let mut missing = Vec::new();
-    match docker.inspect_network(&name, None).await {
-        Ok(_) => {}
-        Err(DockerError::DockerResponseServerError { status_code: 404, .. }) => {
-            missing.push(format!("the network {name}"));
-        }
-        Err(error) => return Err(Error::internal("Docker could not inspect the network", error)),
+    if !is_there(docker, &name).await? {
+        missing.push(format!("the network {name}"));
     }
     let bridge = bridge(installation);
-    if !is_guarded(&bridge).await {
+    if Guard::open(bridge.clone()).look().await? != Found::Whole {
         missing.push(format!("firewall rules of {bridge}"));
     }
     if !missing.is_empty() {
@@ -59,20 +48,26 @@ pub async fn mend(docker: &Docker, installation: &str) -> Result<Vec<String>> {
     Ok(missing)
 }
 
-/// Whether the chain is whole and in its place.
-async fn is_guarded(bridge: &str) -> bool {
-    let chain = bridge.to_uppercase();
-    for hook in HOOKS {
-        if iptables(&["-C", hook, "-i", bridge, "-j", &chain]).await.is_err() {
-            return false;
-        }
+/// The network of dynos that may connect to a list of destinations only, made unless it is there,
+/// and its first address. Its rules are written by `egress` before a dyno starts in it.
+pub async fn ensure_closed(docker: &Docker, installation: &str) -> Result<Ipv4Addr> {
+    make(docker, installation, &closed(installation), &closed_bridge(installation)).await
+}
+
+pub async fn is_there(docker: &Docker, name: &str) -> Result<bool> {
+    match docker.inspect_network(name, None).await {
+        Ok(_) => Ok(true),
+        Err(DockerError::DockerResponseServerError { status_code: 404, .. }) => Ok(false),
+        Err(error) => Err(Error::internal("Docker could not inspect a network", error)),
     }
-    for rule in RULES {
-        if iptables(&[&["-C", chain.as_str()], rule].concat()).await.is_err() {
-            return false;
-        }
-    }
-    true
+}
+
+fn open(installation: &str) -> String {
+    format!("senryu-{installation}")
+}
+
+pub fn closed(installation: &str) -> String {
+    format!("senryu-{installation}-closed")
 }
 
 /// The kernel's name of the bridge: 15 bytes at most.
@@ -80,7 +75,25 @@ pub fn bridge(installation: &str) -> String {
     format!("snr{installation}").chars().take(15).collect()
 }
 
-async fn create(docker: &Docker, installation: &str, name: &str) -> Result<()> {
+pub fn closed_bridge(installation: &str) -> String {
+    format!("snc{installation}").chars().take(15).collect()
+}
+
+/// The first address of the network's subnet.
+async fn make(docker: &Docker, installation: &str, name: &str, bridge: &str) -> Result<Ipv4Addr> {
+    if !is_there(docker, name).await? {
+        create(docker, installation, name, bridge).await?;
+    }
+    let found = docker.inspect_network(name, None).await.context("inspect a network")?;
+    let config = found.ipam.and_then(|ipam| ipam.config).into_iter().flatten();
+    let subnet = config.filter_map(|config| config.subnet).find_map(|subnet| {
+        let (address, _) = subnet.split_once('/')?;
+        address.parse().ok()
+    });
+    subnet.ok_or_else(|| Error::internal("Docker does not tell a network's subnet", name))
+}
+
+async fn create(docker: &Docker, installation: &str, name: &str, bridge: &str) -> Result<()> {
     let first = u32::from_str_radix(installation.get(..4).unwrap_or("0"), 16).unwrap_or(0);
     let mut last = None;
     for step in 0..SUBNETS {
@@ -98,7 +111,7 @@ async fn create(docker: &Docker, installation: &str, name: &str) -> Result<()> {
             options: Some(HashMap::from([
                 // Dynos of different apps share the bridge and must not reach each other.
                 ("com.docker.network.bridge.enable_icc".to_string(), "false".to_string()),
-                ("com.docker.network.bridge.name".to_string(), bridge(installation)),
+                ("com.docker.network.bridge.name".to_string(), bridge.to_string()),
             ])),
             labels: Some(HashMap::from([
                 (LABEL_INSTALLATION.to_string(), installation.to_string()),
@@ -116,36 +129,4 @@ async fn create(docker: &Docker, installation: &str, name: &str) -> Result<()> {
         Some(error) => Err(Error::internal("Docker could not make the dynos' network", error)),
         None => Ok(()),
     }
-}
-
-/// What dynos and builds may not reach: the host itself, and the link-local addresses where
-/// clouds keep their credentials. Replies to the router's connections pass.
-async fn firewall(bridge: &str) -> Result<()> {
-    let chain = bridge.to_uppercase();
-    iptables(&["-N", &chain]).await.ok();
-    iptables(&["-F", &chain]).await?;
-    for rule in RULES {
-        iptables(&[&["-A", chain.as_str()], rule].concat()).await?;
-    }
-    for hook in HOOKS {
-        let jump = ["-i", bridge, "-j", chain.as_str()];
-        if iptables(&[&["-C", hook], jump.as_slice()].concat()).await.is_err() {
-            iptables(&[&["-I", hook, "1"], jump.as_slice()].concat()).await?;
-        }
-    }
-    Ok(())
-}
-
-async fn iptables(arguments: &[&str]) -> Result<()> {
-    let output = Command::new("iptables")
-        .arg("-w")
-        .args(arguments)
-        .output()
-        .await
-        .map_err(|error| Error::internal("iptables could not be run", error))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let text = String::from_utf8_lossy(&output.stderr).trim().to_string();
-    Err(Error::internal(format!("iptables {}", arguments.join(" ")), text))
 }

@@ -1,6 +1,6 @@
 //! An app and the rule for its name.
 
-use super::{AppId, UserId};
+use super::{AppId, Egress, UserId};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use std::fmt;
@@ -57,6 +57,8 @@ pub struct App {
     pub owner_email: String,
     pub stack: String,
     pub maintenance: bool,
+    /// Where its dynos may connect to.
+    pub egress: Egress,
     /// What `bin/detect` of the last build's buildpack printed, such as `Node.js`.
     pub buildpack_provided_description: Option<String>,
     /// Bytes.

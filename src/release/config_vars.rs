@@ -2,7 +2,7 @@
 
 use super::create::{Releases, seal_name};
 use crate::error::{Context, Error, Result};
-use crate::model::{AppId, ConfigVars, ReleaseId};
+use crate::model::{AppId, ConfigVars, Egress, ReleaseId};
 use crate::store;
 use std::collections::BTreeMap;
 
@@ -28,6 +28,11 @@ impl Releases {
         let map: BTreeMap<String, String> =
             serde_json::from_slice(&plain).context("read config vars")?;
         Ok(ConfigVars::from_map(map))
+    }
+
+    /// Where the app's dynos may connect to: like config vars it is asked for at each start.
+    pub async fn egress_of(&self, app: AppId) -> Result<Egress> {
+        self.store.read(move |db| store::apps::egress(db, app)).await
     }
 }
 

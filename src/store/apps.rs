@@ -3,7 +3,7 @@
 use super::row::{parsed, time, time_option, wrong};
 use crate::clock::Timestamp;
 use crate::error::{Context, Error, Result};
-use crate::model::{App, AppId, AppName};
+use crate::model::{App, AppId, AppName, Egress};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 const SELECT: &str =
@@ -18,6 +18,7 @@ fn app(row: &Row<'_>) -> rusqlite::Result<App> {
         owner_email: row.get("owner_email")?,
         stack: row.get("stack")?,
         maintenance: row.get("maintenance")?,
+        egress: stored_egress(row)?,
         buildpack_provided_description: row.get("description")?,
         repo_size: row.get("repo_size")?,
         slug_size: row.get("slug_size")?,
@@ -69,6 +70,25 @@ pub fn set_maintenance(db: &Connection, id: AppId, on: bool, now: Timestamp) -> 
         params![on, now.0, id.to_string()],
     )
     .context("set maintenance")?;
+    Ok(())
+}
+
+pub fn egress(db: &Connection, id: AppId) -> Result<Egress> {
+    let query = "SELECT egress FROM apps WHERE id = ?";
+    db.query_row(query, [id.to_string()], stored_egress).context("read an app's egress")
+}
+
+fn stored_egress(row: &Row<'_>) -> rusqlite::Result<Egress> {
+    let text: Option<String> = row.get("egress")?;
+    Ok(Egress::from_stored(text.as_deref()))
+}
+
+pub fn set_egress(db: &Connection, id: AppId, egress: &Egress, now: Timestamp) -> Result<()> {
+    db.execute(
+        "UPDATE apps SET egress = ?, updated_at = ? WHERE id = ?",
+        params![egress.stored(), now.0, id.to_string()],
+    )
+    .context("set egress")?;
     Ok(())
 }
 

@@ -27,6 +27,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("migrations/003_buildpacks.sql")),
     M::up(include_str!("migrations/006_domains.sql")),
     M::up(include_str!("migrations/005_source_blobs.sql")),
+    M::up(include_str!("migrations/004_egress.sql")),
 ];
 
 type Job = Box<dyn FnOnce(&mut Transaction<'_>) -> Answer + Send>;

@@ -10,6 +10,7 @@ mod config;
 mod crash;
 mod destroy;
 mod domains;
+mod egress;
 mod fixtures;
 mod host;
 mod isolation;

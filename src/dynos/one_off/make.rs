@@ -192,6 +192,7 @@ impl Dynos {
         let app_host = settings.app_host(recipe.app.name.as_str());
         let generation =
             Generation { release: one_off.release, epoch: 0, size: one_off.size.clone() };
+        let egress = self.parts.releases.egress_of(one_off.app).await?;
         let dyno = DynoSpec {
             id: one_off.id,
             app: one_off.app,
@@ -202,6 +203,7 @@ impl Dynos {
             generation: &generation,
             command: &recipe.command,
             port: rand::random_range(limits::DYNO_PORTS),
+            egress: &egress,
             size: settings.dyno_sizes.stored(&one_off.size),
         };
         dyno.write_directory(&settings.run_dir, &recipe.config)?;

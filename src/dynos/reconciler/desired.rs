@@ -12,6 +12,7 @@ pub fn read(db: &rusqlite::Connection) -> Result<Vec<Desired>> {
                 name: row.app.name.to_string(),
                 maintenance: row.app.maintenance,
                 domains: row.domains,
+                egress: row.app.egress,
                 current: row.current.map(target),
                 serving: row.serving.map(target),
                 formation: row

@@ -53,6 +53,7 @@ impl FakeAccess {
             owner_email: "dev@example.com".into(),
             stack: "heroku-24".into(),
             maintenance: false,
+            egress: crate::model::Egress::Anywhere,
             buildpack_provided_description: None,
             repo_size: None,
             slug_size: None,

@@ -37,14 +37,21 @@ pub fn remove_installation(installation: &str) {
     };
     force(&["rm", "-f"], containers(std::slice::from_ref(&label)));
     force(&["rmi", "-f"], images(&label));
-    docker(&["network", "rm", &format!("senryu-{installation}")]);
-    let bridge = format!("snr{installation}");
-    let chain = bridge.to_uppercase();
-    for hook in ["INPUT", "FORWARD"] {
-        iptables(&["-D", hook, "-i", &bridge, "-j", &chain]);
+    let name = format!("senryu-{installation}");
+    for (network, bridge) in [
+        (name.clone(), format!("snr{installation}")),
+        (format!("{name}-closed"), format!("snc{installation}")),
+    ] {
+        docker(&["network", "rm", &network]);
+        let chain = bridge.to_uppercase();
+        for hook in ["INPUT", "FORWARD"] {
+            iptables(&["-D", hook, "-i", &bridge, "-j", &chain]);
+        }
+        for chain in [chain.clone(), format!("{chain}-LIST")] {
+            iptables(&["-F", &chain]);
+            iptables(&["-X", &chain]);
+        }
     }
-    iptables(&["-F", &chain]);
-    iptables(&["-X", &chain]);
 }
 
 pub fn iptables(arguments: &[&str]) -> super::Output {
