@@ -1,6 +1,8 @@
 //! Wall time as a value. Monotonic time is always tokio's, so that tests can pause it.
 
+use crate::limits;
 use chrono::{DateTime, SecondsFormat, Utc};
+use tokio::time::Instant;
 
 /// Microseconds since the Unix epoch, UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -36,9 +38,46 @@ impl Timestamp {
     }
 }
 
+/// Finds out when somebody sets the clock: wall time and monotonic time part. A machine that was
+/// suspended looks the same.
+#[derive(Debug)]
+pub struct Jumps {
+    wall: Timestamp,
+    at: Instant,
+}
+
+impl Jumps {
+    pub fn new(wall: Timestamp, at: Instant) -> Self {
+        Self { wall, at }
+    }
+
+    /// By how many seconds the clock was set since the last look, forward or back; none if it was
+    /// not, or by so little that a slewing clock might do it.
+    pub fn look(&mut self, wall: Timestamp, at: Instant) -> Option<i64> {
+        let passed = i64::try_from(at.saturating_duration_since(self.at).as_micros());
+        let jump = (wall.0 - self.wall.0 - passed.unwrap_or(0)) / 1_000_000;
+        *self = Self::new(wall, at);
+        (jump.unsigned_abs() >= limits::CLOCK_JUMP.as_secs()).then_some(jump)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_clock_that_is_set_is_told_from_one_that_runs() {
+        let (wall, at) = (Timestamp(1_000_000_000), Instant::now());
+        let mut jumps = Jumps::new(wall, at);
+        let after = |seconds: i64| Timestamp(wall.0 + seconds * 1_000_000);
+        let later = |seconds: u64| at + Duration::from_secs(seconds);
+        assert_eq!(jumps.look(after(10), later(10)), None);
+        assert_eq!(jumps.look(after(21), later(20)), None);
+        assert_eq!(jumps.look(after(3631), later(30)), Some(3600));
+        assert_eq!(jumps.look(after(40), later(40)), Some(-3601));
+        assert_eq!(jumps.look(after(50), later(50)), None);
+    }
 
     #[test]
     fn formats_as_heroku_does() {

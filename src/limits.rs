@@ -135,8 +135,13 @@ pub const END_OF_TRANSMISSION: u8 = 4;
 /// A terminal whose size nobody told.
 pub const ONE_OFF_COLUMNS: u16 = 80;
 pub const ONE_OFF_ROWS: u16 = 24;
-/// Bytes of a one-off's output without a newline that are held before they become a line.
-pub const ONE_OFF_LINE_BYTES: usize = 64 * 1024;
+/// A clock that is further off than this after a look at it was set, and not slewed.
+pub const CLOCK_JUMP: Duration = Duration::from_secs(3);
+/// How long a release command waits for memory before its release fails: dynos that a scaling
+/// down stops have gone by then.
+pub const RELEASE_ROOM_WAIT: Duration = Duration::from_secs(120);
+/// Between two looks at the host's memory while it waits.
+pub const ROOM_PERIOD: Duration = Duration::from_secs(1);
 /// Events that may wait for the reconciler; those who send more are held back.
 pub const DYNO_EVENTS: usize = 1024;
 /// How long a command waits for the router to take a new table over, even at its deadline.

@@ -150,7 +150,10 @@ async fn serve(settings: Arc<ServerSettings>) -> Result<()> {
     let limit = Duration::from_secs(settings.shutdown_timeout);
     let idle = async { tokio::join!(platform.git.idle(), platform.deploy.idle()) };
     if tokio::time::timeout(limit, idle).await.is_err() {
-        tracing::warn!("builds still run; they end with the server and can be pushed again");
+        tracing::warn!(
+            "builds or release commands still run: builds end with the server and can be pushed \
+             again, release commands go on, and the next server waits for them"
+        );
     }
     platform.builder.close().await;
     Ok(())
@@ -211,9 +214,8 @@ impl Platform {
         git.recover().await?;
         let apps = store.read(crate::store::apps::all).await?;
         builder.recover(&apps.iter().map(|app| app.id).collect::<Vec<_>>()).await?;
-        dynos.remove_cut_off_release_commands().await?;
         dynos.recover_one_offs().await?;
-        deploy.fail_cut_off_phases().await?;
+        deploy.take_up_phases().await?;
         git.start_hooks_listener().await?;
         deploy.spawn_upkeep(git.clone());
         let api = Arc::new(Api {

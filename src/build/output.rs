@@ -6,7 +6,7 @@ use crate::error::{Context, Result};
 use crate::limits;
 use bytes::Bytes;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,16 +41,27 @@ struct Progress {
 impl OutputSink {
     /// Starts an empty output in `path`, readable by us alone: builds may print secrets.
     pub fn create(path: &Path) -> Result<Self> {
+        Self::open(path, true)
+    }
+
+    /// Goes on with an output that an earlier server began.
+    pub fn resume(path: &Path) -> Result<Self> {
+        Self::open(path, false)
+    }
+
+    fn open(path: &Path, anew: bool) -> Result<Self> {
         let open = || {
             let mut options = File::options();
-            options.read(true).write(true).create(true).truncate(true).mode(0o600);
-            let file = options.open(path)?;
+            options.read(true).write(true).create(true).truncate(anew).mode(0o600);
+            let mut file = options.open(path)?;
             let reader = Arc::new(file.try_clone()?);
-            std::io::Result::Ok((file, reader))
+            let written = file.seek(SeekFrom::End(0))?;
+            std::io::Result::Ok((file, reader, written))
         };
-        let (file, reader) = open().context("make the file of a build's output")?;
-        let writing = Mutex::new(Writing { file, written: 0, cut: false, middle_of_line: false });
-        let progress = watch::Sender::new(Progress::default());
+        let (file, reader, written) = open().context("open the file of a build's output")?;
+        let cut = written > limits::BUILD_OUTPUT_BYTES;
+        let writing = Mutex::new(Writing { file, written, cut, middle_of_line: written > 0 });
+        let progress = watch::Sender::new(Progress { written, finished: false });
         Ok(Self { shared: Arc::new(Shared { writing, progress, reader }) })
     }
 

@@ -72,6 +72,8 @@ struct Inner {
     stopping: CancellationToken,
     /// Releases of one app are made one after the other, a release phase included.
     turns: Mutex<BTreeMap<AppId, Arc<tokio::sync::Mutex<()>>>>,
+    /// Release phases at work.
+    phases: TaskTracker,
     upkeep: Wake,
 }
 
@@ -80,6 +82,9 @@ impl Deploy {
         let outputs = Outputs::open(&parts.settings.data_dir.join("outputs"))?;
         let sources = Sources::open(&parts.settings)?;
         let queue = Queue::new(parts.settings.parallel_builds);
+        let phases = TaskTracker::new();
+        // A wait ends when none is left, though others may follow.
+        phases.close();
         Ok(Self(Arc::new(Inner {
             parts,
             outputs,
@@ -90,6 +95,7 @@ impl Deploy {
             builds: TaskTracker::new(),
             stopping: CancellationToken::new(),
             turns: Mutex::default(),
+            phases,
             upkeep: Wake::new(),
         })))
     }
@@ -253,10 +259,11 @@ impl Deploy {
         self.0.stopping.cancel();
     }
 
-    /// Waits until no build runs but those of pushes.
+    /// Waits until no build runs but those of pushes, and no release command.
     pub async fn idle(&self) {
         self.0.builds.close();
         self.0.builds.wait().await;
+        self.0.phases.wait().await;
     }
 
     /// Once a period: what was cut short is ended, what nobody needs any more goes.

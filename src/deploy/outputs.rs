@@ -39,6 +39,13 @@ impl Outputs {
         Ok(sink)
     }
 
+    /// Goes on with an output whose server died.
+    pub fn resume(&self, id: Uuid) -> Result<OutputSink> {
+        let sink = OutputSink::resume(&self.path(id))?;
+        self.lock().insert(id, sink.clone());
+        Ok(sink)
+    }
+
     pub fn finish(&self, id: Uuid) {
         if let Some(sink) = self.lock().remove(&id) {
             sink.finish();

@@ -1,11 +1,9 @@
 //! What a server that died left half done: a slug whose ref has moved is released, one whose ref
-//! has not is removed, a build that was compiling has failed, and so has a release phase that was
-//! cut short.
+//! has not is removed, a build that was compiling has failed.
 
 use super::Deploy;
-use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::model::{AppId, Build, ReleaseStatus};
+use crate::model::{AppId, Build};
 use crate::store;
 use async_trait::async_trait;
 
@@ -61,30 +59,6 @@ impl Deploy {
         let (row, slug) = self.stored_slug(build.id).await?;
         let (release, _) = self.release_build(&app, &row, slug).await?;
         tracing::warn!(app = %app.name, version = release.version, "a cut-off build was released");
-        Ok(())
-    }
-
-    /// At start: release phases of a server that died.
-    pub async fn fail_cut_off_phases(&self) -> Result<()> {
-        let pending = self.parts().store.read(store::releases::pending_releases).await?;
-        for release in pending {
-            self.parts()
-                .store
-                .write(move |db| {
-                    let now = Timestamp::now();
-                    store::releases::set_release_status(db, release.id, ReleaseStatus::Failed, now)
-                })
-                .await?;
-            self.outputs().append(
-                release.id.0,
-                " !     The release command was cut off: the server stopped while it ran.",
-            );
-            let line = format!(
-                "Release v{} failed: the server stopped while its command ran",
-                release.version
-            );
-            self.say(release.app, line).await;
-        }
         Ok(())
     }
 }

@@ -1,11 +1,12 @@
 //! The release phase: the slug's `release` command, run before the switch. Its failure keeps the
-//! old release.
+//! old release. The command outlives a server that dies, and the next one waits for its end.
 
 use super::{Deploy, Turn};
-use crate::dynos::one_off::{EndedBy, Outcome};
+use crate::build::OutputSink;
+use crate::dynos::one_off::{EndedBy, Outcome, ReleaseCommand};
 use crate::error::Result;
-use crate::model::{App, Release, Slug};
-use crate::tasks;
+use crate::model::{App, Release, ReleaseId, Slug};
+use crate::{store, tasks};
 use tokio::sync::oneshot;
 
 /// A release phase that runs; it goes on when this is dropped.
@@ -25,6 +26,14 @@ impl Phase {
     }
 }
 
+/// What a release phase is about.
+struct Whose {
+    app: App,
+    release: Release,
+    slug: Slug,
+    out: OutputSink,
+}
+
 impl Deploy {
     pub(super) async fn run_release_phase(
         &self,
@@ -37,34 +46,117 @@ impl Deploy {
         let line =
             format!("Running release v{} commands by user {}", release.version, release.user_email);
         self.say(app.id, line).await;
-        let (tell, end) = oneshot::channel();
         let out = self.outputs().create(release.id.0)?;
-        let deploy = self.clone();
-        let (app, release, slug) = (app.clone(), release.clone(), slug.clone());
-        let command = command.to_string();
-        tasks::spawn("release phase", async move {
-            let write = {
-                let out = out.clone();
-                move |bytes: &[u8]| out.bytes(bytes)
-            };
+        let (deploy, command) = (self.clone(), command.to_string());
+        let whose = Whose { app: app.clone(), release: release.clone(), slug: slug.clone(), out };
+        Ok(self.phase(turn, release.id, async move {
+            let Whose { app, release, slug, out } = &whose;
             let dynos = &deploy.parts().dynos;
-            let ended = dynos.run_release_command(&app, &release, &slug, &command, write).await;
-            let good = deploy.judge(&app, &release, &slug, ended, &out).await;
-            deploy.outputs().finish(release.id.0);
-            drop(turn);
-            let _ = tell.send(good);
-        });
-        Ok(Phase(Some(end)))
+            let say = |text: &str| out.warning(text);
+            match dynos.make_release_command(app, release, slug, &command, say).await {
+                Ok(command) => {
+                    let ended = command.run(|bytes: &[u8]| out.bytes(bytes)).await;
+                    deploy.end(&whose, command, ended).await
+                }
+                Err(error) => deploy.judge(&whose, Err(error)).await,
+            }
+        }))
     }
 
-    async fn judge(
+    /// Goes on with the release phase that an earlier server began.
+    async fn resume_release_phase(
         &self,
-        app: &App,
-        release: &Release,
-        slug: &Slug,
-        ended: Result<Outcome>,
-        out: &crate::build::OutputSink,
-    ) -> bool {
+        app: App,
+        release: Release,
+        slug: Slug,
+        command: ReleaseCommand,
+    ) -> Result<()> {
+        let turn = self.turn(app.id).await?;
+        let out = self.outputs().resume(release.id.0)?;
+        out.warning("The server was restarted while this ran, and the command went on.");
+        out.warning("What it said meanwhile is in the app's log only: senryu logs -s app");
+        let line = format!("Release v{}: its command goes on, the server is back", release.version);
+        self.say(app.id, line).await;
+        let (deploy, id) = (self.clone(), release.id);
+        let whose = Whose { app, release, slug, out };
+        drop(self.phase(turn, id, async move {
+            let ended = command.resume(|bytes: &[u8]| whose.out.bytes(bytes)).await;
+            deploy.end(&whose, command, ended).await
+        }));
+        Ok(())
+    }
+
+    /// A task of its own, which holds the app's turn, and which a stop of the server waits for.
+    fn phase(
+        &self,
+        turn: Turn,
+        release: ReleaseId,
+        work: impl Future<Output = bool> + Send + 'static,
+    ) -> Phase {
+        let (tell, end) = oneshot::channel();
+        let (deploy, at_work) = (self.clone(), self.0.phases.token());
+        tasks::spawn("release phase", async move {
+            let good = work.await;
+            deploy.outputs().finish(release.0);
+            drop((turn, at_work));
+            let _ = tell.send(good);
+        });
+        Phase(Some(end))
+    }
+
+    /// The container goes only once the verdict is stored.
+    async fn end(&self, whose: &Whose, command: ReleaseCommand, ended: Result<Outcome>) -> bool {
+        let good = self.judge(whose, ended).await;
+        command.clear().await;
+        good
+    }
+
+    /// At start: release phases of a server that died. A command that lives on, or has ended
+    /// meanwhile, is taken up; a release whose command is not there has failed.
+    pub async fn take_up_phases(&self) -> Result<()> {
+        let parts = self.parts();
+        let mut found = parts.dynos.found_release_commands().await?;
+        for release in parts.store.read(store::releases::pending_releases).await? {
+            let mine = found.iter().position(|command| command.release() == release.id);
+            let command = mine.map(|position| found.swap_remove(position));
+            match (command, self.of_release(&release).await?) {
+                (Some(command), Some((app, slug))) => {
+                    self.resume_release_phase(app, release, slug, command).await?;
+                }
+                _ => self.fail_cut_off(release).await?,
+            }
+        }
+        for command in found {
+            command.clear().await;
+        }
+        Ok(())
+    }
+
+    async fn of_release(&self, release: &Release) -> Result<Option<(App, Slug)>> {
+        let (app, slug) = (release.app, release.slug);
+        let read = self.parts().store.read(move |db| {
+            let slug = slug.map(|slug| store::slugs::by_id(db, slug)).transpose()?.flatten();
+            Ok(store::apps::by_id(db, app)?.zip(slug))
+        });
+        read.await
+    }
+
+    async fn fail_cut_off(&self, release: Release) -> Result<()> {
+        self.parts().releases.fail(release.id).await?;
+        self.outputs().append(
+            release.id.0,
+            " !     The release command was cut off: it ended while the server was away.",
+        );
+        let line = format!(
+            "Release v{} failed: its command was cut off while the server was away",
+            release.version
+        );
+        self.say(release.app, line).await;
+        Ok(())
+    }
+
+    async fn judge(&self, whose: &Whose, ended: Result<Outcome>) -> bool {
+        let Whose { app, release, slug, out } = whose;
         let why = match ended {
             Ok(Outcome { ended_by: Some(EndedBy::User), .. }) => "it was stopped".to_string(),
             Ok(Outcome { ended_by: Some(EndedBy::TimeLimit), .. }) => {

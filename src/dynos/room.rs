@@ -34,6 +34,14 @@ pub fn shortage(settings: &ServerSettings, size: &Size, starting: i64) -> Option
     })
 }
 
+/// What the log says of who waits for that reason.
+pub fn waits(who: &str, reason: &str) -> String {
+    format!(
+        "Error S17 (No memory on the host) -> {who} waits: {reason}. Scale something down, take a \
+         smaller size, or add memory"
+    )
+}
+
 /// Refuses what would need more memory than there is.
 pub fn check(settings: &ServerSettings, what: &str, bytes: i64) -> Result<()> {
     let free = free(settings).max(0);

@@ -3,11 +3,15 @@
 use super::Slugs;
 use crate::engine::Restore;
 use crate::engine::archive::ImageLayer;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::logs::LogLine;
-use crate::model::{Slug, SlugId};
-use crate::store;
+use crate::model::{AppId, Slug, SlugId};
+use crate::{store, tasks};
 use async_trait::async_trait;
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 use tokio::time::Instant;
 
 #[async_trait]
@@ -30,6 +34,20 @@ impl Restore for Slugs {
     }
 }
 
+/// `sha256:…` of a file.
+fn digest(path: &Path) -> std::io::Result<String> {
+    let mut file = File::open(path)?;
+    let (mut hash, mut piece) = (Sha256::new(), vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut piece)? {
+            0 => break,
+            count => hash.update(&piece[..count]),
+        }
+    }
+    let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("sha256:{hex}"))
+}
+
 impl Slugs {
     async fn restore_slug(&self, slug: &Slug) -> Result<String> {
         let parts = &self.0.parts;
@@ -41,14 +59,24 @@ impl Slugs {
         let layers = self.layers_of(slug)?;
         let base = self.run_layers().await?;
         let sent = self.without_present(&base, layers.clone()).await?;
-        let image = match self.load(slug.app, slug.id, &base, &sent).await {
+        let mut loaded = self.load(slug.app, slug.id, &base, &sent).await;
+        // One of those that were left out may have just gone.
+        if let Err(error) = &loaded
+            && sent.iter().any(|layer| layer.file.is_none())
+        {
+            tracing::warn!(error = error.chain(), "a slug is loaded again, whole");
+            loaded = self.load(slug.app, slug.id, &base, &layers).await;
+        }
+        let image = match loaded {
             Ok(image) => image,
-            // One of those that were left out has just gone.
-            Err(error) if sent.iter().any(|layer| layer.file.is_none()) => {
-                tracing::warn!(error = error.chain(), "a slug is loaded again, whole");
-                self.load(slug.app, slug.id, &base, &layers).await?
+            Err(error) if !self.has_damage(slug.app, layers).await? => return Err(error),
+            Err(error) => {
+                tracing::error!(error = error.chain(), slug = %slug.id, "a slug is damaged");
+                return Err(Error::unavailable(
+                    "the slug's image is missing from Docker, and one of its files is damaged \
+                     (R17): push the app again",
+                ));
             }
-            Err(error) => return Err(error),
         };
         let (app, seconds) = (slug.app, began.elapsed().as_secs_f64());
         tracing::warn!(%app, slug = %slug.id, seconds, "a slug's image was missing and is back");
@@ -58,6 +86,34 @@ impl Slugs {
         );
         parts.logs.write(app, vec![LogLine::heroku("slug", said)]).await;
         Ok(image)
+    }
+
+    /// Whether a file is not what its name says. Each is named and removed, so that the next build
+    /// keeps it anew.
+    async fn has_damage(&self, app: AppId, layers: Vec<ImageLayer>) -> Result<bool> {
+        let damaged = tasks::blocking("check a slug's files", move || {
+            let mut damaged = Vec::new();
+            for layer in layers {
+                let Some(path) = layer.file else { continue };
+                let actual = digest(&path).context("read a slug's layer")?;
+                if actual != layer.diff_id {
+                    std::fs::remove_file(&path).context("remove a damaged layer")?;
+                    damaged.push((layer.diff_id, actual));
+                }
+            }
+            Ok(damaged)
+        });
+        let damaged = damaged.await?;
+        let lines = damaged.iter().map(|(expected, actual)| {
+            // Heroku's words, the missing "not" included.
+            let words = format!(
+                "Error R17 (Checksum error) -> Checksum does match expected value. Expected: \
+                 {expected} Actual: {actual}"
+            );
+            LogLine::heroku("slug", words.replace("sha256:", "SHA256:"))
+        });
+        self.0.parts.logs.write(app, lines.collect()).await;
+        Ok(!damaged.is_empty())
     }
 
     /// All layers of a slug, with their files.

@@ -62,10 +62,33 @@ fn a_slug_whose_image_was_pruned_comes_back_from_its_files() {
     app.push().succeeded().says("Released v6");
     assert_eq!(app.serving(), "v6");
 
+    a_damaged_file_is_named_and_the_next_push_mends_it(&platform, &app);
+
     app.cli(&["apps:destroy", "--confirm", &app.name]).succeeded();
     until("no layer is left", Duration::from_secs(60), || {
         layers(&platform).is_empty().then_some(())
     });
+}
+
+fn a_damaged_file_is_named_and_the_next_push_mends_it(platform: &Platform, app: &App) {
+    app.cli(&["ps:scale", "web=0"]).succeeded();
+    eventually("no dyno is left", || app.dynos().is_empty());
+    for image in slug_images(app) {
+        docker::docker(&["rmi", "-f", &image]).succeeded();
+    }
+    for layer in layers(platform) {
+        let mut bytes = std::fs::read(&layer).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&layer, bytes).unwrap();
+    }
+    app.cli(&["ps:scale", "web=1", "--no-wait"]).succeeded();
+    app.log_says("Error R17 (Checksum error) -> Checksum does match expected value. Expected: SHA");
+    app.log_says("one of its files is damaged (R17): push the app again");
+    app.write("changed.txt", "and once more");
+    app.commit("fourth");
+    app.push().succeeded().says("Released v7");
+    assert_eq!(app.serving(), "v7");
 }
 
 #[test]

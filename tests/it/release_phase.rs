@@ -1,7 +1,7 @@
-//! The release phase in depth: stopped by a user, cut off with the server, two apps at once, and a
-//! flood of output.
+//! The release phase in depth: stopped by a user, two apps at once, a server that dies or stops in
+//! its middle, and a flood of output.
 
-use crate::support::{App, Platform, eventually, until};
+use crate::support::{App, Platform, docker, eventually, until};
 use nix::sys::signal::Signal;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,27 +58,75 @@ fn a_release_command_can_be_stopped_and_two_apps_run_theirs_at_once() {
     one.log_says("migrated");
 }
 
+/// The dyno of a release command that waits for `let_go`, once it has begun.
+fn gated(app: &App, variable: &str, begun: usize) -> String {
+    let gate = "PHASE=until [ -e /tmp/go ]; do sleep 0.1; done; echo migrated; rm /tmp/go";
+    app.cli(&["config:set", gate, variable, "--no-wait"]).succeeded();
+    let name = release_dyno(app);
+    eventually("its command has begun", || app.log().matches("]: phase begins").count() == begun);
+    let labels = [format!("senryu.app={}", app.id), format!("senryu.dyno={name}")];
+    docker::containers(&labels).remove(0)
+}
+
+fn let_go(container: &str) {
+    docker::docker(&["exec", container, "touch", "/tmp/go"]).succeeded();
+}
+
 #[test]
-fn a_release_command_that_is_cut_off_with_the_server_fails_its_release() {
+fn a_release_command_outlives_the_server_and_its_release_goes_by_its_end() {
     let platform = Arc::new(Platform::start());
     let app = app_on(platform.clone());
-    app.cli(&["config:set", "PHASE=sleep 300", "--no-wait"]).succeeded();
-    release_dyno(&app);
-    // The one of the first release was there before.
-    eventually("its command has begun", || app.log().matches("]: phase begins").count() == 2);
+    let migrated = || app.log().matches("]: migrated").count();
+    let output = |version: &str| app.cli(&["releases:output", version]).succeeded();
+
+    // The one of the first release has begun before.
+    let container = gated(&app, "ROUND=1", 2);
     platform.end_server(Signal::SIGKILL);
     assert_eq!(app.serving(), "v3", "nobody notices");
     platform.start_server();
-    eventually("the release has failed", || status(&app, 4) == "failed");
-    app.log_says("Release v4 failed: the server stopped while its command ran");
-    app.cli(&["releases:output", "v4"])
-        .succeeded()
-        .says("phase begins")
-        .says("The release command was cut off: the server stopped while it ran.");
+    assert_eq!(status(&app, 4), "pending");
+    release_dyno(&app);
+    let_go(&container);
+    eventually("the release has succeeded", || status(&app, 4) == "succeeded");
+    eventually("it serves", || app.serving() == "v4");
+    output("v4").says("phase begins").says("The server was restarted").says("migrated");
+    app.log_says("Release v4: its command goes on, the server is back");
+    assert_eq!(migrated(), 1, "{}", app.log());
     eventually("its dyno has gone", || app.dynos().len() == 1 && app.ps().len() == 1);
-    assert_eq!(app.serving(), "v3");
+
+    // It ends while nobody is there: what it said and how it ended is known all the same.
+    let container = gated(&app, "ROUND=2", 3);
+    platform.end_server(Signal::SIGKILL);
+    let_go(&container);
+    docker::docker(&["wait", &container]).succeeded();
+    platform.start_server();
+    eventually("the release has succeeded", || status(&app, 5) == "succeeded");
+    eventually("it serves", || app.serving() == "v5");
+    eventually("its last words are in the log", || migrated() == 2);
+
+    // A stop waits for it.
+    let container = gated(&app, "ROUND=3", 4);
+    std::thread::scope(|scope| {
+        let end = scope.spawn(|| platform.end_server(Signal::SIGTERM));
+        eventually("the server stops", || platform.server_log().contains("stopping: no new work"));
+        let_go(&container);
+        end.join().unwrap();
+    });
+    platform.start_server();
+    assert_eq!(status(&app, 6), "succeeded");
+    eventually("it serves", || app.serving() == "v6");
+
+    // One that somebody removes has not done its work.
+    let container = gated(&app, "ROUND=4", 5);
+    platform.end_server(Signal::SIGKILL);
+    docker::docker(&["rm", "-f", &container]).succeeded();
+    platform.start_server();
+    eventually("the release has failed", || status(&app, 7) == "failed");
+    app.log_says("Release v7 failed: its command was cut off while the server was away");
+    output("v7").says("phase begins").says("The release command was cut off");
+    assert_eq!(app.serving(), "v6");
     app.cli(&["config:set", "PHASE=echo again"]).succeeded();
-    assert_eq!((status(&app, 5), app.serving()), ("succeeded".into(), "v5".into()));
+    assert_eq!((status(&app, 8), app.serving()), ("succeeded".into(), "v8".into()));
 }
 
 #[test]

@@ -211,7 +211,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("model", &["error", "clock", "limits"]),
     ("error", &[]),
     ("limits", &[]),
-    ("clock", &[]),
+    ("clock", &["limits"]),
     ("wake", &[]),
     ("tasks", &["error"]),
     // The names of dyno sizes are nouns; what an operator sets of them is a setting.

@@ -361,15 +361,20 @@ impl Platform {
             let name = image["Id"].as_str().unwrap_or_default();
             self.run(Command::new("docker").args(["rmi", "-f", name])).await?;
         }
-        self.run(Command::new("docker").args(["network", "rm", &format!("senryu-{id}")])).await?;
-        let bridge: String = format!("snr{id}").chars().take(15).collect();
-        let chain = bridge.to_uppercase();
-        for hook in ["INPUT", "FORWARD"] {
-            let rule = ["-w", "-D", hook, "-i", &bridge, "-j", &chain];
-            self.run(Command::new("iptables").args(rule)).await?;
-        }
-        for verb in ["-F", "-X"] {
-            self.run(Command::new("iptables").args(["-w", verb, &chain])).await?;
+        let name = format!("senryu-{id}");
+        let closed = (format!("{name}-closed"), format!("snc{id}"));
+        for (network, bridge) in [(name, format!("snr{id}")), closed] {
+            self.run(Command::new("docker").args(["network", "rm", &network])).await?;
+            let chain = bridge.to_uppercase();
+            for hook in ["INPUT", "FORWARD"] {
+                let rule = ["-w", "-D", hook, "-i", &bridge, "-j", &chain];
+                self.run(Command::new("iptables").args(rule)).await?;
+            }
+            for chain in [chain.clone(), format!("{chain}-LIST")] {
+                for verb in ["-F", "-X"] {
+                    self.run(Command::new("iptables").args(["-w", verb, &chain])).await?;
+                }
+            }
         }
         Ok(())
     }

@@ -208,7 +208,7 @@ impl Dynos {
         };
         dyno.write_directory(&settings.run_dir, &recipe.config)?;
         super::recover::note_command(settings, one_off)?;
-        let mut container = dyno.container(&settings.run_dir, one_off.kind == Kind::Detached);
+        let mut container = dyno.container(&settings.run_dir, one_off.kind != Kind::Attached);
         container.input = recipe.input;
         for (key, value) in [
             (LABEL_ONE_OFF, one_off.kind.as_str().to_string()),
@@ -243,6 +243,13 @@ impl Made {
 
     /// Follows its output until it has ended, and removes what is left.
     pub(super) async fn live_detached(self) {
+        self.follow().await;
+        self.live(&CancellationToken::new()).await;
+        self.clear().await;
+    }
+
+    /// Its output goes to the log from now on, from where an earlier server left off.
+    pub(super) async fn follow(&self) {
         match self.parts.engine.inspect(&self.container).await {
             Ok(found) => {
                 if let Some(path) = found.and_then(|found| found.log_path) {
@@ -256,8 +263,6 @@ impl Made {
             }
             Err(error) => tracing::warn!(error = error.chain(), "a one-off's log is not read"),
         }
-        self.live(&CancellationToken::new()).await;
-        self.clear().await;
     }
 
     /// Connects to the container, so that nothing of its output is missed, and starts it.
@@ -271,7 +276,7 @@ impl Made {
 
     /// Removes what is left of it. Its last lines have been read by then.
     pub(super) async fn clear(&self) {
-        if self.one_off.kind == Kind::Detached {
+        if self.one_off.kind != Kind::Attached {
             self.parts.logs.finish(&self.container).await;
         }
         if let Err(error) = self.parts.engine.remove(&self.container).await {

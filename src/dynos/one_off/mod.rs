@@ -13,6 +13,7 @@ pub use life::{EndedBy, Outcome};
 pub use make::{Run, RunRequest};
 pub use recover::is_one_off;
 pub use register::Register;
+pub use release::ReleaseCommand;
 
 use super::reconciler::Dynos;
 use crate::model::AppId;

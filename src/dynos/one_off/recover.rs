@@ -1,5 +1,5 @@
 //! One-offs that an earlier server started. A detached one lives on; an attached one has lost its
-//! client with that server; a release's is ended with its release, which `deploy` gives up.
+//! client with that server; a release's is taken up by `deploy`, with its release.
 
 use super::make::{LABEL_ENDS_AT, LABEL_ONE_OFF, Made};
 use super::register::{Kind, OneOff};
@@ -52,19 +52,8 @@ impl Dynos {
         Ok(())
     }
 
-    /// Removes the containers of release commands that an earlier server ran.
-    pub async fn remove_cut_off_release_commands(&self) -> Result<()> {
-        for container in self.parts.engine.list().await? {
-            if let Some((Kind::Release, one_off)) = self.found(&container) {
-                self.parts.engine.remove(&container.id).await?;
-                spec_gone(&self.parts.settings, one_off.id);
-            }
-        }
-        Ok(())
-    }
-
     /// Reads a one-off from its container's labels.
-    fn found(&self, container: &Container) -> Option<(Kind, OneOff)> {
+    pub(super) fn found(&self, container: &Container) -> Option<(Kind, OneOff)> {
         let kind = Kind::parse(container.labels.get(LABEL_ONE_OFF)?)?;
         let live = Live::from_container(container)?;
         let command = spec::directory(&self.parts.settings.run_dir, live.id).join("command");

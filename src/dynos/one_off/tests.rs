@@ -6,7 +6,7 @@ use crate::dynos::{Dynos, DynosParts};
 use crate::engine::Output;
 use crate::engine::fake::Behaviour;
 use crate::logs::Filter;
-use crate::model::Release;
+use crate::model::{Release, Slug};
 use crate::store;
 use bytes::Bytes;
 use std::time::Duration;
@@ -26,6 +26,16 @@ impl World {
         let lines = logs.last(self.app.id, &Filter::default(), 1000).await.unwrap();
         let own = lines.into_iter().filter(|line| line.process.starts_with("r"));
         own.map(|line| line.message).collect()
+    }
+
+    async fn current(&self) -> (Release, Slug) {
+        let app = self.app.id;
+        let read = self.store.read(move |db| {
+            let release = store::releases::current_release(db, app)?.unwrap();
+            let slug = store::slugs::by_id(db, release.slug.unwrap())?.unwrap();
+            Ok((release, slug))
+        });
+        read.await.unwrap()
     }
 
     async fn gone(&self) {
@@ -134,23 +144,22 @@ async fn a_stop_ends_a_one_off_and_another_name_ends_nothing() {
 async fn a_release_command_is_ended_at_its_time_limit_or_by_a_user() {
     let world = World::new(0).await;
     let app = world.app.id;
-    let (release, slug) = world
-        .store
-        .read(move |db| {
-            let release = store::releases::current_release(db, app)?.unwrap();
-            let slug = store::slugs::by_id(db, release.slug.unwrap())?.unwrap();
-            Ok((release, slug))
-        })
-        .await
-        .unwrap();
+    let (release, slug) = world.current().await;
     let started = tokio::time::Instant::now();
     let run = |release: Release| {
         let (dynos, app, slug) = (world.dynos.clone(), world.app.clone(), slug.clone());
-        async move { dynos.run_release_command(&app, &release, &slug, "migrate", |_| {}).await }
+        async move {
+            let made = dynos.make_release_command(&app, &release, &slug, "migrate", |_| {}).await;
+            let made = made.unwrap();
+            let outcome = made.run(|_| {}).await;
+            made.clear().await;
+            outcome
+        }
     };
     let outcome = run(release.clone()).await.unwrap();
     assert_eq!(outcome.ended_by, Some(EndedBy::TimeLimit));
-    assert_eq!(started.elapsed().as_secs() / 3600, 1);
+    // Its end is a time of the clock, which is not paused.
+    assert!((3590..3660).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
     let stop = async {
         world.until("it runs", |engine| engine.running().len() == 1).await;
         let name = world.dynos.of_app(app)[0].name.to_string();
@@ -160,6 +169,28 @@ async fn a_release_command_is_ended_at_its_time_limit_or_by_a_user() {
     let (outcome, ()) = tokio::join!(run(release), stop);
     assert_eq!(outcome.unwrap().ended_by, Some(EndedBy::User));
     world.gone().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_kind_asks_for_memory_first_in_the_same_words() {
+    let world = World::with(0, &["--memory-reserve=999999999"]).await;
+    for attach in [true, false] {
+        let refused = world.dynos.run(&world.app, "a@example.com", request(attach)).await;
+        let words = refused.err().unwrap().to_string();
+        let expected = "The host has no memory for this: a one-off dyno needs 512M";
+        assert!(words.starts_with(expected), "{words}");
+    }
+    let (release, slug) = world.current().await;
+    let told = std::sync::Mutex::new(Vec::new());
+    let say = |line: &str| told.lock().unwrap().push(line.to_string());
+    let app = &world.app;
+    let made = world.dynos.make_release_command(app, &release, &slug, "migrate", say).await;
+    let words = made.err().unwrap().to_string();
+    assert!(words.contains("no memory for its command: it needs 512M of memory"), "{words}");
+    let expected = "Error S17 (No memory on the host) -> The release command waits: it needs 512M";
+    let told = told.into_inner().unwrap();
+    assert!(told.len() == 1 && told[0].starts_with(expected), "{told:?}");
+    assert_eq!(world.said().await, told);
 }
 
 #[tokio::test(start_paused = true)]

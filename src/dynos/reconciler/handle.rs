@@ -1,6 +1,7 @@
 //! The handle through which everyone else wakes the reconciler and sees what it published.
 
 use super::Reconciler;
+use crate::clock::{Jumps, Timestamp};
 use crate::config::ServerSettings;
 use crate::dynos::events::spawn_watch;
 use crate::dynos::execute::Executor;
@@ -87,6 +88,7 @@ impl Dynos {
             clearing: BTreeSet::new(),
             waiting: BTreeMap::new(),
             recovery: Default::default(),
+            clock: Jumps::new(Timestamp::now(), Instant::now()),
             listed: false,
             seen_wakes: 0,
             one_offs: dynos.one_offs.clone(),

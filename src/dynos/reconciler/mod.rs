@@ -18,7 +18,7 @@ use super::execute::{Executor, Start};
 use super::lifecycle::Live;
 use super::one_off::Register;
 use super::plan::{Crashes, Desired, Generation, Phase, Plan, Progress, Seen, Step};
-use crate::clock::Timestamp;
+use crate::clock::{Jumps, Timestamp};
 use crate::logs::LogLine;
 use crate::model::{AppId, DynoName, ReleaseId};
 use crate::store::{self, Store};
@@ -48,6 +48,7 @@ struct Reconciler {
     /// Dynos that wait for memory of the host, with what they lack.
     waiting: BTreeMap<(AppId, DynoName), String>,
     recovery: Recovery,
+    clock: Jumps,
     /// The engine has been listed at least once.
     listed: bool,
     seen_wakes: u64,
@@ -68,6 +69,7 @@ impl Reconciler {
                 },
                 () = self.wake.wait() => reload = true,
                 _ = period.tick() => {
+                    self.look_at_clock();
                     if self.recovery.away.is_none() {
                         self.mend().await;
                     }
@@ -280,13 +282,7 @@ impl Reconciler {
             return false;
         };
         let app = key.0;
-        let line = LogLine::heroku(
-            name.to_string(),
-            format!(
-                "Error S17 (No memory on the host) -> The dyno waits: {reason}. Scale something \
-                 down, take a smaller size, or add memory"
-            ),
-        );
+        let line = LogLine::heroku(name.to_string(), super::room::waits("The dyno", &reason));
         if self.waiting.insert(key, reason).is_none() {
             self.log(app, vec![line]).await;
         }

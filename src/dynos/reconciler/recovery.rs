@@ -3,6 +3,7 @@
 //! crashed.
 
 use super::Reconciler;
+use crate::clock::Timestamp;
 use crate::dynos::lifecycle::Live;
 use crate::dynos::plan::{Plan, Progress};
 use crate::limits;
@@ -93,6 +94,17 @@ impl Reconciler {
         {
             let seconds = since.elapsed().as_secs_f64();
             tracing::warn!(seconds, "every app is as declared again");
+        }
+    }
+
+    /// Nothing of ours waits by the clock, but the times in the logs are its.
+    pub(super) fn look_at_clock(&mut self) {
+        if let Some(seconds) = self.clock.look(Timestamp::now(), Instant::now()) {
+            tracing::warn!(
+                seconds,
+                "the clock was set, or the machine slept: times in logs and lists jump with it, \
+                 and nothing waits longer or shorter"
+            );
         }
     }
 

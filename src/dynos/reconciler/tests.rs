@@ -45,16 +45,22 @@ pub struct World {
     user: User,
 }
 
-fn settings(dir: &std::path::Path) -> Arc<ServerSettings> {
+fn settings(dir: &std::path::Path, more: &[&str]) -> Arc<ServerSettings> {
     let command = ServerSettings::augment_args(clap::Command::new("server"));
     let run_dir = dir.join("run").display().to_string();
-    let matches = command.get_matches_from(["server", "--run-dir", &run_dir]);
+    let arguments = ["server", "--run-dir", &run_dir].into_iter().chain(more.iter().copied());
+    let matches = command.get_matches_from(arguments);
     Arc::new(ServerSettings::from_arg_matches(&matches).unwrap())
 }
 
 impl World {
     /// An app with one release that has `worker: sleep` and `quantity` of it.
     pub async fn new(quantity: u32) -> Self {
+        Self::with(quantity, &[]).await
+    }
+
+    /// The same with settings of the server.
+    pub async fn with(quantity: u32, more: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("state.db")).unwrap();
         let master = Secrets::from_file(&dir.path().join("key")).unwrap();
@@ -78,7 +84,7 @@ impl World {
             engine: engine.clone(),
             logs: Logs::open(&dir.path().join("logs"), 1 << 20).unwrap(),
             releases: releases.clone(),
-            settings: settings(dir.path()),
+            settings: settings(dir.path(), more),
             traffic: Arc::new(AtOnce),
         });
         let world = Self { dir, store, releases, engine, dynos, app, user };
