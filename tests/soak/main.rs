@@ -3,6 +3,7 @@
 //! a single promise was broken. `scripts/soak` runs it; `--crash` kills the server in each phase
 //! of a deploy and looks for what is left behind.
 
+mod bounds;
 mod crash;
 mod engine;
 mod faults;
@@ -37,6 +38,9 @@ pub struct Options {
     /// Lets an app misbehave in every way, and measures what another one notices
     #[arg(long, conflicts_with = "crash")]
     misbehave: bool,
+    /// Only this case of --misbehave; may be given several times
+    #[arg(long, value_name = "NAME", requires = "misbehave")]
+    case: Vec<String>,
     /// What happens to a host, done to a Docker of its own; scripts/soak gives it namespaces
     #[arg(long)]
     host_events: bool,
@@ -124,7 +128,7 @@ async fn run(options: &Options) -> Result<bool> {
                 host::run(&platform, engine, &mut report).await
             } else if options.misbehave {
                 let fixture = root.join("tests/fixtures/apps/rogue");
-                misbehave::run(&platform, &fixture, &mut report).await
+                misbehave::run(&platform, &fixture, &options.case, &mut report).await
             } else if options.crash {
                 crash::run(&platform, options, seed, &mut report).await
             } else {

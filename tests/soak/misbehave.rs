@@ -3,9 +3,10 @@
 //! percentile is told as a multiple of what it was when all was quiet.
 
 use crate::Report;
+use crate::bounds::Peaks;
 use crate::load::{Load, Mix, Record};
 use crate::platform::Platform;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,98 +19,211 @@ const NAMED: Duration = Duration::from_secs(90);
 /// What a user is to notice of it.
 const RATIO: f64 = 2.0;
 
-/// Settings of the platform: a look at every dyno each five seconds, and a disk that is soon full.
-/// Builds end in time for a soak.
-pub const SETTINGS: [&str; 3] =
-    ["--sample-period=5", "--dyno-sizes=Standard-1X:disk=1024", "--build-timeout=180"];
+/// So many starts of a dyno that does not stay up are bounded; without pauses there are hundreds.
+const STARTS: usize = 10;
 
-/// Process type, its command, and the words that name it.
-const DYNOS: [(&str, &str, &str); 10] = [
-    ("crash", "exit 3", "Process exited with status 3"),
-    ("deaf", "trap '' TERM; while :; do sleep 1; done", ""),
-    ("bomb", "exec perl misbehave.pl processes", "Error S10 (Process limit)"),
-    ("hog", "exec perl misbehave.pl memory 700", "Error R14 (Memory quota exceeded)"),
-    (
+/// Settings of the platform: a look at every dyno each five seconds, a disk that is soon full, and
+/// time limits that are soon over.
+pub const SETTINGS: [&str; 4] = [
+    "--sample-period=5",
+    "--dyno-sizes=Standard-1X:disk=1024",
+    "--boot-timeout=20",
+    "--build-timeout=90",
+];
+
+struct Case {
+    name: &'static str,
+    what: What,
+    /// The words of the log, or of the push, that name it.
+    words: &'static str,
+}
+
+enum What {
+    /// A process type's command.
+    Dyno(&'static str),
+    /// The same, which takes no notice when it is scaled down.
+    Deaf(&'static str),
+    /// A web dyno that does this instead of listening.
+    Web(&'static str),
+    /// A build's script, and what the push says of it.
+    Build(&'static str, &'static str),
+}
+
+const fn case(name: &'static str, what: What, words: &'static str) -> Case {
+    Case { name, what, words }
+}
+
+const CASES: [Case; 19] = [
+    case("crash", What::Dyno("exit 3"), "Process exited with status 3"),
+    case("never-binds", What::Web("sleep 600"), "Error R10 (Boot timeout)"),
+    case(
+        "loopback",
+        What::Web("HOST=127.0.0.1 exec perl misbehave.pl listen"),
+        "it listens on 127.0.0.1 only",
+    ),
+    case("deaf", What::Deaf("trap '' TERM; while :; do sleep 1; done"), "Error R12 (Exit timeout)"),
+    case("bomb", What::Dyno("exec perl misbehave.pl processes"), "Error S10 (Process limit)"),
+    case("hog", What::Dyno("exec perl misbehave.pl memory 700"), "Error R14 (Memory quota"),
+    case(
         "child",
-        "perl misbehave.pl memory 4000; sleep 600",
+        What::Dyno("perl misbehave.pl memory 4000; sleep 600"),
         "Error R15 (Memory quota vastly exceeded)",
     ),
-    ("filler", "exec perl misbehave.pl disk", "Error S11 (Disk limit)"),
-    ("removed", "exec perl misbehave.pl removed", "Error S11 (Disk limit)"),
-    ("sockets", "exec perl misbehave.pl sockets", "Error S12 (Open files limit)"),
-    ("flood", "exec perl misbehave.pl flood", "Error L12"),
-    ("spin", "for n in 1 2 3 4; do while :; do :; done & done; wait", ""),
-];
-
-/// A build's script, what the push says of it, and the words that name it in the log.
-const BUILDS: [(&str, &str, &str, &str); 4] = [
-    (
-        "memory",
-        "perl misbehave.pl memory 9000",
-        "The build needed more than its",
+    case("filler", What::Dyno("exec perl misbehave.pl disk"), "Error S11 (Disk limit)"),
+    case("removed", What::Dyno("exec perl misbehave.pl removed"), "Error S11 (Disk limit)"),
+    case("sockets", What::Dyno("exec perl misbehave.pl sockets"), "Error S12 (Open files limit)"),
+    case("flood", What::Dyno("exec perl misbehave.pl flood"), "Error L12"),
+    case("spin", What::Dyno("for n in 1 2 3 4; do while :; do :; done & done; wait"), ""),
+    case(
+        "build-memory",
+        What::Build("perl misbehave.pl memory 9000", "The build needed more than its"),
         "Error S15 (Build memory limit)",
     ),
-    (
-        "disk",
-        "head -c 20G /dev/zero > filled",
-        "The build's disk is full",
+    case(
+        "build-disk",
+        What::Build("head -c 20G /dev/zero > filled", "The build's disk is full"),
         "Error S16 (Build disk limit)",
     ),
-    (
-        "processes",
-        "timeout --signal=KILL 20 perl misbehave.pl processes; exit 1",
-        "The build ran into its limit of 4096 processes and threads",
+    case(
+        "build-processes",
+        What::Build(
+            "timeout --signal=KILL 20 perl misbehave.pl processes; exit 1",
+            "The build ran into its limit of 4096 processes and threads",
+        ),
         "Error S10 (Process limit)",
     ),
-    ("loop", "while :; do :; done", "Timed out compiling", "Error S14 (Build time limit)"),
+    case(
+        "build-sockets",
+        What::Build("timeout --signal=KILL 20 perl misbehave.pl sockets; exit 1", "failed to"),
+        "Error S12 (Open files limit)",
+    ),
+    // It says so where the output is.
+    case(
+        "build-flood",
+        What::Build(
+            "timeout --signal=KILL 20 perl misbehave.pl flood; exit 1",
+            "Output is longer than",
+        ),
+        "",
+    ),
+    case(
+        "build-loop",
+        What::Build("while :; do :; done", "Timed out compiling"),
+        "Error S14 (Build time limit)",
+    ),
+    case(
+        "build-deaf",
+        What::Build("trap '' TERM; while :; do sleep 1; done", "Timed out compiling"),
+        "Error S14 (Build time limit)",
+    ),
 ];
 
-pub async fn run(platform: &Platform, fixture: &Path, report: &mut Report) -> Result<()> {
+/// All cases, or those that are named in `only`.
+pub async fn run(
+    platform: &Platform,
+    fixture: &Path,
+    only: &[String],
+    report: &mut Report,
+) -> Result<()> {
+    for name in only {
+        let known = CASES.iter().map(|case| case.name).collect::<Vec<_>>().join(" ");
+        ensure!(CASES.iter().any(|case| case.name == name), "--case {name} is none of: {known}");
+    }
     platform.create_app(VICTIM, &[]).await?;
     platform.commit(VICTIM, "change.txt", b"first").await?;
     deploy(platform, VICTIM).await?;
     scale(platform, VICTIM, "web=2").await?;
+    set_up_rogue(platform, fixture).await?;
+    let rogue = platform.json(&["apps:info", "-a", ROGUE, "--json"]).await?;
+    let rogue = rogue.pointer("/app/id").or(rogue.get("id")).and_then(|id| id.as_str());
+    let rogue = rogue.context("the app's id")?.to_string();
+
+    let quiet = measure(platform, async { Ok(()) }, None).await?.1;
+    report.tell(format!("{:20} {}", "quiet", quiet.text()));
+    for case in CASES.iter().filter(|case| only.is_empty() || only.iter().any(|o| o == case.name)) {
+        let mut peaks = Peaks::default();
+        let misbehaves = misbehave(platform, case);
+        let (named, seen) = measure(platform, misbehaves, Some((&mut peaks, &rogue))).await?;
+        tell(report, case.name, named, &seen, &quiet);
+        report.tell(format!("{:20} {}", "", peaks.text()));
+        for over in &peaks.over {
+            report.broken(format!("{}: {over}", case.name));
+        }
+        end(platform, case, report).await?;
+    }
+    let again = measure(platform, async { Ok(()) }, None).await?.1;
+    report.tell(format!("{:20} {}", "quiet again", again.text()));
+    Ok(())
+}
+
+/// An app with a process type for each case, a web dyno and a build that do as they are told.
+async fn set_up_rogue(platform: &Platform, fixture: &Path) -> Result<()> {
     let mut files = Vec::new();
     for name in ["misbehave.pl", "server.js", "package.json"] {
         files.push((name, std::fs::read_to_string(fixture.join(name)).context("the fixture")?));
     }
-    let types = DYNOS.iter().map(|(name, command, _)| format!("{name}: {command}\n"));
-    files.push(("Procfile", format!("web: node server.js\n{}", types.collect::<String>())));
+    let mut types = "web: eval \"${BEHAVE:-exec node server.js}\"\n".to_string();
+    for case in &CASES {
+        if let What::Dyno(command) | What::Deaf(command) = case.what {
+            types += &format!("{}: {command}\n", case.name);
+        }
+    }
+    files.push(("Procfile", types));
     files.push(("build.sh", "true\n".to_string()));
     let files: Vec<(&str, &str)> =
         files.iter().map(|(name, text)| (*name, text.as_str())).collect();
     platform.create_app(ROGUE, &files).await?;
     platform.commit(ROGUE, "change.txt", b"first").await?;
     deploy(platform, ROGUE).await?;
-    scale(platform, ROGUE, "web=0").await?;
+    scale(platform, ROGUE, "web=0").await
+}
 
-    let quiet = measure(platform, async { Ok(()) }).await?.1;
-    report.tell(format!("{:20} {}", "quiet", quiet.text()));
-    for (process, _, words) in DYNOS {
-        let misbehaves = async {
-            scale(platform, ROGUE, &format!("{process}=1")).await?;
-            let named = named(platform, process, words).await?;
-            Ok(named)
-        };
-        let (named, seen) = measure(platform, misbehaves).await?;
-        tell(report, &format!("dyno: {process}"), named, &seen, &quiet);
-        scale(platform, ROGUE, &format!("{process}=0")).await?;
-        ended(platform).await?;
-    }
-    for (what, script, told, words) in BUILDS {
-        let misbehaves = async {
+/// Lets it happen, and waits until it is named; how long that took.
+async fn misbehave(platform: &Platform, case: &Case) -> Result<Option<Duration>> {
+    let one = format!("{}=1", case.name);
+    match case.what {
+        What::Dyno(_) => {
+            scale(platform, ROGUE, &one).await?;
+            named(platform, case.name, case.words).await
+        }
+        What::Deaf(_) => {
+            scale(platform, ROGUE, &one).await?;
+            named(platform, case.name, "State changed from starting to up").await?;
+            scale(platform, ROGUE, &format!("{}=0", case.name)).await?;
+            named(platform, case.name, case.words).await
+        }
+        What::Web(command) => {
+            let behave = format!("BEHAVE={command}");
+            let set = platform.senryu(&["config:set", "--no-wait", "-a", ROGUE, &behave]).await?;
+            ensure!(set.ok, "config:set: {}", set.text);
+            scale(platform, ROGUE, "web=1").await?;
+            named(platform, "web", case.words).await
+        }
+        What::Build(script, told) => {
             platform.commit(ROGUE, "build.sh", format!("{script}\n").as_bytes()).await?;
             let pushed = platform.push(ROGUE).await?;
             let refused = !pushed.ok && pushed.text.contains(told);
-            ensure!(refused, "a build that misbehaves is not refused by name: {}", pushed.text);
-            named(platform, "build", words).await
-        };
-        let (named, seen) = measure(platform, misbehaves).await?;
-        tell(report, &format!("build: {what}"), named, &seen, &quiet);
+            let end: String = pushed.text.lines().rev().take(20).collect::<Vec<_>>().join("\n");
+            ensure!(refused, "a build that misbehaves is not refused by name: {end}");
+            named(platform, "build", case.words).await
+        }
     }
-    let again = measure(platform, async { Ok(()) }).await?.1;
-    report.tell(format!("{:20} {}", "quiet again", again.text()));
-    Ok(())
+}
+
+/// Nothing of a case may count for the next. What did not stay up was started a few times only.
+async fn end(platform: &Platform, case: &Case, report: &mut Report) -> Result<()> {
+    let process = match case.what {
+        What::Dyno(_) | What::Deaf(_) => case.name,
+        What::Web(_) => "web",
+        What::Build(..) => return Ok(()),
+    };
+    let log = platform.senryu(&["logs", "-a", ROGUE, "-n", "1500", "-s", "heroku", "-p", process]);
+    let starts = log.await?.text.matches("Starting process with command").count();
+    if starts > STARTS {
+        report.broken(format!("{}: it was started {starts} times", case.name));
+    }
+    scale(platform, ROGUE, &format!("{process}=0")).await?;
+    ended(platform).await
 }
 
 fn tell(report: &mut Report, what: &str, named: Option<Duration>, seen: &Seen, quiet: &Seen) {
@@ -165,10 +279,21 @@ impl Seen {
 async fn measure<T>(
     platform: &Platform,
     work: impl Future<Output = Result<T>>,
+    watched: Option<(&mut Peaks, &str)>,
 ) -> Result<(T, Seen)> {
     let mix = Mix { rate: 200.0, keep_alive: 8, sockets: 0 };
     let load = Load::start(platform.port, VICTIM, platform.zero, mix);
-    let (result, ()) = tokio::join!(work, tokio::time::sleep(MEASURED));
+    let measured = async { tokio::join!(work, tokio::time::sleep(MEASURED)) };
+    let watch = async {
+        match watched {
+            Some((peaks, app)) => peaks.watch(platform, app).await,
+            None => std::future::pending().await,
+        }
+    };
+    let result = tokio::select! {
+        (result, ()) = measured => result,
+        () = watch => return Err(anyhow!("what is watched for ever was not")),
+    };
     let records = load.stop().await;
     Ok((result?, Seen::of(&records)))
 }
