@@ -24,9 +24,11 @@ pub fn body(
     let mut labels: HashMap<String, String> = spec.labels.clone().into_iter().collect();
     labels.insert(LABEL_INSTALLATION.to_string(), installation.to_string());
     labels.extend(closed.map(|own| (LABEL_EGRESS_ADDRESS.to_string(), own.address.to_string())));
+    let nobody = closed.is_some() && !may_ask_names(spec);
     let host_config = HostConfig {
         network_mode: Some(closed.map_or(network, |own| &own.network).to_string()),
-        dns: closed.and_then(|_| names(spec)),
+        dns: nobody.then(|| vec!["127.0.0.1".to_string()]),
+        dns_options: nobody.then(|| ["timeout:1", "attempts:1"].map(str::to_string).to_vec()),
         ..host_config(spec)
     };
     ContainerCreateBody {
@@ -50,11 +52,11 @@ pub fn body(
 }
 
 /// Docker's resolver may ask the host's own, which no firewall rule of ours sees. A dyno that
-/// shall not look up names gets one that refuses at once: itself.
-fn names(spec: &ContainerSpec) -> Option<Vec<String>> {
-    let list = spec.labels.get(LABEL_EGRESS)?;
-    let may = list.split_ascii_whitespace().any(|destination| destination == "dns");
-    (!may).then(|| vec!["127.0.0.1".to_string()])
+/// shall not look up names is told to ask itself. Docker answers nothing then, so that each try
+/// costs the time until it is given up.
+fn may_ask_names(spec: &ContainerSpec) -> bool {
+    let list = spec.labels.get(LABEL_EGRESS).map_or("", String::as_str);
+    list.split_ascii_whitespace().any(|destination| destination == "dns")
 }
 
 fn networking(own: &Address) -> NetworkingConfig {

@@ -300,6 +300,10 @@ impl Host<'_> {
             let what = format!("clock {name}: restart, config:set, a lost container");
             self.back(&what, began).await?;
         }
+        let log = std::fs::read_to_string(self.platform.results().join("server.log"))?;
+        if !log.contains("the clock was set") {
+            self.report.broken("the server's log does not name a clock that jumps".to_string());
+        }
         self.platform.kill_server().await?;
         self.platform.pretend("", &file);
         self.platform.start().await?;
