@@ -14,7 +14,7 @@ pub enum Finding {
     /// R14.
     Memory { bytes: i64, quota: i64 },
     /// S10.
-    Processes { count: i64, limit: i64 },
+    Processes { count: i64, limit: i64, is_dyno: bool },
     /// S11.
     Disk { bytes: i64, limit: i64 },
     /// S11 too.
@@ -38,7 +38,8 @@ pub(super) fn all(size: &Size, measured: &Measured, is_dyno: bool) -> Vec<Findin
         found.push(Finding::Memory { bytes: measured.memory_bytes, quota: size.memory_bytes });
     }
     if near(measured.processes, size.pids) {
-        found.push(Finding::Processes { count: measured.processes, limit: size.pids });
+        let (count, limit) = (measured.processes, size.pids);
+        found.push(Finding::Processes { count, limit, is_dyno });
     }
     if near(measured.open_files, size.open_files) {
         found.push(Finding::OpenFiles { count: measured.open_files, limit: size.open_files });
@@ -58,9 +59,10 @@ impl Finding {
             Self::Memory { bytes, quota } => {
                 vec![running(*bytes, *quota), "Error R14 (Memory quota exceeded)".to_string()]
             }
-            Self::Processes { count, limit } => vec![format!(
+            Self::Processes { count, limit, is_dyno } => vec![format!(
                 "Error S10 (Process limit) -> {count} of at most {limit} processes and threads \
-                 run, and no more can start: run fewer, or take a larger size with ps:resize"
+                 run, and no more can start: run fewer{}",
+                if *is_dyno { ", or take a larger size with ps:resize" } else { "" }
             )],
             Self::OpenFiles { count, limit } => vec![format!(
                 "Error S12 (Open files limit) -> A process has {count} of at most {limit} files \
@@ -175,7 +177,8 @@ mod tests {
         let size = Size::build("").unwrap();
         let measured = Measured { memory_bytes: i64::MAX, processes: 4096, ..Measured::default() };
         let found = all(&size, &measured, false);
-        assert_eq!(found, [Finding::Processes { count: 4096, limit: 4096 }]);
+        assert_eq!(found, [Finding::Processes { count: 4096, limit: 4096, is_dyno: false }]);
+        assert!(found[0].lines()[0].ends_with("no more can start: run fewer"));
     }
 
     #[test]
