@@ -25,9 +25,9 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("migrations/001_platform.sql")),
     M::up(include_str!("migrations/002_slug_layers.sql")),
     M::up(include_str!("migrations/003_buildpacks.sql")),
-    M::up(include_str!("migrations/006_domains.sql")),
+    M::up(include_str!("migrations/004_domains.sql")),
     M::up(include_str!("migrations/005_source_blobs.sql")),
-    M::up(include_str!("migrations/004_egress.sql")),
+    M::up(include_str!("migrations/006_egress.sql")),
 ];
 
 type Job = Box<dyn FnOnce(&mut Transaction<'_>) -> Answer + Send>;
