@@ -31,6 +31,8 @@ pub const PAGE_MAX: usize = 1000;
 
 /// The stack's name: buildpacks switch on it, so it is Heroku's.
 pub const STACK: &str = "heroku-24";
+/// The stack of apps whose own Dockerfiles make their images (Heroku's name).
+pub const CONTAINER_STACK: &str = "container";
 /// Random names that are tried for a new app before giving up.
 pub const NAME_TRIES: usize = 10;
 /// The longest life of a token that is to end, seconds: ten years.
@@ -274,6 +276,18 @@ pub const SLUG_IMAGES_REMEMBERED: usize = 4;
 /// Layers of changes that lie over a slug's own before they become one: Docker stacks at most 125,
 /// and each makes looking up a file a little slower.
 pub const SLUG_DELTAS: usize = 12;
+/// Steps of a Dockerfile whose images are remembered; Docker itself ends at 127 layers.
+pub const BUILD_STEPS: usize = 1000;
+/// Images of one app that a heroku.yml may build; each is a build of its own.
+pub const APP_IMAGES: usize = 20;
+/// Bytes of an app's image, all layers: it lies on the host's disk for each kept release.
+pub const APP_IMAGE_BYTES: i64 = 8 * 1024 * 1024 * 1024;
+/// An image's shell says as whom it runs within this time, on a busy machine.
+pub const IMAGE_PROBE: Duration = Duration::from_secs(60);
+/// Bytes that are kept of what such a question is answered with.
+pub const IMAGE_PROBE_BYTES: usize = 64 * 1024;
+/// Lines of a `.dockerignore`: each is held against every path.
+pub const IGNORE_PATTERNS: usize = 1000;
 /// Bytes of a layer that are read and sent at a time.
 pub const LAYER_PIECE_BYTES: usize = 256 * 1024;
 /// Bytes of a slug before compression; Heroku allows 500 MB compressed.

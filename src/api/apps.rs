@@ -21,14 +21,7 @@ pub async fn list(extract::State(api): State, Auth(caller): Auth, headers: Heade
 
 pub async fn create(extract::State(api): State, Auth(caller): Auth, body: Body) -> Result {
     body.only(&["name", "region", "stack", "feature_flags"])?;
-    let stack = match body.text("stack")? {
-        None | Some(limits::STACK) => limits::STACK,
-        Some(other) => {
-            let shown: String = other.chars().take(60).collect();
-            let message = format!("Stack {shown:?} is unknown; there is: {}", limits::STACK);
-            return Err(Error::invalid(message).into());
-        }
-    };
+    let stack = super::stacks::known("stack", body.text("stack")?)?.unwrap_or(limits::STACK);
     body.text("region")?;
     let app = match body.text("name")? {
         Some(name) => {
@@ -85,17 +78,19 @@ pub async fn update(
     body.only(&["name", "maintenance", "build_stack"])?;
     let maintenance = body.flag("maintenance")?;
     let name = body.text("name")?.map(AppName::parse).transpose()?;
-    if let Some(stack) = body.text("build_stack")?
-        && stack != limits::STACK
-    {
-        let shown: String = stack.chars().take(60).collect();
-        let message = format!("build_stack {shown:?} is unknown; there is: {}", limits::STACK);
-        return Err(Error::invalid(message).into());
-    }
+    let stack = super::stacks::known("build_stack", body.text("build_stack")?)?;
     if let Some(name) = name
         && name != app.name
     {
         lifecycle::rename(&api.store, app.id, name).await?;
+    }
+    if let Some(stack) = stack
+        && stack != app.stack
+    {
+        lifecycle::set_stack(&api.store, app.id, stack).await?;
+        let email = &caller.user.email;
+        let line = format!("Stack changed from {} to {stack} by user {email}", app.stack);
+        api.logs.write(app.id, vec![crate::logs::LogLine::api(line)]).await;
     }
     if let Some(on) = maintenance {
         lifecycle::set_maintenance(&api.store, app.id, on).await?;

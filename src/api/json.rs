@@ -18,6 +18,16 @@ fn fixed_id(name: &str) -> Uuid {
     uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
 
+/// A stack by itself. It has no date: it is as old as the program.
+pub fn whole_stack(name: &str) -> Value {
+    let mut value = stack(name);
+    value["created_at"] = json!("1970-01-01T00:00:00Z");
+    value["default"] = json!(name == crate::limits::STACK);
+    value["state"] = json!("public");
+    value["updated_at"] = value["created_at"].clone();
+    value
+}
+
 fn stack(name: &str) -> Value {
     json!({ "id": fixed_id(&format!("stack {name}")), "name": name })
 }

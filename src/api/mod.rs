@@ -25,6 +25,7 @@ mod range;
 mod releases;
 mod rollout;
 mod sources;
+mod stacks;
 mod streams;
 
 use crate::apps::access::Access;
@@ -87,6 +88,9 @@ pub fn routes(api: Arc<Api>) -> Router {
         .route("/apps/{app}/available-dyno-sizes", get(dyno_sizes::of_app))
         .route("/dyno-sizes", get(dyno_sizes::list))
         .route("/dyno-sizes/{size}", get(dyno_sizes::show))
+        .route("/stacks", get(stacks::list))
+        .route("/stacks/{stack}", get(stacks::show))
+        .route("/apps/{app}/available-stacks", get(stacks::of_app))
         // Builds and releases.
         .route(
             "/apps/{app}/buildpack-installations",

@@ -61,6 +61,11 @@ pub async fn set_egress(store: &Store, app: AppId, egress: Egress) -> Result<()>
         .await
 }
 
+/// For the next build; what runs stays as it is.
+pub async fn set_stack(store: &Store, app: AppId, stack: &'static str) -> Result<()> {
+    store.write(move |db| store::apps::set_stack(db, app, stack, Timestamp::now())).await
+}
+
 /// Removes the rows. The caller then clears what lies outside, and `forgotten` ends it.
 pub async fn destroy(store: &Store, app: AppId) -> Result<()> {
     store.write(move |db| store::apps::destroy(db, app, Timestamp::now())).await

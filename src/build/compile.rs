@@ -232,7 +232,7 @@ impl Builder {
 }
 
 /// The container of a build, by which it can be ended.
-fn container_name(input: &BuildInput) -> String {
+pub(super) fn container_name(input: &BuildInput) -> String {
     format!("senryu-build-{}", input.build)
 }
 
@@ -258,9 +258,13 @@ fn environment(input: &BuildInput) -> Vec<(String, String)> {
     ]
     .map(|(key, value)| (key.to_string(), value.to_string()))
     .to_vec();
-    let proxy = |key: &str| Some((key.to_string(), std::env::var(key).ok()?));
-    env.extend(PROXY.iter().filter_map(|key| proxy(key)));
+    env.extend(proxies());
     env
+}
+
+/// Those of the server's variables that tell programs how to reach the outside.
+pub(super) fn proxies() -> impl Iterator<Item = (String, String)> {
+    PROXY.iter().filter_map(|key| Some((key.to_string(), std::env::var(key).ok()?)))
 }
 
 /// One file for each config var, removed when the build ends.

@@ -35,6 +35,14 @@ pub enum BuildFailure {
     Procfile(String),
     #[error("the Procfile can't be used")]
     ProcfileRefused,
+    #[error("heroku.yml can't be used: {}", .0.join("; "))]
+    Manifest(Vec<String>),
+    #[error("the source has neither a heroku.yml nor a Dockerfile")]
+    NoManifest,
+    #[error("an image could not be built: {reason}")]
+    Image { reason: String },
+    #[error("an image is too large: {bytes} bytes")]
+    ImageTooLarge { bytes: u64 },
     #[error("the source can't be used: {0}")]
     Source(String),
     #[error("the build was cancelled")]
@@ -83,6 +91,35 @@ impl BuildFailure {
         match self {
             Self::Platform(_) => Self::DiskFull { megabytes },
             other => other,
+        }
+    }
+
+    /// Of apps with Dockerfiles, in the form that Heroku has for those.
+    fn image_lines(&self) -> Vec<String> {
+        let warn = |text: &str| format!(" !     {text}");
+        match self {
+            Self::Manifest(wrong) => {
+                let first = "=!= Your heroku.yml manifest is invalid. Please correct the \
+                             following issues:";
+                let wrong = wrong.iter().map(|sentence| format!("=!= {sentence}"));
+                std::iter::once(first.to_string()).chain(wrong).collect()
+            }
+            Self::NoManifest => vec![
+                "=!= Your app includes neither a heroku.yml build manifest nor a Dockerfile."
+                    .to_string(),
+                "=!= To deploy it, add one of them, or change its stack: senryu stack:set \
+                 heroku-24"
+                    .to_string(),
+            ],
+            Self::Image { reason } => {
+                vec![warn(&format!("The image could not be built: {reason}"))]
+            }
+            Self::ImageTooLarge { bytes } => vec![warn(&format!(
+                "The image has {} and is too large (max is {}M).",
+                super::output::megabytes(*bytes),
+                crate::limits::APP_IMAGE_BYTES / (1024 * 1024)
+            ))],
+            _ => Vec::new(),
         }
     }
 
@@ -143,6 +180,10 @@ impl BuildFailure {
             ))],
             Self::Procfile(reason) => vec![warn(reason)],
             Self::ProcfileRefused => vec![warn("Push rejected, the Procfile can't be used.")],
+            Self::Manifest(_)
+            | Self::NoManifest
+            | Self::Image { .. }
+            | Self::ImageTooLarge { .. } => self.image_lines(),
             Self::Source(reason) => vec![warn(reason)],
             Self::Cancelled => vec![warn("The build was cancelled.")],
             Self::Platform(error) => platform(error),

@@ -7,6 +7,7 @@ pub mod output;
 mod buildpacks;
 mod cache;
 mod compile;
+mod container;
 mod delta;
 mod detect;
 mod fetch;
@@ -29,11 +30,14 @@ pub use source::{Archive, GitTree, Source, Tarball};
 use crate::config::ServerSettings;
 use crate::engine::{Engine, LABEL_KIND};
 use crate::error::{Context, Error, Result};
-use crate::model::{AppId, BuildId, Buildpack, ConfigVars, Procfile, SlugId};
+use crate::model::{
+    AppId, AppImage, BuildId, Buildpack, ConfigVars, ProcessType, Procfile, SlugId,
+};
 use crate::slugs::{Held, Slugs};
-use crate::tasks;
+use crate::{limits, tasks};
 use buildpacks::Buildpacks;
 use compile::Compiled;
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -77,6 +81,8 @@ pub struct Built {
     pub held: Held,
     /// The Procfile's types over the buildpack's defaults.
     pub process_types: Procfile,
+    /// Of an app with Dockerfiles of its own.
+    pub images: BTreeMap<ProcessType, AppImage>,
     /// All that ran, in their order.
     pub buildpacks: Vec<Buildpack>,
     /// They were not chosen but found: pin them to the app.
@@ -150,7 +156,10 @@ impl Builder {
         };
         volume.begin();
         let volume = Arc::new(volume);
-        let mut built = self.make_slug(input, &volume, out, cancel).await;
+        let mut built = match input.stack == limits::CONTAINER_STACK {
+            true => self.make_images(input, &volume, out, cancel).await,
+            false => self.make_slug(input, &volume, out, cancel).await,
+        };
         if built.as_ref().is_err_and(|_| volume.is_full()) {
             built = built.map_err(|failure| failure.or_disk_full(volume.megabytes()));
         }
@@ -203,11 +212,18 @@ impl Builder {
             }
             _ => None,
         };
+        let buildpacks = input.stack != limits::CONTAINER_STACK;
         let (source, out) = (input.source.clone(), out.clone());
         let unpacked = with(volume, "unpack the source", move |volume| {
             let unpacked = match (&source, fetched) {
-                (Source::GitTree(tree), _) => source::unpack(tree, &volume.build(), &out)
-                    .and_then(|submodules| Ok(submodules.note(&volume)?)),
+                (Source::GitTree(tree), _) => {
+                    source::unpack(tree, &volume.build(), &out).and_then(|mut submodules| {
+                        if !buildpacks {
+                            submodules.leave_out(&out);
+                        }
+                        Ok(submodules.note(&volume)?)
+                    })
+                }
                 (Source::Tarball(tarball), fetched) => {
                     let sha256 = tarball.sha256.as_deref();
                     match (fetched, &tarball.archive) {
@@ -220,7 +236,8 @@ impl Builder {
                     }
                 }
             };
-            if unpacked.is_ok() {
+            // What buildpacks keep is none of a Dockerfile's business.
+            if unpacked.is_ok() && buildpacks {
                 cache::restore(&volume)?;
             }
             Ok(unpacked)
@@ -256,6 +273,7 @@ impl Builder {
             layers: loaded.layers,
             held: loaded.held,
             process_types,
+            images: BTreeMap::new(),
             buildpacks: compiled.buildpacks.clone(),
             detected: compiled.detected,
             buildpack_description: compiled.language.clone(),
@@ -268,11 +286,16 @@ impl Builder {
     /// Empties the build cache (`builds:cache:purge`). Waits for a build that runs.
     pub async fn purge_cache(&self, app: AppId) -> Result<()> {
         let volume = Arc::new(self.volumes.acquire(app).await?);
+        self.forget_steps(&volume).await?;
         with(&volume, "purge the build cache", |volume| cache::purge(&volume)).await
     }
 
     /// The app is gone: its volume goes too. Waits for a build that runs.
     pub async fn forget(&self, app: AppId) -> Result<()> {
+        if self.volumes.has(app) {
+            let volume = Arc::new(self.volumes.acquire(app).await?);
+            self.forget_steps(&volume).await?;
+        }
         self.volumes.forget(app).await
     }
 

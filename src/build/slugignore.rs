@@ -50,7 +50,7 @@ impl Pattern {
     }
 }
 
-fn parts_match(pattern: &[Vec<u8>], path: &[&[u8]]) -> bool {
+pub fn parts_match(pattern: &[Vec<u8>], path: &[&[u8]]) -> bool {
     // `reachable[n]`: the pattern so far can match the first n components. One pass over the
     // pattern, so that no pattern takes exponential time.
     let mut reachable = vec![false; path.len() + 1];

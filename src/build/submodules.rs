@@ -43,6 +43,16 @@ impl Submodules {
         }
     }
 
+    /// The builder of Dockerfiles gets the source as it is.
+    pub fn leave_out(&mut self, out: &OutputSink) {
+        for (_, path) in self.found.drain(..) {
+            let path = String::from_utf8_lossy(&path);
+            out.warning(&format!(
+                "Git submodule {path} is not installed for a Dockerfile: skipped"
+            ));
+        }
+    }
+
     /// Tells the build container what there is.
     pub fn note(&self, volume: &Volume) -> Result<()> {
         if self.found.is_empty() {

@@ -121,6 +121,11 @@ impl Volumes {
         Ok(Volume { app, root, image, state })
     }
 
+    /// Whether there is one, mounted or not.
+    pub fn has(&self, app: AppId) -> bool {
+        image_path(&self.images, app).exists()
+    }
+
     /// The app is gone, and so is all that its builds left.
     pub async fn forget(&self, app: AppId) -> Result<()> {
         let mut state = self.slot(app).lock_owned().await;

@@ -35,6 +35,7 @@ mod rollout;
 mod run;
 mod socket;
 mod sse;
+mod stack;
 mod stream;
 mod terminal;
 #[cfg(test)]
@@ -218,6 +219,12 @@ enum Command {
     /// Remove all buildpacks: the next build detects its own
     #[command(name = "buildpacks:clear")]
     BuildpacksClear(buildpacks::List),
+    /// Display the stacks that an app can be built on
+    #[command(name = "stack", visible_alias = "apps:stacks")]
+    Stack(stack::List),
+    /// Set the stack of an app, for its next build
+    #[command(name = "stack:set", visible_alias = "apps:stacks:set")]
+    StackSet(stack::Set),
     /// Display the builds of an app
     #[command(name = "builds")]
     Builds(builds::List),
@@ -455,6 +462,8 @@ async fn run(cx: &Cx, command: Command) -> Result {
         Command::BuildpacksSet(args) => buildpacks::set(cx, args).await,
         Command::BuildpacksRemove(args) => buildpacks::remove(cx, args).await,
         Command::BuildpacksClear(args) => buildpacks::clear(cx, args).await,
+        Command::Stack(args) => stack::list(cx, args).await,
+        Command::StackSet(args) => stack::set(cx, args).await,
         Command::Builds(args) => builds::list(cx, args).await,
         Command::BuildsInfo(args) => builds::info(cx, args).await,
         Command::BuildsOutput(args) => builds::output(cx, args).await,

@@ -716,3 +716,76 @@ async fn domains_are_listed_added_and_cleared() {
     stage.last("DELETE /apps/shop/domains/www.example.com");
     assert_eq!(stage.run(&["domains:remove", "nobody.example", "-a", "shop"]).await.status, 1);
 }
+
+#[tokio::test]
+async fn an_uploaded_source_is_followed_to_its_end() {
+    for (status, expected) in [("succeeded", 0), ("failed", 1)] {
+        let stage = Stage::new(move |asked, _| {
+            let build = json!({"id": "b1", "status": status, "output_stream_url": "/streams/b1"});
+            match asked.line().as_str() {
+                "POST /sources" => Reply::Json(
+                    201,
+                    json!({"source_blob": {"put_url": "/sources/x", "get_url": "/sources/x"}}),
+                ),
+                "PUT /sources/x" => Reply::Raw(200, ("x-x", "x"), String::new()),
+                "POST /apps/shop/builds" => Reply::Json(201, build),
+                "GET /streams/b1" => Reply::Raw(200, ("x-x", "x"), "-----> Built\n".into()),
+                "GET /apps/shop/builds/b1" => ok(build),
+                _ => missing(),
+            }
+        })
+        .await;
+        let tar = stage.home.path().join("app.tar.gz");
+        std::fs::write(&tar, "{}").unwrap();
+        let tar = tar.to_str().unwrap();
+        let create = ["builds:create", "-a", "shop", "--source-tar", tar, "--checksum", "0a"];
+        let done = stage.run(&create).await;
+        assert_eq!((done.status, done.out.as_str()), (expected, "-----> Built\n"), "{}", done.err);
+        assert_eq!(done.err, "Uploading the source... done\n");
+        let put = stage.last("PUT /sources/x");
+        assert_eq!((put.header("authorization"), put.header("content-length")), ("", "2"));
+        let blob = &stage.last("POST /apps/shop/builds").body["source_blob"];
+        assert_eq!((&blob["url"], &blob["checksum"]), (&json!("/sources/x"), &json!("SHA256:0a")));
+    }
+}
+
+#[tokio::test]
+async fn the_build_that_runs_is_the_one_to_cancel() {
+    let stage = Stage::new(|asked, _| {
+        let build = |id: &str, status: &str, at: &str| json!({"id": id, "status": status, "created_at": at});
+        match asked.line().as_str() {
+            "GET /apps/shop/builds" => ok(json!([
+                build("old", "succeeded", "2026-01-01T00:00:00Z"),
+                build("runs", "pending", "2026-01-02T00:00:00Z"),
+                build("waits", "pending", "2026-01-03T00:00:00Z"),
+            ])),
+            "DELETE /apps/shop/builds/runs" => ok(build("runs", "failed", "")),
+            _ => missing(),
+        }
+    })
+    .await;
+    let done = stage.run(&["builds:cancel", "-a", "shop"]).await;
+    assert_eq!(done.status, 0, "{}", done.err);
+    assert_eq!(done.err, "Stopping build runs on ⬢ shop... done\n");
+}
+
+#[tokio::test]
+async fn the_stack_is_shown_and_set_for_the_next_build() {
+    let stage = Stage::new(|asked, _| match asked.line().as_str() {
+        "GET /stacks" => ok(json!([{"name": "container"}, {"name": "heroku-24"}])),
+        "GET /apps/shop" => ok(json!({"build_stack": {"name": "heroku-24"}})),
+        "PATCH /apps/shop" => ok(json!({"build_stack": {"name": "container"}})),
+        _ => missing(),
+    })
+    .await;
+    let done = stage.run(&["stack", "-a", "shop"]).await;
+    assert_eq!(done.out, "=== ⬢ shop Available Stacks\n\n  container\n* heroku-24\n");
+    let done = stage.run(&["stack:set", "container", "-a", "shop"]).await;
+    assert_eq!(done.status, 0, "{}", done.err);
+    assert!(
+        done.err.starts_with("Setting stack to container... done\nYou will need"),
+        "{}",
+        done.err
+    );
+    assert_eq!(stage.last("PATCH /apps/shop").body, json!({"build_stack": "container"}));
+}

@@ -205,6 +205,7 @@ impl Deploy {
             commit,
             commit_description,
             process_types: built.process_types,
+            images: built.images,
             image: built.image,
             layers: built.layers,
             size: built.size,

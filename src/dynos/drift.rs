@@ -144,6 +144,7 @@ mod tests {
         let web = ProcessType::parse("web").unwrap();
         let commands = Procfile::from_map([(web.clone(), "serve".to_string())].into());
         let target = Target {
+            images: Default::default(),
             release: ReleaseId::random(),
             version: 4,
             image: slug.image(),

@@ -8,7 +8,7 @@
 //! gets no traffic, and crashed or added dynos of the old one are still started.
 
 use crate::limits;
-use crate::model::{AppId, DynoName, Egress, ProcessType, Procfile, ReleaseId};
+use crate::model::{AppId, AppImage, DynoName, Egress, ProcessType, Procfile, ReleaseId};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -34,6 +34,8 @@ pub struct Target {
     pub version: i64,
     pub image: String,
     pub commands: Procfile,
+    /// Where the app's own Dockerfiles made them.
+    pub images: BTreeMap<ProcessType, AppImage>,
     pub commit: Option<String>,
     pub description: String,
     pub created_at: crate::clock::Timestamp,

@@ -9,6 +9,7 @@ fn target(version: i64, types: &[&str], served: bool) -> Target {
         .map(|process| (ProcessType::parse(process).unwrap(), format!("run {process}")))
         .collect();
     Target {
+        images: Default::default(),
         release: ReleaseId(uuid::Uuid::from_u128(u128::try_from(version).unwrap())),
         version,
         image: format!("sha256:{version}"),

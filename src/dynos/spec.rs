@@ -6,7 +6,7 @@ use crate::engine::{
     ContainerSpec, LABEL_APP, LABEL_DYNO, LABEL_EGRESS, LABEL_KIND, LABEL_RELEASE, Labels, Mount,
 };
 use crate::error::{Context, Result};
-use crate::model::{AppId, ConfigVars, DynoName, Egress, Size};
+use crate::model::{AppId, AppImage, ConfigVars, DynoName, Egress, Size};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -61,12 +61,18 @@ impl DynoSpec<'_> {
                 read_only: true,
             });
         }
+        let stacks = (&self.target.image, "/bin/bash", "/app");
+        let (image, shell, working_dir) = match self.own_image() {
+            Some(own) => (&own.image, "/bin/sh", own.working_dir.as_str()),
+            None => stacks,
+        };
+        let (user, group) = self.user();
         ContainerSpec {
             name: format!("senryu-{}-{}-{}", self.app_name, self.name, &short[..12]),
-            image: self.target.image.clone(),
-            command: vec!["/bin/bash".to_string(), format!("{INSIDE}/launch")],
-            user: format!("{USER_ID}:{USER_ID}"),
-            working_dir: "/app".to_string(),
+            image: image.clone(),
+            command: vec![shell.to_string(), format!("{INSIDE}/launch")],
+            user: format!("{user}:{group}"),
+            working_dir: working_dir.to_string(),
             env: Vec::new(),
             labels: self.labels(),
             mounts,
@@ -78,6 +84,24 @@ impl DynoSpec<'_> {
             keep_log,
             ..ContainerSpec::default()
         }
+    }
+
+    /// The image that the app's Dockerfile made for this process type; a one-off without one runs
+    /// in that of `web`, or in any.
+    fn own_image(&self) -> Option<&AppImage> {
+        let images = &self.target.images;
+        let web = || images.iter().find(|(process, _)| process.is_web());
+        let found = images.get_key_value(&self.name.process).or_else(web);
+        found.or_else(|| images.iter().next()).map(|(_, image)| image)
+    }
+
+    /// As whom it runs, in numbers.
+    fn user(&self) -> (u32, u32) {
+        let own = self.own_image().and_then(|own| {
+            let (user, group) = own.user.split_once(':')?;
+            Some((user.parse().ok()?, group.parse().ok()?))
+        });
+        own.filter(|(user, _)| *user != 0).unwrap_or((USER_ID, USER_ID))
     }
 
     fn labels(&self) -> Labels {
@@ -107,9 +131,12 @@ impl DynoSpec<'_> {
         let what = || format!("write {}", directory.display());
         std::fs::DirBuilder::new().mode(0o500).recursive(true).create(&directory).context(what())?;
         let quota = self.size.memory_bytes;
-        write_private(&directory.join("launch"), &self.launch(config, quota)).context(what())?;
-        write_private(&directory.join("quota"), &format!("{quota}\n")).context(what())?;
-        std::os::unix::fs::chown(&directory, Some(USER_ID), Some(USER_ID)).context(what())
+        let (user, group) = self.user();
+        let write =
+            |name: &str, text: &str| write_private(&directory.join(name), text, user, group);
+        write("launch", &self.launch(config, quota)).context(what())?;
+        write("quota", &format!("{quota}\n")).context(what())?;
+        std::os::unix::fs::chown(&directory, Some(user), Some(group)).context(what())
     }
 
     /// The start procedure of Heroku's dynos: config vars, then `/etc/profile.d`, `.profile.d` and
@@ -119,8 +146,11 @@ impl DynoSpec<'_> {
         let export = |script: &mut String, key: &str, value: &str| {
             let _ = writeln!(script, "export {key}={}", quoted(value));
         };
-        export(&mut script, "PATH", "/usr/local/bin:/usr/bin:/bin");
-        export(&mut script, "HOME", "/app");
+        let own = self.own_image();
+        if own.is_none() {
+            export(&mut script, "PATH", "/usr/local/bin:/usr/bin:/bin");
+            export(&mut script, "HOME", "/app");
+        }
         for (key, value) in self.metadata() {
             export(&mut script, key, &value);
         }
@@ -132,7 +162,18 @@ impl DynoSpec<'_> {
         }
         export(&mut script, "PORT", &self.port.to_string());
         export(&mut script, "DYNO", &self.name.to_string());
-        script.push_str("unset TINI_KILL_PROCESS_GROUP\ncd /app || exit 1\n");
+        script.push_str("unset TINI_KILL_PROCESS_GROUP\n");
+        if let Some(own) = own {
+            let own_command = self.target.commands.command(&self.name.process);
+            let argv = match own_command == Some(self.command) {
+                true => own.argv.clone(),
+                false => ["/bin/sh", "-c", self.command].map(str::to_string).to_vec(),
+            };
+            let words: Vec<String> = argv.iter().map(|word| quoted(word)).collect();
+            let _ = writeln!(script, "exec {}", words.join(" "));
+            return script;
+        }
+        script.push_str("cd /app || exit 1\n");
         script.push_str(
             "for file in /etc/profile.d/*.sh /app/.profile.d/*.sh /app/.profile; do\n  \
              if [ -r \"$file\" ]; then . \"$file\"; fi\ndone\nunset file\n",
@@ -162,7 +203,7 @@ pub fn directory(run_dir: &Path, dyno: Uuid) -> PathBuf {
     run_dir.join("dynos").join(dyno.to_string())
 }
 
-fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+fn write_private(path: &Path, text: &str, user: u32, group: u32) -> std::io::Result<()> {
     let mut file = std::fs::OpenOptions::new()
         .write(true)
         .create(true)
@@ -170,7 +211,7 @@ fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
         .mode(0o400)
         .open(path)?;
     file.write_all(text.as_bytes())?;
-    std::os::unix::fs::chown(path, Some(USER_ID), Some(USER_ID))
+    std::os::unix::fs::chown(path, Some(user), Some(group))
 }
 
 /// A word for bash: in single quotes nothing is expanded, and a single quote itself is closed,

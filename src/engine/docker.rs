@@ -4,8 +4,9 @@ use super::answers;
 use super::body::body;
 use super::egress::Closed;
 use super::{
-    Attached, Container, ContainerSpec, Ended, Engine, Event, EventAction, FreeDisk, Image, Input,
-    LABEL_EGRESS, LABEL_INSTALLATION, LABEL_KIND, Output, Restore, Usage,
+    Attached, Container, ContainerSpec, Ended, Engine, Event, EventAction, FreeDisk, Image,
+    ImageBuild, ImageFacts, Input, LABEL_EGRESS, LABEL_INSTALLATION, LABEL_KIND, Output, Restore,
+    Usage,
 };
 use crate::error::{Context, Error, Result};
 use crate::model::WindowSize;
@@ -31,13 +32,13 @@ use tokio::sync::{mpsc, oneshot};
 
 #[derive(Clone)]
 pub struct DockerEngine {
-    docker: Docker,
+    pub(super) docker: Docker,
     /// Removing and killing may take Docker as long as it likes to answer.
-    patient: Docker,
+    pub(super) patient: Docker,
     /// Its socket, for connections that bollard does not make.
     socket: PathBuf,
-    installation: String,
-    network: String,
+    pub(super) installation: String,
+    pub(super) network: String,
     /// Brings back images that have gone; set once there is somebody who can.
     restore: Arc<OnceLock<Arc<dyn Restore>>>,
     /// Where Docker keeps images and what containers write.
@@ -368,6 +369,23 @@ impl Engine for DockerEngine {
         }
     }
 
+    async fn build_image(
+        &self,
+        build: &ImageBuild,
+        context: BoxStream<'static, Bytes>,
+        output: mpsc::Sender<Output>,
+    ) -> Result<Result<(), String>> {
+        self.build(build, context, output).await
+    }
+
+    async fn remove_nameless(&self, image: &str) -> Result<()> {
+        self.remove_step(image).await
+    }
+
+    async fn image_facts(&self, image: &str) -> Result<Option<ImageFacts>> {
+        self.facts(image).await
+    }
+
     async fn remove_image(&self, image: &str) -> Result<()> {
         let options = RemoveImageOptions { force: false, noprune: false, ..Default::default() };
         match self.patient.remove_image(image, Some(options), None).await {
@@ -378,14 +396,14 @@ impl Engine for DockerEngine {
     }
 }
 
-fn status(error: &DockerError) -> Option<u16> {
+pub(super) fn status(error: &DockerError) -> Option<u16> {
     match error {
         DockerError::DockerResponseServerError { status_code, .. } => Some(*status_code),
         _ => None,
     }
 }
 
-fn failed(what: &str, error: DockerError) -> Error {
+pub(super) fn failed(what: &str, error: DockerError) -> Error {
     match status(&error) {
         Some(_) => Error::internal(format!("Docker could not {what}"), error),
         None => Error::internal(format!("Docker did not answer: {what}"), error),

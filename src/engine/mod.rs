@@ -10,12 +10,15 @@ mod egress;
 #[cfg(test)]
 pub mod fake;
 mod firewall;
+mod image_build;
 pub mod network;
 mod seccomp;
 mod stats;
 
+pub use image_build::{ImageBuild, ImageFacts};
+
 use crate::clock::Timestamp;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::WindowSize;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -240,6 +243,24 @@ pub trait Engine: Send + Sync {
     async fn images(&self, kind: &str) -> Result<Vec<Image>>;
     /// The diff ids (`sha256:…`) of an image's layers, base first, and its id.
     async fn image_layers(&self, image: &str) -> Result<Option<(String, Vec<String>)>>;
+    /// Builds an image from a Dockerfile in a tar; the builder's reason if there is none. Whoever
+    /// stops waiting ends the build.
+    async fn build_image(
+        &self,
+        _: &ImageBuild,
+        _: BoxStream<'static, Bytes>,
+        _: mpsc::Sender<Output>,
+    ) -> Result<Result<(), String>> {
+        Err(Error::unavailable("this engine builds no images"))
+    }
+    /// Removes an image unless it has a name; one that is gone is fine, one in use is an error.
+    async fn remove_nameless(&self, _: &str) -> Result<()> {
+        Ok(())
+    }
+    /// What an image says of how it is to be run.
+    async fn image_facts(&self, _: &str) -> Result<Option<ImageFacts>> {
+        Ok(None)
+    }
     /// Removes an image; one that is gone is fine, one in use is an error.
     async fn remove_image(&self, image: &str) -> Result<()>;
 }

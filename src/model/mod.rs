@@ -21,6 +21,6 @@ pub use dyno::{DynoName, DynoState, Formation, ProcessType, WindowSize};
 pub use egress::Egress;
 pub use id::{AppId, BuildId, DomainId, ReleaseId, SlugId, UserId};
 pub use procfile::Procfile;
-pub use release::{Build, BuildStatus, Release, ReleaseStatus, Slug, SourceBlob};
+pub use release::{AppImage, Build, BuildStatus, Release, ReleaseStatus, Slug, SourceBlob};
 pub use size::{Size, Sizes};
 pub use user::{Caller, User};

@@ -1,7 +1,8 @@
 //! Builds, slugs and releases. A release is never changed once made, but for its status.
 
-use super::{AppId, BuildId, Buildpack, Procfile, ReleaseId, SlugId, UserId};
+use super::{AppId, BuildId, Buildpack, ProcessType, Procfile, ReleaseId, SlugId, UserId};
 use crate::clock::Timestamp;
+use std::collections::BTreeMap;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BuildStatus {
@@ -63,6 +64,9 @@ pub struct Slug {
     pub commit: Option<String>,
     pub commit_description: Option<String>,
     pub process_types: Procfile,
+    /// What each runs in, where the app's own Dockerfiles made that. Otherwise there is one image,
+    /// [`SlugId::image`], and bash runs the command.
+    pub images: BTreeMap<ProcessType, AppImage>,
     /// The engine's image id, `sha256:…`, as it was built. Dynos use [`SlugId::image`].
     pub image: String,
     /// Diff ids of its own layers from the bottom, each of which is kept as a file. None for
@@ -77,6 +81,18 @@ pub struct Slug {
     pub deleted_at: Option<Timestamp>,
 }
 
+/// An image that an app's Dockerfile made, and how a process type runs in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppImage {
+    /// `senryu/slug:…-web`
+    pub image: String,
+    /// `uid:gid`, never root.
+    pub user: String,
+    pub working_dir: String,
+    /// What is executed: entrypoint and command.
+    pub argv: Vec<String>,
+}
+
 impl SlugId {
     /// The image's name in the engine: it stays when the image has to be made anew.
     pub fn image(self) -> String {
@@ -84,7 +100,8 @@ impl SlugId {
     }
 
     pub fn of_image(name: &str) -> Option<Self> {
-        name.strip_prefix("senryu/slug:")?.parse().ok()
+        // An image of an app's Dockerfile has its process type behind the id.
+        name.strip_prefix("senryu/slug:")?.get(..36)?.parse().ok()
     }
 }
 

@@ -118,6 +118,12 @@ impl Slugs {
 
     /// All layers of a slug, with their files.
     fn layers_of(&self, slug: &Slug) -> Result<Vec<ImageLayer>> {
+        if !slug.images.is_empty() {
+            return Err(Error::unavailable(
+                "an image that the app's Dockerfile made is missing from Docker, and only a build \
+                 makes it again: push the app again",
+            ));
+        }
         if slug.layers.is_empty() {
             return Err(Error::unavailable(
                 "the slug's image is missing from Docker and was built before slugs were kept as \

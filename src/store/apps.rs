@@ -92,6 +92,15 @@ pub fn set_egress(db: &Connection, id: AppId, egress: &Egress, now: Timestamp) -
     Ok(())
 }
 
+pub fn set_stack(db: &Connection, id: AppId, stack: &str, now: Timestamp) -> Result<()> {
+    db.execute(
+        "UPDATE apps SET stack = ?, updated_at = ? WHERE id = ?",
+        params![stack, now.0, id.to_string()],
+    )
+    .context("change an app's stack")?;
+    Ok(())
+}
+
 /// What a successful build says of the app.
 pub fn set_built(db: &Connection, id: AppId, description: &str, slug_size: i64) -> Result<()> {
     db.execute(

@@ -28,6 +28,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("migrations/004_domains.sql")),
     M::up(include_str!("migrations/005_source_blobs.sql")),
     M::up(include_str!("migrations/006_egress.sql")),
+    M::up(include_str!("migrations/007_app_images.sql")),
 ];
 
 type Job = Box<dyn FnOnce(&mut Transaction<'_>) -> Answer + Send>;

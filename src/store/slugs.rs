@@ -3,8 +3,9 @@
 use super::row::{parsed, time, time_option, wrong};
 use crate::clock::Timestamp;
 use crate::error::{Context, Result};
-use crate::model::{ProcessType, Procfile, Slug, SlugId};
+use crate::model::{AppImage, ProcessType, Procfile, Slug, SlugId};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 fn slug(row: &Row<'_>) -> rusqlite::Result<Slug> {
@@ -21,6 +22,7 @@ fn slug(row: &Row<'_>) -> rusqlite::Result<Slug> {
         commit: row.get("commit_id")?,
         commit_description: row.get("commit_description")?,
         process_types: Procfile::from_map(types.collect()),
+        images: images(row)?,
         image: row.get("image")?,
         layers: layers.split_whitespace().map(str::to_string).collect(),
         size: row.get("size")?,
@@ -31,20 +33,48 @@ fn slug(row: &Row<'_>) -> rusqlite::Result<Slug> {
     })
 }
 
+/// An image as its column has it.
+#[derive(Serialize, Deserialize)]
+struct StoredImage {
+    image: String,
+    user: String,
+    working_dir: String,
+    argv: Vec<String>,
+}
+
+fn stored(image: &AppImage) -> StoredImage {
+    let AppImage { image, user, working_dir, argv } = image.clone();
+    StoredImage { image, user, working_dir, argv }
+}
+
+fn images(row: &Row<'_>) -> rusqlite::Result<BTreeMap<ProcessType, AppImage>> {
+    let text: String = row.get("images")?;
+    let images: BTreeMap<String, StoredImage> =
+        serde_json::from_str(&text).map_err(|error| wrong(row, "images", error))?;
+    let known = |(process, stored): (String, StoredImage)| {
+        let StoredImage { image, user, working_dir, argv } = stored;
+        Some((ProcessType::parse(&process).ok()?, AppImage { image, user, working_dir, argv }))
+    };
+    Ok(images.into_iter().filter_map(known).collect())
+}
+
 pub fn insert(db: &Connection, slug: &Slug) -> Result<()> {
     let types: BTreeMap<&str, &str> =
         slug.process_types.iter().map(|(process, command)| (process.as_str(), command)).collect();
+    let images: BTreeMap<&str, StoredImage> =
+        slug.images.iter().map(|(process, image)| (process.as_str(), stored(image))).collect();
     db.execute(
-        "INSERT INTO slugs (id, app_id, commit_id, commit_description, process_types, image,
-             layers, size, stack, description, created_at)
-         VALUES (:id, :app, :commit, :commit_description, :types, :image, :layers, :size, :stack,
-             :description, :created)",
+        "INSERT INTO slugs (id, app_id, commit_id, commit_description, process_types, images,
+             image, layers, size, stack, description, created_at)
+         VALUES (:id, :app, :commit, :commit_description, :types, :images, :image, :layers, :size,
+             :stack, :description, :created)",
         named_params! {
             ":id": slug.id.to_string(),
             ":app": slug.app.to_string(),
             ":commit": slug.commit,
             ":commit_description": slug.commit_description,
             ":types": serde_json::to_string(&types).context("store a slug")?,
+            ":images": serde_json::to_string(&images).context("store a slug")?,
             ":image": slug.image,
             ":layers": slug.layers.join(" "),
             ":size": slug.size,

@@ -7,6 +7,7 @@ mod api;
 mod buildpacks;
 mod builds;
 mod config;
+mod container;
 mod crash;
 mod destroy;
 mod domains;

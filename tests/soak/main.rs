@@ -15,6 +15,7 @@ mod misbehave;
 mod numbers;
 mod outage;
 mod platform;
+mod rush;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -41,6 +42,9 @@ pub struct Options {
     /// Only this case of --misbehave; may be given several times
     #[arg(long, value_name = "NAME", requires = "misbehave")]
     case: Vec<String>,
+    /// Ten pushes to ten apps at once, against the same ten in a row
+    #[arg(long, conflicts_with_all = ["crash", "misbehave"])]
+    rush: bool,
     /// What happens to a host, done to a Docker of its own; scripts/soak gives it namespaces
     #[arg(long)]
     host_events: bool,
@@ -129,6 +133,8 @@ async fn run(options: &Options) -> Result<bool> {
             } else if options.misbehave {
                 let fixture = root.join("tests/fixtures/apps/rogue");
                 misbehave::run(&platform, &fixture, &options.case, &mut report).await
+            } else if options.rush {
+                rush::run(&platform, &mut report).await
             } else if options.crash {
                 crash::run(&platform, options, seed, &mut report).await
             } else {

@@ -44,6 +44,7 @@ pub(in crate::dynos) fn target(
         version: release.version,
         image: slug.id.image(),
         commands: slug.process_types,
+        images: slug.images,
         commit: slug.commit,
         description: release.description,
         created_at: release.created_at,

@@ -96,6 +96,7 @@ impl World {
         let worker = ProcessType::parse("worker").unwrap();
         let types = [(worker.clone(), command.to_string())].into();
         let slug = Slug {
+            images: Default::default(),
             id: SlugId::random(),
             app: self.app.id,
             commit: None,

@@ -1,0 +1,47 @@
+//! The stacks that an app can be built on.
+
+use super::auth::{Auth, State};
+use super::error::Result;
+use super::json;
+use crate::error::Error;
+use crate::limits;
+use axum::extract::Path;
+use axum::response::IntoResponse;
+use axum::{Json, extract};
+use serde_json::Value;
+
+const STACKS: [&str; 2] = [limits::STACK, limits::CONTAINER_STACK];
+
+/// The stack that a field names, if it does.
+pub fn known(field: &str, name: Option<&str>) -> crate::error::Result<Option<&'static str>> {
+    let Some(name) = name else { return Ok(None) };
+    let found = STACKS.into_iter().find(|known| *known == name);
+    found.map(Some).ok_or_else(|| {
+        let shown: String = name.chars().take(60).collect();
+        Error::invalid(format!("{field} {shown:?} is unknown; there are: {}", STACKS.join(", ")))
+    })
+}
+
+fn all() -> Value {
+    STACKS.into_iter().map(json::whole_stack).collect()
+}
+
+pub async fn list(Auth(_): Auth) -> Result {
+    Ok(Json(all()).into_response())
+}
+
+pub async fn show(Auth(_): Auth, Path(stack): Path<String>) -> Result {
+    let stacks = STACKS.into_iter().map(json::whole_stack);
+    let found = stacks.into_iter().find(|known| known["name"] == stack || known["id"] == stack);
+    let found = found.ok_or_else(|| Error::not_found("stack"))?;
+    Ok(Json(found).into_response())
+}
+
+pub async fn of_app(
+    extract::State(api): State,
+    Auth(caller): Auth,
+    Path(app): Path<String>,
+) -> Result {
+    api.app(&caller, &app).await?;
+    Ok(Json(all()).into_response())
+}

@@ -1,0 +1,250 @@
+//! Apps of the stack `container`: their own Dockerfiles make the images, by Docker's classic
+//! builder, and nothing else of the journey knows the difference but the start of a dyno.
+
+mod context;
+mod manifest;
+mod run;
+mod steps;
+mod yaml;
+
+use super::volume::Volume;
+use super::{BuildFailure, BuildInput, Builder, Built, OutputSink, Phase, cache, compile, with};
+use crate::engine::{ImageBuild, ImageFacts, LABEL_APP, LABEL_KIND, LABEL_SLUG, Labels, Output};
+use crate::error::{Context, Error, Result};
+use crate::limits;
+use context::BuildContext;
+use manifest::{ImageSource, Manifest};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use steps::Steps;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// What tells the images of one slug from each other.
+const LABEL_PROCESS: &str = "senryu.process";
+
+impl Builder {
+    pub(super) async fn make_images(
+        &self,
+        input: &BuildInput,
+        volume: &Arc<Volume>,
+        out: &OutputSink,
+        cancel: &CancellationToken,
+    ) -> Result<Built, BuildFailure> {
+        let mut phase = Phase::start(input.build);
+        self.bring_source(input, volume, out, cancel).await?;
+        phase.done("source unpacked");
+        let (manifest, procfile) =
+            with(volume, "read heroku.yml", |volume| Ok(read(&volume))).await??;
+        for note in &manifest.notes {
+            out.warning(note);
+        }
+        let began = Instant::now();
+        let mut made: Vec<(ImageSource, String, ImageFacts)> = Vec::new();
+        let mut steps = Steps::default();
+        let mut result = Ok(());
+        for source in &manifest.images {
+            let reference = format!("{}-{}", input.slug.image(), source.process);
+            let work = Work { input, volume, manifest: &manifest, out, cancel };
+            match self.build_image(&work, source, &reference, &mut steps).await {
+                Ok(facts) => made.push((source.clone(), reference, facts)),
+                Err(failure) => {
+                    result = Err(failure);
+                    break;
+                }
+            }
+            phase.done("image built");
+        }
+        let runs = match result {
+            Ok(()) => self.runs(input, &manifest, procfile, &made, out).await,
+            Err(failure) => Err(failure),
+        };
+        let (process_types, images) = match runs {
+            Ok(runs) if !cancel.is_cancelled() => runs,
+            other => {
+                let tags = made.into_iter().map(|(_, reference, _)| reference);
+                self.forget_images(tags.collect(), steps.made).await;
+                return Err(other.err().unwrap_or(BuildFailure::Cancelled));
+            }
+        };
+        let old = with(volume, "note the steps", move |volume| {
+            steps.note(&volume).context("note the builder's steps")
+        });
+        self.drop_steps(old.await?).await;
+        Ok(Built {
+            image: made.first().map(|(_, reference, _)| reference.clone()).unwrap_or_default(),
+            layers: Vec::new(),
+            held: self.slugs.files().hold(),
+            process_types,
+            images,
+            buildpacks: Vec::new(),
+            detected: false,
+            buildpack_description: "Dockerfile".to_string(),
+            size: made.iter().map(|(.., facts)| facts.size).sum(),
+            new_bytes: 0,
+            buildpack_millis: i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX),
+        })
+    }
+
+    async fn build_image(
+        &self,
+        work: &Work<'_>,
+        source: &ImageSource,
+        reference: &str,
+        steps: &mut Steps,
+    ) -> Result<ImageFacts, BuildFailure> {
+        let Work { input, volume, manifest, out, cancel } = *work;
+        out.line(&format!("=== Building {} ({})", source.process, source.dockerfile));
+        let dockerfile = source.dockerfile.clone();
+        let opened = with(volume, "read a Dockerfile", move |volume| {
+            Ok(BuildContext::open(&volume.build(), &dockerfile))
+        });
+        let context = opened.await??;
+        let limits = &self.settings.build_limits;
+        let build = ImageBuild {
+            reference: reference.to_string(),
+            dockerfile: context.dockerfile.clone(),
+            target: source.target.clone(),
+            args: compile::proxies().chain(manifest.args.iter().cloned()).collect(),
+            labels: Labels::from([
+                (LABEL_APP.to_string(), input.app.to_string()),
+                (LABEL_KIND.to_string(), "slug".to_string()),
+                (LABEL_SLUG.to_string(), input.slug.to_string()),
+                (LABEL_PROCESS.to_string(), source.process.to_string()),
+            ]),
+            memory_bytes: limits.memory_limit_bytes,
+            cpu_shares: limits.cpu_shares,
+        };
+        let mut own = Steps::default();
+        let built = self.watched(&build, context, &mut own, out, cancel).await;
+        steps.add(own);
+        built?;
+        let facts = self.engine.image_facts(reference).await?;
+        let facts = facts.ok_or_else(|| Error::internal("build an image", "it is not there"))?;
+        if facts.size > limits::APP_IMAGE_BYTES {
+            let bytes = facts.size.unsigned_abs();
+            self.forget_images(vec![reference.to_string()], Vec::new()).await;
+            return Err(BuildFailure::ImageTooLarge { bytes });
+        }
+        Ok(facts)
+    }
+
+    /// The builder at work: its words, its end, and what ends it early.
+    async fn watched(
+        &self,
+        build: &ImageBuild,
+        context: BuildContext,
+        steps: &mut Steps,
+        out: &OutputSink,
+        cancel: &CancellationToken,
+    ) -> Result<(), BuildFailure> {
+        let (send, mut receive) = mpsc::channel::<Output>(limits::OUTPUT_QUEUE);
+        let built = self.engine.build_image(build, context.stream(), send);
+        tokio::pin!(built);
+        let deadline = tokio::time::sleep(Duration::from_secs(self.settings.build_timeout));
+        tokio::pin!(deadline);
+        let mut look = tokio::time::interval(limits::DISK_PERIOD);
+        let mut words = |output: Output| {
+            out.bytes(&output.bytes);
+            steps.hear(&String::from_utf8_lossy(&output.bytes));
+        };
+        let ended = loop {
+            tokio::select! {
+                Some(output) = receive.recv() => words(output),
+                ended = &mut built => break ended,
+                () = cancel.cancelled() => return Err(BuildFailure::Cancelled),
+                () = &mut deadline => {
+                    return Err(BuildFailure::TimedOut {
+                        language: "Dockerfile".to_string(),
+                        minutes: self.settings.build_timeout.div_ceil(60),
+                        processes: None,
+                    });
+                }
+                _ = look.tick() => {
+                    let free = self.engine.free_disk()?.bytes >> 20;
+                    if free < self.settings.disk_reserve {
+                        return Err(Error::unavailable(format!(
+                            "the host has {free}M of its disk free, and builds leave {}M",
+                            self.settings.disk_reserve
+                        )).into());
+                    }
+                }
+            }
+        };
+        while let Ok(output) = receive.try_recv() {
+            words(output);
+        }
+        ended?.map_err(|reason| BuildFailure::Image { reason })
+    }
+
+    /// Removes what a build that failed had made, the newest first. The engine may be at its last
+    /// step for a moment yet.
+    async fn forget_images(&self, images: Vec<String>, steps: Vec<String>) {
+        let deadline = Instant::now() + limits::BUILD_CANCEL_WAIT;
+        let named = images.iter().map(|image| (true, image));
+        for (named, image) in named.chain(steps.iter().rev().map(|step| (false, step))) {
+            loop {
+                let removed = match named {
+                    true => self.engine.remove_image(image).await,
+                    false => self.engine.remove_nameless(image).await,
+                };
+                let Err(error) = removed else { break };
+                if Instant::now() > deadline {
+                    tracing::warn!(error = error.chain(), "images of a failed build stay behind");
+                    return;
+                }
+                tokio::time::sleep(limits::BUILD_CANCEL_RETRY).await;
+            }
+        }
+    }
+
+    /// Removes steps of builds, but for those that an image is made of.
+    async fn drop_steps(&self, steps: Vec<String>) {
+        for step in steps.iter().rev() {
+            if let Err(error) = self.engine.remove_nameless(step).await {
+                tracing::debug!(error = error.chain(), "a step is still used");
+            }
+        }
+    }
+
+    /// The steps that the app's last build left as a cache.
+    pub(super) async fn forget_steps(&self, volume: &Arc<Volume>) -> Result<()> {
+        let noted = with(volume, "read the steps", |volume| Ok(steps::noted(&volume)));
+        self.drop_steps(noted.await?).await;
+        Ok(())
+    }
+}
+
+/// What all images of a build have in common.
+struct Work<'a> {
+    input: &'a BuildInput,
+    volume: &'a Arc<Volume>,
+    manifest: &'a Manifest,
+    out: &'a OutputSink,
+    cancel: &'a CancellationToken,
+}
+
+/// What shall be built, and the Procfile.
+fn read(volume: &Volume) -> Result<(Manifest, Option<Vec<u8>>), BuildFailure> {
+    let root = volume.build();
+    let small = |name: &str| {
+        let there = std::fs::symlink_metadata(root.join(name)).is_ok();
+        let wrong = || BuildFailure::Manifest(vec![format!("{name} is no file")]);
+        there.then(|| cache::read_small(&root.join(name)).map_err(|_| wrong())).transpose()
+    };
+    let manifest = match small("heroku.yml")? {
+        Some(bytes) => {
+            let text = String::from_utf8(bytes)
+                .map_err(|_| BuildFailure::Manifest(vec!["heroku.yml is not UTF-8 text".into()]))?;
+            Manifest::parse(&text).map_err(BuildFailure::Manifest)?
+        }
+        None if small("Dockerfile")?.is_some() => Manifest::of_dockerfile(),
+        None => return Err(BuildFailure::NoManifest),
+    };
+    Ok((manifest, small("Procfile")?))
+}
+
+/// What runs, and in which image.
+type Runs = (crate::model::Procfile, BTreeMap<crate::model::ProcessType, crate::model::AppImage>);

@@ -1,0 +1,145 @@
+//! Apps with Dockerfiles of their own: the stack `container`, heroku.yml, as whom their images
+//! run, and what is left of builds that fail.
+
+use crate::support::{App, Platform, docker, eventually};
+use std::sync::Arc;
+
+fn app(platform: &Arc<Platform>, fixture: &str) -> App {
+    let app = platform.app_with(fixture);
+    app.cli(&["stack:set", "container"]).succeeded().says("container");
+    app
+}
+
+/// Images of the app that have a name.
+fn images(app: &App) -> usize {
+    let filter = format!("--filter=label=senryu.app={}", app.id);
+    docker::docker(&["images", "--quiet", &filter]).succeeded().stdout.lines().count()
+}
+
+/// Ids that a build's steps had, but for the base's, which is the first.
+fn steps(output: &str) -> Vec<String> {
+    let ids = output.lines().filter_map(|line| line.trim().rsplit_once("---> "));
+    let hex = |id: &&str| id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    ids.map(|(_, id)| id.trim()).filter(hex).skip(1).map(str::to_string).collect()
+}
+
+fn is_there(image: &str) -> bool {
+    docker::docker(&["image", "inspect", "--format", "{{.Id}}", image]).status == 0
+}
+
+#[test]
+fn a_dockerfile_app_deploys_as_any_other() {
+    let app = app(&Platform::shared(), "dockerfile");
+    app.write("a.secret", "not for the image");
+    app.commit("with a secret");
+    app.cli(&["config:set", "GREETING=it's $HOME"]).succeeded();
+    let first = app.push().succeeded();
+    for words in [
+        "=== Building web (Dockerfile)",
+        "RUN cp /srv/made.txt",
+        "names no user but root: it runs as user 1000:1000",
+        "Declared types -> web",
+        "Released v4",
+        "Verifying deploy... done.",
+    ] {
+        assert!(first.stderr.contains(words), "{words:?} is not in:\n{}", first.stderr);
+    }
+    // The build is root's in its container; the dyno is nobody's special.
+    let none = "0000000000000000";
+    let answer = |version| format!("{version} web.1 1000 {none} it's $HOME made by 0\n");
+    assert_eq!(app.get("/").is(200).text(), answer("v4"));
+    let dyno = &app.dynos()[0];
+    let inspected = docker::docker(&["inspect", dyno]).succeeded().stdout;
+    assert!(!inspected.contains("$HOME"), "a config var is in Docker's metadata");
+    let ls = app.cli(&["run", "id -u; ls; echo $GREETING"]).succeeded();
+    let words: Vec<&str> = ls.stdout.lines().collect();
+    assert_eq!(words, ["1000", "Dockerfile", "made.txt", "server.py", "it's $HOME"]);
+
+    // One line is changed: the steps above it are taken from the cache.
+    app.write("new.txt", "x");
+    app.commit("new file");
+    app.push().succeeded().says("Using cache");
+    assert_eq!(app.get("/").is(200).text(), answer("v5"));
+    app.cli(&["rollback"]).succeeded();
+    assert_eq!(app.get("/").is(200).text(), answer("v6"));
+    assert_eq!(images(&app), 2);
+
+    failed_builds_leave_nothing(&app);
+}
+
+fn failed_builds_leave_nothing(app: &App) {
+    let before = images(app);
+    let refused = |dockerfile: &str, words: &str| {
+        app.write("Dockerfile", dockerfile);
+        app.commit("breaks");
+        let output = app.push().failed(1);
+        assert!(output.stderr.contains(words), "{words:?} is not in:\n{}", output.stderr);
+        eventually("no image is left", || images(app) == before);
+        let steps = steps(&output.stderr.replace("remote:", ""));
+        eventually("no step is left", || !steps.iter().any(|step| is_there(step)));
+        steps.len()
+    };
+    let base = format!("FROM senryu/stack:run\nRUN echo {} >/fresh\n", app.id);
+    assert_eq!(refused(&format!("{base}RUN exit 3\n"), "returned a non-zero code: 3"), 1);
+    refused(&format!("{base}NONSENSE\n"), "unknown instruction: NONSENSE");
+    refused("FROM scratch\nCOPY server.py /\nCMD [\"/x\"]\n", "it needs a shell at /bin/sh");
+    refused(&format!("{base}USER stranger\nCMD x\n"), "a user that it knows");
+    refused(&format!("{base}CMD []\nENTRYPOINT []\n"), "web has no command");
+    std::fs::remove_file(app.dir().join("Dockerfile")).unwrap();
+    app.commit("no Dockerfile");
+    app.push().failed(1).says("neither a heroku.yml build manifest nor a Dockerfile");
+    assert_eq!(app.serving(), "v6");
+}
+
+#[test]
+fn heroku_yml_has_images_arguments_and_commands_for_each_type() {
+    let app = app(&Platform::shared(), "heroku-yml");
+    app.cli(&["config:set", "GREETING=hello"]).succeeded();
+    let push = app.push().succeeded();
+    for words in [
+        "setup in heroku.yml is for apps that are made from it",
+        "=== Building web (Dockerfile)",
+        "=== Building worker (worker/Dockerfile)",
+        "Declared types -> release, web, worker",
+        "releasing as 1234",
+    ] {
+        assert!(push.stderr.contains(words), "{words:?} is not in:\n{}", push.stderr);
+    }
+    let answer = app.get("/").is(200).text();
+    assert_eq!(answer, "v4 web.1 1234 0000000000000000 hello sweet\n");
+    app.cli(&["ps:scale", "worker=1"]).succeeded();
+    app.log_says("at work: from the image, as 65534, hello");
+    assert_eq!(images(&app), 2);
+
+    app.write("heroku.yml", "build:\n  docker:\n    web: Dockerfile\n  confg:\n    A: b\n");
+    app.commit("a mistake");
+    let refused = app.push().failed(1).stderr;
+    for words in ["Your heroku.yml manifest is invalid", "=!= line 4: build.confg is unknown"] {
+        assert!(refused.contains(words), "{words:?} is not in:\n{refused}");
+    }
+    assert_eq!(app.serving(), "v4");
+}
+
+#[test]
+fn a_docker_build_that_is_cancelled_leaves_nothing() {
+    let app = app(&Platform::shared(), "dockerfile");
+    let first = format!("FROM senryu/stack:run\nRUN echo {} >/begun\n", app.id);
+    app.write("Dockerfile", &format!("{first}RUN sleep 600\n"));
+    app.commit("endless");
+    let mut push = app.git_command();
+    let push = push.args(["push", "senryu", "main"]).stderr(std::process::Stdio::piped());
+    let mut push = push.spawn().unwrap();
+    let mut said = std::io::BufReader::new(push.stderr.take().unwrap());
+    let mut text = String::new();
+    while !text.contains("RUN sleep 600") {
+        let read = std::io::BufRead::read_line(&mut said, &mut text).unwrap();
+        assert!(read > 0, "it has ended:\n{text}");
+    }
+    app.cli(&["builds:cancel"]).succeeded();
+    std::io::Read::read_to_end(&mut said, &mut Vec::new()).unwrap();
+    assert!(!push.wait().unwrap().success());
+    let steps = steps(&text.replace("remote:", ""));
+    assert_eq!(steps.len(), 1, "{text}");
+    eventually("its step is gone", || !is_there(&steps[0]));
+    assert_eq!(images(&app), 0);
+}
