@@ -22,6 +22,16 @@ pub struct ServerSettings {
     /// Public address of the router
     #[arg(long, env = "SENRYU_LISTEN", default_value = "127.0.0.1:5757", value_name = "ADDR:PORT")]
     pub listen: SocketAddr,
+    /// Address of the router for HTTPS; without it there is none
+    #[arg(long, env = "SENRYU_TLS_LISTEN", value_name = "ADDR:PORT")]
+    pub tls_listen: Option<SocketAddr>,
+    /// Certificate for the platform's own names, with its chain, in PEM: api.DOMAIN, *.DOMAIN. Read
+    /// when the server starts
+    #[arg(long, env = "SENRYU_TLS_CERTIFICATE_FILE", value_name = "FILE")]
+    pub tls_certificate_file: Option<PathBuf>,
+    /// Its private key
+    #[arg(long, env = "SENRYU_TLS_KEY_FILE", value_name = "FILE")]
+    pub tls_key_file: Option<PathBuf>,
     /// Allow a listener without TLS that is not loopback: passwords and tokens cross the network
     /// in the clear
     #[arg(long, env = "SENRYU_INSECURE_HTTP", default_value_t = false)]
@@ -279,6 +289,12 @@ impl ServerSettings {
                 self.listen
             ));
         }
+        if self.tls_certificate_file.is_some() != self.tls_key_file.is_some() {
+            return Err("--tls-certificate-file and --tls-key-file belong together".to_string());
+        }
+        if self.tls_certificate_file.is_some() && self.tls_listen.is_none() {
+            return Err("--tls-certificate-file needs --tls-listen".to_string());
+        }
         for (flag, path) in [("--data-dir", &self.data_dir), ("--run-dir", &self.run_dir)] {
             if !path.is_absolute() {
                 return Err(format!("{flag} {} is not an absolute path", path.display()));
@@ -357,22 +373,27 @@ impl ServerSettings {
 
     /// `http://sample.localhost:5757/`, with the trailing slash that Heroku's API has.
     pub fn web_url(&self, app: &str) -> String {
-        format!("http://{}{}/", self.app_host(app), self.port_suffix())
+        format!("{}/", self.url(&self.app_host(app)))
     }
 
     /// Where the API and git are reached: `http://localhost:5757`.
     pub fn control_url(&self) -> String {
-        let host = match &self.domain {
-            Some(domain) => format!("api.{domain}"),
-            None => "localhost".to_string(),
-        };
-        format!("http://{host}{}", self.port_suffix())
+        match &self.domain {
+            Some(domain) => self.url(&format!("api.{domain}")),
+            None => self.url("localhost"),
+        }
     }
 
-    fn port_suffix(&self) -> String {
-        match self.listen.port() {
-            80 => String::new(),
-            port => format!(":{port}"),
+    /// By HTTPS where the platform's own names have a certificate.
+    fn url(&self, host: &str) -> String {
+        let certified = self.domain.is_some() && self.tls_certificate_file.is_some();
+        let (scheme, usual, port) = match self.tls_listen.filter(|_| certified) {
+            Some(tls) => ("https", 443, tls.port()),
+            None => ("http", 80, self.listen.port()),
+        };
+        match port == usual {
+            true => format!("{scheme}://{host}"),
+            false => format!("{scheme}://{host}:{port}"),
         }
     }
 }
@@ -419,6 +440,24 @@ pub fn file_flags(
 mod tests {
     use super::*;
     use clap::Command;
+
+    #[test]
+    fn addresses_are_https_where_the_platform_has_a_certificate() {
+        let url = |flags: &[&str]| {
+            let settings = ServerSettings::for_tests(flags);
+            settings.check().unwrap();
+            (settings.control_url(), settings.web_url("shop"))
+        };
+        let both = |control: &str, web: &str| (control.to_string(), web.to_string());
+        assert_eq!(url(&[]), both("http://localhost:5757", "http://shop.localhost:5757/"));
+        let mut flags = vec!["--domain", "p.example", "--tls-listen", "127.0.0.1:443"];
+        let plain = both("http://api.p.example:5757", "http://shop.p.example:5757/");
+        assert_eq!(url(&flags), plain);
+        flags.extend(["--tls-certificate-file", "/crt", "--tls-key-file", "/key"]);
+        assert_eq!(url(&flags), both("https://api.p.example", "https://shop.p.example/"));
+        let half = ServerSettings::for_tests(&["--tls-key-file", "/key"]);
+        assert!(half.check().unwrap_err().contains("belong together"));
+    }
 
     #[test]
     fn a_wrong_number_is_refused_by_its_setting_however_it_is_written() {

@@ -24,6 +24,7 @@ pub mod store;
 
 pub mod apps;
 pub mod build;
+pub mod certs;
 pub mod deploy;
 pub mod dynos;
 pub mod git;

@@ -85,7 +85,33 @@ pub struct WebTarget {
     pub addr: SocketAddr,
 }
 
-/// A listener by name (`http`) and its address.
+/// A certificate with its key, and the host names that it is served for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// Whose it is; a renewed certificate keeps it.
+    pub endpoint: String,
+    pub names: Vec<String>,
+    /// PEM, the host's own certificate first.
+    pub chain: String,
+    /// PEM.
+    pub key: Secret,
+}
+
+/// Text that no log may show.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// The listener without TLS, and the one with it.
+pub const HTTP: &str = "http";
+pub const HTTPS: &str = "https";
+
+/// A listener by name (`http`, `https`) and its address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListenerName {
     pub name: String,
@@ -103,6 +129,15 @@ pub enum ToRouter {
     Listeners {
         listeners: Vec<ListenerName>,
     },
+    /// Listeners of these names are not wanted any more.
+    Close {
+        names: Vec<String>,
+    },
+    /// All certificates there are: those of before are forgotten.
+    Certificates {
+        version: u64,
+        certificates: Vec<Certificate>,
+    },
     Snapshot {
         snapshot: Snapshot,
     },
@@ -119,11 +154,28 @@ pub struct SnapshotRef<'s> {
     pub snapshot: &'s Snapshot,
 }
 
+/// [`ToRouter::Certificates`] likewise.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename = "certificates")]
+pub struct CertificatesRef<'s> {
+    pub version: u64,
+    pub certificates: &'s [Certificate],
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum ToServer {
     /// The router has these listeners; their descriptors follow unless there are none.
-    Hello { protocol: u32, pid: u32, listeners: Vec<ListenerName> },
+    Hello {
+        protocol: u32,
+        pid: u32,
+        listeners: Vec<ListenerName>,
+        /// It takes certificates and the listener that needs them.
+        #[serde(default)]
+        tls: bool,
+    },
+    /// Handshakes that begin after this are held with the certificates of that version.
+    Certified { version: u64 },
     /// No request that begins after this goes to a target outside that snapshot.
     Applied { version: u64 },
     /// A target that left the snapshot has no ordinary request in flight any more. WebSockets
@@ -344,6 +396,19 @@ mod tests {
         let text = "at=info path=\"/\"".to_string();
         assert_eq!(logs[0], RouterLog::Line { app, at_micros: 17, text });
         assert_eq!(logs[1], RouterLog::Lost { app, at_micros: 18, lines: 4 });
+    }
+
+    #[test]
+    fn a_key_shows_in_no_log() {
+        let certificate = Certificate {
+            endpoint: "one".into(),
+            names: vec!["www.example.com".into()],
+            chain: String::new(),
+            key: Secret("hidden".into()),
+        };
+        let message = ToRouter::Certificates { version: 1, certificates: vec![certificate] };
+        let shown = format!("{message:?}");
+        assert!(shown.contains("www.example.com") && !shown.contains("hidden"), "{shown}");
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@
 use crate::api::{self, Api};
 use crate::apps::access::Access;
 use crate::build::Builder;
+use crate::certs::{Certs, CertsParts};
 use crate::config::ServerSettings;
 use crate::deploy::{Deploy, DeployParts};
 use crate::dynos::{Dynos, DynosParts};
@@ -184,10 +185,11 @@ impl Platform {
             installation: installation.clone(),
         })?;
         docker.restore_with(Arc::new(slugs.clone()));
-        let releases = Releases::new(store.clone(), secrets);
+        let releases = Releases::new(store.clone(), secrets.clone());
         let (link, router_log) = RouterLink::start(settings.clone()).await?;
         keep_logs(router_log, logs.clone());
         let routing = Arc::new(Routing::new(link, settings.clone()));
+        let certs = certs(&store, secrets, &settings, routing.clone()).await?;
         let builder = Arc::new(Builder::new(engine.clone(), settings.clone(), slugs.clone()));
         let dynos = Dynos::start(DynosParts {
             store: store.clone(),
@@ -221,6 +223,7 @@ impl Platform {
         let api = Arc::new(Api {
             store,
             access,
+            certs,
             releases,
             deploy: deploy.clone(),
             dynos,
@@ -234,6 +237,16 @@ impl Platform {
         tracing::info!(url = settings.control_url(), installation, "ready");
         Ok(Self { git, deploy, builder })
     }
+}
+
+async fn certs(
+    store: &Store,
+    secrets: Secrets,
+    settings: &Arc<ServerSettings>,
+    handshakes: Arc<Routing>,
+) -> Result<Certs> {
+    let (store, settings) = (store.clone(), settings.clone());
+    Certs::start(CertsParts { store, secrets, settings, handshakes }).await
 }
 
 /// Docker may still be starting: after a reboot both come up together.

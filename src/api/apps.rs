@@ -119,6 +119,9 @@ pub async fn destroy(
     lifecycle::destroy(&api.store, app.id).await?;
     api.deploy.cancel_builds_of(app.id);
     api.dynos.wake();
+    if let Err(error) = api.certs.hand_over().await {
+        tracing::error!(error = error.chain(), "can't take a destroyed app's certificates back");
+    }
     api.deploy.clean_up_soon();
     Ok(Json(json::app(&app, &api.settings)).into_response())
 }

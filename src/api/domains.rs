@@ -38,9 +38,17 @@ pub async fn create(
     let app = api.app(&caller, &app).await?;
     body.only(&["hostname", "sni_endpoint"])?;
     let hostname = body.text("hostname")?.ok_or_else(|| Error::invalid("hostname is required"))?;
-    no_endpoint(&body)?;
     let hostname = Hostname::parse(hostname)?;
+    let endpoint = body.text("sni_endpoint")?;
+    if let Some(endpoint) = endpoint {
+        api.certs.covering(&app, endpoint, &hostname).await?;
+    }
     let domain = domains::add(&api.store, &api.settings, &caller, &app, hostname).await?;
+    match endpoint {
+        Some(_) => api.certs.attach(&app, &domain, endpoint).await?,
+        None => api.certs.attach_covering(&app, &domain).await?,
+    }
+    let domain = again(&api, &app, &domain).await?;
     // Whoever is told that it is done may ask the router at once.
     api.dynos.routed(limits::TABLE_MARGIN).await;
     let shown = json::domain(&domain, &app, &api.settings);
@@ -60,7 +68,7 @@ pub async fn show(
     .into_response())
 }
 
-/// Names a certificate of the app's for a domain. There is none that could be named yet.
+/// Serves a domain with one of the app's certificates, or with none.
 pub async fn update(
     extract::State(api): State,
     Auth(caller): Auth,
@@ -70,7 +78,8 @@ pub async fn update(
     let app = api.app(&caller, &app).await?;
     body.only(&["sni_endpoint"])?;
     let found = custom(&api, &app, &domain).await?.ok_or_else(|| Error::not_found("domain"))?;
-    no_endpoint(&body)?;
+    api.certs.attach(&app, &found, body.text("sni_endpoint")?).await?;
+    let found = again(&api, &app, &found).await?;
     Ok(Json(json::domain(&found, &app, &api.settings)).into_response())
 }
 
@@ -89,23 +98,21 @@ pub async fn destroy(
     let id = found.id;
     api.store.write(move |db| store::domains::delete(db, id)).await?;
     api.dynos.routed(limits::TABLE_MARGIN).await;
+    if found.sni_endpoint.is_some() {
+        api.certs.hand_over().await?;
+    }
     Ok(Json(json::domain(&found, &app, &api.settings)).into_response())
-}
-
-/// An app's certificates, which Heroku's client asks for before it adds a domain: none yet.
-pub async fn endpoints(
-    extract::State(api): State,
-    Auth(caller): Auth,
-    Path(app): Path<String>,
-    headers: HeaderMap,
-) -> Result {
-    api.app(&caller, &app).await?;
-    range::page(&headers, Vec::new(), &["id", "name"])
 }
 
 async fn custom(api: &Api, app: &App, wanted: &str) -> crate::error::Result<Option<Domain>> {
     let (id, wanted) = (app.id, wanted.to_string());
     api.store.read(move |db| store::domains::find(db, id, &wanted)).await
+}
+
+/// A domain as it is after a change.
+async fn again(api: &Api, app: &App, domain: &Domain) -> crate::error::Result<Domain> {
+    let found = custom(api, app, &domain.id.to_string()).await?;
+    found.ok_or_else(|| Error::not_found("domain"))
 }
 
 /// The app's own name, asked for by name or id.
@@ -115,11 +122,4 @@ fn own(api: &Api, app: &App, wanted: &str) -> crate::error::Result<Value> {
         domain[field].as_str().is_some_and(|known| known.eq_ignore_ascii_case(wanted))
     });
     if is_it { Ok(domain) } else { Err(Error::not_found("domain")) }
-}
-
-fn no_endpoint(body: &Body) -> crate::error::Result<()> {
-    match body.text("sni_endpoint")? {
-        None => Ok(()),
-        Some(_) => Err(Error::not_found("sni_endpoint")),
-    }
 }

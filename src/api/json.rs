@@ -1,9 +1,10 @@
 //! What the Platform API's resources look like, field by field as Heroku's schema has them.
 
+use crate::certs::chain::Facts;
 use crate::config::ServerSettings;
 use crate::dynos::Dyno;
 use crate::model::{
-    App, Build, Buildpack, Domain, Formation, Release, ReleaseStatus, Size, Slug, User,
+    App, Build, Buildpack, Domain, Formation, Release, ReleaseStatus, Size, Slug, SniEndpoint, User,
 };
 use crate::store::users::Authorization;
 use serde_json::{Map, Value, json};
@@ -137,9 +138,35 @@ pub fn domain(domain: &Domain, app: &App, settings: &ServerSettings) -> Value {
         "hostname": domain.hostname.as_str(),
         "id": domain.id.0,
         "kind": "custom",
-        "sni_endpoint": null,
+        "sni_endpoint": domain.sni_endpoint.as_ref().map(|(id, name)| {
+            json!({ "id": id.0, "name": name })
+        }),
         "status": "none",
         "updated_at": domain.updated_at.api(),
+    })
+}
+
+pub fn sni_endpoint(row: &SniEndpoint, facts: &Facts, app: &App) -> Value {
+    json!({
+        "app": app_ref(app),
+        "certificate_chain": row.chain,
+        "created_at": row.created_at.api(),
+        "display_name": null,
+        "domains": row.domains.iter().map(|domain| domain.0).collect::<Vec<_>>(),
+        "id": row.id.0,
+        "name": row.name,
+        "ssl_cert": {
+            "acm": false,
+            "ca_signed?": facts.is_ca_signed,
+            "cert_domains": facts.cert_domains,
+            "expires_at": facts.expires_at.api(),
+            "id": fixed_id(&format!("certificate {}", row.chain)),
+            "issuer": facts.issuer,
+            "self_signed?": facts.is_self_signed,
+            "starts_at": facts.starts_at.api(),
+            "subject": facts.subject,
+        },
+        "updated_at": row.updated_at.api(),
     })
 }
 

@@ -24,11 +24,13 @@ mod one_offs;
 mod range;
 mod releases;
 mod rollout;
+mod sni_endpoints;
 mod sources;
 mod stacks;
 mod streams;
 
 use crate::apps::access::Access;
+use crate::certs::Certs;
 use crate::config::ServerSettings;
 use crate::deploy::Deploy;
 use crate::dynos::Dynos;
@@ -46,6 +48,7 @@ use std::sync::Arc;
 pub struct Api {
     pub store: Store,
     pub access: Access,
+    pub certs: Certs,
     pub releases: Releases,
     pub deploy: Deploy,
     pub dynos: Dynos,
@@ -73,7 +76,11 @@ pub fn routes(api: Arc<Api>) -> Router {
             "/apps/{app}/domains/{domain}",
             get(domains::show).patch(domains::update).delete(domains::destroy),
         )
-        .route("/apps/{app}/sni-endpoints", get(domains::endpoints))
+        .route("/apps/{app}/sni-endpoints", get(sni_endpoints::list).post(sni_endpoints::create))
+        .route(
+            "/apps/{app}/sni-endpoints/{endpoint}",
+            get(sni_endpoints::show).patch(sni_endpoints::update).delete(sni_endpoints::destroy),
+        )
         .route("/apps/{app}/egress", get(egress::show).patch(egress::update))
         .route("/apps/{app}/formation", get(formation::list).patch(formation::batch))
         .route("/apps/{app}/formation/{type}", get(formation::show).patch(formation::update))

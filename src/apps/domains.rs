@@ -19,8 +19,14 @@ pub async fn add(
 ) -> Result<Domain> {
     refuse_own(settings, &hostname)?;
     let now = Timestamp::now();
-    let domain =
-        Domain { id: DomainId::random(), app: app.id, hostname, created_at: now, updated_at: now };
+    let domain = Domain {
+        id: DomainId::random(),
+        app: app.id,
+        hostname,
+        sni_endpoint: None,
+        created_at: now,
+        updated_at: now,
+    };
     let user = caller.user.clone();
     store
         .write(move |db| {

@@ -283,29 +283,35 @@ pub async fn rename(cx: &Cx, args: Rename) -> Result {
     Ok(())
 }
 
+/// Goes on only if the app's name was given or is typed now.
+pub fn confirmed(cx: &Cx, name: &str, confirm: Option<String>) -> Result {
+    match confirm {
+        Some(confirm) if confirm == name => Ok(()),
+        Some(confirm) => Err(Failure::refused(format!(
+            "Confirmation {confirm} did not match ⬢ {name}. Aborted."
+        ))),
+        None => {
+            let question =
+                format!("\nTo proceed, type {name} or re-run this command with --confirm {name}: ");
+            match cx.ui.answer(&question)?.as_deref().map(str::trim) == Some(name) {
+                true => Ok(()),
+                false => {
+                    Err(Failure::refused(format!("Confirmation did not match ⬢ {name}. Aborted.")))
+                }
+            }
+        }
+    }
+}
+
 pub async fn destroy(cx: &Cx, args: Destroy) -> Result {
     let name = chosen(cx, args.name, &args.app)?;
     let path = format!("/apps/{}", segment(&name));
     // An app that is not there is told before anyone is asked.
     cx.client.get(&path).await?;
-    match args.confirm {
-        Some(confirm) if confirm == name => {}
-        Some(confirm) => {
-            return Err(Failure::refused(format!(
-                "Confirmation {confirm} did not match ⬢ {name}. Aborted."
-            )));
-        }
-        None => {
-            cx.ui.warn(&format!("This will delete ⬢ {name} including all add-ons."));
-            let question =
-                format!("\nTo proceed, type {name} or re-run this command with --confirm {name}: ");
-            if cx.ui.answer(&question)?.as_deref().map(str::trim) != Some(name.as_str()) {
-                return Err(Failure::refused(format!(
-                    "Confirmation did not match ⬢ {name}. Aborted."
-                )));
-            }
-        }
+    if args.confirm.is_none() {
+        cx.ui.warn(&format!("This will delete ⬢ {name} including all add-ons."));
     }
+    confirmed(cx, &name, args.confirm)?;
     let what = format!("Destroying ⬢ {name} (including all add-ons)");
     cx.ui.action(&what, cx.client.delete(&path), |_| "done".to_string()).await?;
     for remote in git::remotes(&cx.env, &cx.client.base()) {

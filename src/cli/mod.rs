@@ -10,6 +10,7 @@ mod auth;
 mod buildpacks;
 mod builds;
 mod builds_create;
+mod certs;
 mod client;
 mod config;
 mod config_edit;
@@ -188,6 +189,9 @@ enum Command {
     /// Wait for domains to be active for an app
     #[command(name = "domains:wait")]
     DomainsWait(domains::Wait),
+
+    #[command(flatten)]
+    Certs(certs::Certs),
 
     /// Display the releases of an app
     #[command(name = "releases")]
@@ -452,6 +456,7 @@ async fn run(cx: &Cx, command: Command) -> Result {
         Command::DomainsRemove(args) => domains::remove(cx, args).await,
         Command::DomainsClear(args) => domains::clear(cx, args).await,
         Command::DomainsWait(args) => domains::wait(cx, args).await,
+        Command::Certs(command) => certs::run(cx, command).await,
         Command::Releases(args) => releases::list(cx, args).await,
         Command::ReleasesInfo(args) => releases::info(cx, args).await,
         Command::ReleasesOutput(args) => releases::output(cx, args).await,

@@ -10,6 +10,16 @@ pub const HOSTNAME_BYTES: usize = 253;
 pub const DOMAINS_PER_APP: u32 = 1000;
 /// Between two looks of a client at a domain that is pending, as Heroku's has it.
 pub const DOMAIN_POLL: Duration = Duration::from_secs(5);
+/// A client has this long for its TLS handshake.
+pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
+/// Certificates of one app, and in one chain.
+pub const CERTIFICATES_PER_APP: usize = 100;
+pub const CHAIN_CERTIFICATES: usize = 10;
+/// Bytes of all certificates that the router is given: half of what a frame may have, so that
+/// they fit in whatever is escaped. Some 3,000 of usual size.
+pub const CERTIFICATES_BYTES: usize = LINK_FRAME_BYTES / 2;
+/// Bytes of a file of certificates or keys: well over what the API takes.
+pub const CERTIFICATE_FILE_BYTES: u64 = 4 * 1024 * 1024;
 /// Listeners handed over at one time; the kernel's own bound is 253.
 pub const LINK_DESCRIPTORS: usize = 16;
 /// Batches of router log lines that may wait for the server's log store.

@@ -1,6 +1,6 @@
 //! A custom domain and the rule for its name.
 
-use super::{AppId, DomainId};
+use super::{AppId, DomainId, SniEndpointId};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::limits;
@@ -112,6 +112,8 @@ pub struct Domain {
     pub id: DomainId,
     pub app: AppId,
     pub hostname: Hostname,
+    /// The certificate that it is served with, and its name.
+    pub sni_endpoint: Option<(SniEndpointId, String)>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }

@@ -11,6 +11,7 @@ pub mod id;
 pub mod procfile;
 pub mod release;
 pub mod size;
+pub mod sni_endpoint;
 pub mod user;
 
 pub use app::{App, AppName};
@@ -19,8 +20,9 @@ pub use config_vars::ConfigVars;
 pub use domain::{Domain, Hostname};
 pub use dyno::{DynoName, DynoState, Formation, ProcessType, WindowSize};
 pub use egress::Egress;
-pub use id::{AppId, BuildId, DomainId, ReleaseId, SlugId, UserId};
+pub use id::{AppId, BuildId, DomainId, ReleaseId, SlugId, SniEndpointId, UserId};
 pub use procfile::Procfile;
 pub use release::{AppImage, Build, BuildStatus, Release, ReleaseStatus, Slug, SourceBlob};
 pub use size::{Size, Sizes};
+pub use sni_endpoint::SniEndpoint;
 pub use user::{Caller, User};

@@ -10,13 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 /// A client's socket with the time-outs that hyper doesn't have: idle between requests, a head
 /// that does not end, and a client that takes no data.
-pub struct ClientIo {
-    io: TcpStream,
+pub struct ClientIo<S> {
+    io: S,
     state: Arc<ConnState>,
     timers: Timers,
     timer: Option<Pin<Box<Sleep>>>,
@@ -36,8 +35,8 @@ struct Linger {
     until: Instant,
 }
 
-impl ClientIo {
-    pub fn new(io: TcpStream, state: Arc<ConnState>, timers: Timers) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
+    pub fn new(io: S, state: Arc<ConnState>, timers: Timers) -> Self {
         let moved_at = Instant::now();
         let (timer, head_since, stall) = (None, None, None);
         Self { io, state, timers, timer, moved_at, begun: 0, head_since, stall, linger: None }
@@ -114,7 +113,7 @@ impl ClientIo {
     }
 }
 
-impl AsyncRead for ClientIo {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -135,7 +134,7 @@ impl AsyncRead for ClientIo {
     }
 }
 
-impl AsyncWrite for ClientIo {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -159,12 +158,16 @@ impl AsyncWrite for ClientIo {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        // TLS has data of its own on the way, which a client may not take either.
+        match Pin::new(&mut self.io).poll_flush(cx) {
+            Poll::Pending => self.poll_stall(cx).map_ok(|_| ()),
+            ready => ready,
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.linger.is_none() {
-            ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+        if self.linger.is_none() && Pin::new(&mut self.io).poll_shutdown(cx)?.is_pending() {
+            return self.poll_stall(cx).map_ok(|_| ());
         }
         if self.state.unread.load(Ordering::Relaxed) {
             ready!(self.poll_linger(cx));

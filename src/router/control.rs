@@ -30,7 +30,7 @@ pub async fn forward(
 ) -> Response<RouterBody> {
     conn.patient.store(true, Ordering::Relaxed);
     let client = facts.wants_upgrade.then(|| hyper::upgrade::on(&mut request));
-    headers::edit_for_server(&mut request, facts, conn.peer.ip());
+    headers::edit_for_server(&mut request, facts, conn);
     let request = request.map(|body| ClientBody::new(body, conn.clone()));
     let Some(mut response) = ask(worker, request).await else { return rescue::server_away() };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {

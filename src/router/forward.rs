@@ -52,12 +52,20 @@ async fn answer(
         return rescue::refuse(StatusCode::BAD_REQUEST);
     };
     let route = worker.shared.table.load().route(&facts.host);
+    let secure = conn.secure.as_ref();
+    let is_mismatch = secure.is_some_and(|secure| !worker.shared.tls.is_for(secure, &facts.host));
     let app = match route {
+        Route::Control | Route::Unknown if is_mismatch => {
+            return rescue::refuse(StatusCode::MISDIRECTED_REQUEST);
+        }
         Route::Control => return control::forward(worker, conn, request, &facts).await,
         Route::Unknown => return rescue::no_such_app(),
         Route::App(app) => app,
     };
     let job = Job::new(worker, conn, request, facts, app, received);
+    if is_mismatch {
+        return job.fail(Code::H32);
+    }
     job.run().await
 }
 
@@ -89,7 +97,7 @@ impl Job {
         received: Instant,
     ) -> Self {
         let millis = Timestamp::now().0 / 1000;
-        let head = headers::dyno_head(&request, &facts, millis, conn.local_port);
+        let head = headers::dyno_head(&request, &facts, millis, conn);
         let expects_wrongly = headers::has_unknown_expectation(request.headers());
         let client = facts.wants_upgrade.then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();

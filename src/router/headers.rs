@@ -1,6 +1,7 @@
 //! Request heads: which ones are refused, which host they name, and the head that goes on to the
 //! dyno, with Heroku's headers set and hop-by-hop ones gone.
 
+use super::listen::ConnState;
 use crate::limits;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -197,7 +198,7 @@ pub fn dyno_head(
     request: &Request<Incoming>,
     facts: &RequestFacts,
     received_millis: i64,
-    port: u16,
+    conn: &ConnState,
 ) -> Bytes {
     let headers = request.headers();
     let mut head = Vec::with_capacity(1024);
@@ -239,8 +240,8 @@ pub fn dyno_head(
     }
     put(&mut head, "via", VIA);
     put(&mut head, "x-forwarded-for", &facts.forwarded_for);
-    put(&mut head, "x-forwarded-proto", "http");
-    put_number(&mut head, b"X-Forwarded-Port: ", i64::from(port));
+    put(&mut head, "x-forwarded-proto", conn.scheme());
+    put_number(&mut head, b"X-Forwarded-Port: ", i64::from(conn.local_port));
     put(&mut head, "x-request-id", &facts.request_id);
     put_number(&mut head, b"X-Request-Start: ", received_millis);
     head.extend_from_slice(b"\r\n");
@@ -295,7 +296,7 @@ pub fn mark_response(headers: &mut HeaderMap) {
 
 /// Edits a request's headers in place for the server: what clients say of their address is not
 /// passed on.
-pub fn edit_for_server(request: &mut Request<Incoming>, facts: &RequestFacts, peer: IpAddr) {
+pub fn edit_for_server(request: &mut Request<Incoming>, facts: &RequestFacts, conn: &ConnState) {
     let named: Vec<HeaderName> = connection_tokens(request.headers())
         .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
         .filter(|name| name != header::HOST)
@@ -315,10 +316,10 @@ pub fn edit_for_server(request: &mut Request<Incoming>, facts: &RequestFacts, pe
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, upgrade);
     }
-    if let Ok(peer) = HeaderValue::from_str(&peer.to_canonical().to_string()) {
+    if let Ok(peer) = HeaderValue::from_str(&conn.peer.ip().to_canonical().to_string()) {
         headers.insert(X_FORWARDED_FOR, peer);
     }
-    headers.insert("x-forwarded-proto", HeaderValue::from_static("http"));
+    headers.insert("x-forwarded-proto", HeaderValue::from_static(conn.scheme()));
     headers.insert(X_REQUEST_ID, facts.request_id.clone());
     headers.append(header::VIA, HeaderValue::from_static(VIA));
 }

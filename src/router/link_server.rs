@@ -83,7 +83,8 @@ impl LinkServer {
     async fn greet(&self, stream: &mut UnixStream) -> io::Result<()> {
         let held = self.held.lock().await;
         let listeners: Vec<_> = held.iter().map(|(name, _)| name.clone()).collect();
-        let hello = ToServer::Hello { protocol: PROTOCOL, pid: std::process::id(), listeners };
+        let hello =
+            ToServer::Hello { protocol: PROTOCOL, pid: std::process::id(), listeners, tls: true };
         link::send(stream, &hello).await?;
         let descriptors: Vec<_> = held.iter().map(|(_, listener)| listener.as_fd()).collect();
         link::send_descriptors(stream, &descriptors).await
@@ -117,6 +118,11 @@ impl LinkServer {
     async fn take(&self, message: Received, writer: &mut OwnedWriteHalf) -> io::Result<()> {
         match message {
             Received::Listeners(listeners) => self.hold(listeners).await,
+            Received::Message(ToRouter::Close { names }) => self.close(&names).await,
+            Received::Message(ToRouter::Certificates { version, certificates }) => {
+                self.shared.tls.set(&certificates);
+                link::send(writer, &ToServer::Certified { version }).await?;
+            }
             Received::Message(ToRouter::Snapshot { snapshot }) => {
                 let version = snapshot.version;
                 self.apply(snapshot).await;
@@ -151,6 +157,16 @@ impl LinkServer {
             held.push((name, listener));
         }
         drop(held);
+        self.accept_again().await;
+    }
+
+    async fn close(&self, names: &[String]) {
+        self.held.lock().await.retain(|(held, _)| !names.contains(&held.name));
+        self.accept_again().await;
+    }
+
+    /// After a change of what is held, unless the first snapshot has yet to come.
+    async fn accept_again(&self) {
         let snapshot_known = *self.shared.table_changed.borrow() > 0;
         if snapshot_known {
             self.accept().await;

@@ -6,6 +6,8 @@ use super::flow::RouterBody;
 use super::forward;
 use super::shared::Worker;
 use super::timers::Timers;
+use super::tls::{self, Secure};
+use crate::link::HTTPS;
 use crate::{limits, tasks};
 use http::Request;
 use hyper::body::Incoming;
@@ -18,6 +20,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
@@ -28,13 +31,21 @@ pub type Listeners = Arc<Vec<(String, std::net::TcpListener)>>;
 #[derive(Clone)]
 pub struct Peer {
     pub worker: Arc<Worker>,
-    pub inbox: mpsc::Sender<std::net::TcpStream>,
+    pub inbox: mpsc::Sender<Accepted<std::net::TcpStream>>,
+}
+
+/// A connection that was just accepted, and whether its listener speaks TLS.
+pub struct Accepted<S> {
+    stream: S,
+    is_tls: bool,
 }
 
 /// What is known of a client's connection beside its bytes.
 pub struct ConnState {
     pub peer: SocketAddr,
     pub local_port: u16,
+    /// What its handshake came to, if it speaks TLS.
+    pub secure: Option<Secure>,
     /// Requests under way; the connection is idle without any.
     pub requests: AtomicUsize,
     /// Requests that there ever were.
@@ -45,6 +56,13 @@ pub struct ConnState {
     pub patient: AtomicBool,
     /// The last request's body was not read to its end.
     pub unread: AtomicBool,
+}
+
+impl ConnState {
+    /// For `X-Forwarded-Proto`.
+    pub fn scheme(&self) -> &'static str {
+        if self.secure.is_some() { "https" } else { "http" }
+    }
 }
 
 /// Accepts on whatever listeners there are, until `stop`.
@@ -63,7 +81,7 @@ pub async fn accept(
             match listener.try_clone().and_then(TcpListener::from_std) {
                 Ok(listener) => accepting.push(tasks::spawn(
                     "accept",
-                    accept_on(peers.clone(), own, listener, stop.clone()),
+                    accept_on(peers.clone(), own, listener, name == HTTPS, stop.clone()),
                 )),
                 Err(error) => tracing::error!(name, %error, "can't accept on a listener"),
             }
@@ -80,11 +98,12 @@ async fn accept_on(
     peers: Vec<Peer>,
     own: usize,
     listener: TcpListener,
+    is_tls: bool,
     stop: watch::Receiver<bool>,
 ) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => hand_on(&peers, own, stream, &stop),
+            Ok((stream, _)) => hand_on(&peers, own, Accepted { stream, is_tls }, &stop),
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
                 tracing::error!(%error, "can't accept");
@@ -106,32 +125,37 @@ fn is_of_the_connection(error: &io::Error) -> bool {
 
 /// Gives the connection to the thread that has the fewest: whoever wakes first would otherwise
 /// take all of a burst.
-fn hand_on(peers: &[Peer], own: usize, stream: TcpStream, stop: &watch::Receiver<bool>) {
+fn hand_on(
+    peers: &[Peer],
+    own: usize,
+    accepted: Accepted<TcpStream>,
+    stop: &watch::Receiver<bool>,
+) {
     let load = |peer: &Peer| peer.worker.connections.load(Ordering::Relaxed);
     let here = load(&peers[own]);
     let idlest = peers.iter().min_by_key(|peer| load(peer)).filter(|peer| load(peer) < here);
     if let Some(other) = idlest
         && let Ok(place) = other.inbox.try_reserve()
     {
-        if let Ok(stream) = stream.into_std() {
+        if let Ok(stream) = accepted.stream.into_std() {
             other.worker.connections.fetch_add(1, Ordering::Relaxed);
-            place.send(stream);
+            place.send(Accepted { stream, is_tls: accepted.is_tls });
         }
         return;
     }
     peers[own].worker.connections.fetch_add(1, Ordering::Relaxed);
-    start(&peers[own].worker, stream, stop);
+    start(&peers[own].worker, accepted, stop);
 }
 
 /// Serves what the other threads hand on.
 pub async fn take_in(
     worker: Arc<Worker>,
-    mut inbox: mpsc::Receiver<std::net::TcpStream>,
+    mut inbox: mpsc::Receiver<Accepted<std::net::TcpStream>>,
     stop: watch::Receiver<bool>,
 ) {
-    while let Some(stream) = inbox.recv().await {
+    while let Some(Accepted { stream, is_tls }) = inbox.recv().await {
         match TcpStream::from_std(stream) {
-            Ok(stream) => start(&worker, stream, &stop),
+            Ok(stream) => start(&worker, Accepted { stream, is_tls }, &stop),
             Err(_) => {
                 worker.connections.fetch_sub(1, Ordering::Relaxed);
             }
@@ -148,38 +172,68 @@ impl Drop for Counted {
     }
 }
 
-fn start(worker: &Arc<Worker>, stream: TcpStream, stop: &watch::Receiver<bool>) {
+fn start(worker: &Arc<Worker>, accepted: Accepted<TcpStream>, stop: &watch::Receiver<bool>) {
     let counted = Counted(worker.clone());
     let (worker, stop) = (worker.clone(), stop.clone());
     tasks::spawn("client connection", async move {
         let _counted = counted;
-        serve(worker, stream, stop).await;
+        serve(worker, accepted, stop).await;
     });
 }
 
-async fn serve(worker: Arc<Worker>, stream: TcpStream, mut stop: watch::Receiver<bool>) {
+async fn serve(
+    worker: Arc<Worker>,
+    Accepted { stream, is_tls }: Accepted<TcpStream>,
+    mut stop: watch::Receiver<bool>,
+) {
     let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else { return };
     // Small answers wait for nothing; where it fails they are only slower.
     let _ = stream.set_nodelay(true);
     // Nothing is kept for a client that sends nothing.
-    let first_bytes =
-        tokio::time::timeout(worker.shared.timers.client_idle, has_wide_head(&stream));
-    let is_wide = tokio::select! {
+    let first_bytes = tokio::time::timeout(worker.shared.timers.client_idle, first_bytes(&stream));
+    let first = tokio::select! {
         looked = first_bytes => match looked {
-            Ok(Ok(is_wide)) => is_wide,
+            Ok(Ok(first)) => first,
             _ => return,
         },
         () = until_stopped(&mut stop, &worker.shared.timers, || false) => return,
     };
-    let state = Arc::new(ConnState {
-        peer,
-        local_port: local.port(),
-        requests: AtomicUsize::new(0),
-        begun: AtomicUsize::new(0),
-        stalled: AtomicBool::new(false),
-        patient: AtomicBool::new(false),
-        unread: AtomicBool::new(false),
-    });
+    let state = |secure| {
+        Arc::new(ConnState {
+            peer,
+            local_port: local.port(),
+            secure,
+            requests: AtomicUsize::new(0),
+            begun: AtomicUsize::new(0),
+            stalled: AtomicBool::new(false),
+            patient: AtomicBool::new(false),
+            unread: AtomicBool::new(false),
+        })
+    };
+    if !is_tls {
+        return serve_http(worker, stream, state(None), first.is_wide, stop).await;
+    }
+    if !first.is_handshake {
+        return tls::refuse_plain(stream).await;
+    }
+    let handshake = worker.shared.tls.accept(stream);
+    match tokio::time::timeout(limits::TLS_HANDSHAKE, handshake).await {
+        // How many headers there will be can't be seen from outside.
+        Ok(Ok((stream, secure))) => {
+            serve_http(worker, stream, state(Some(secure)), true, stop).await;
+        }
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS handshake"),
+        Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
+    }
+}
+
+async fn serve_http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    worker: Arc<Worker>,
+    stream: S,
+    state: Arc<ConnState>,
+    is_wide: bool,
+    mut stop: watch::Receiver<bool>,
+) {
     let timers = worker.shared.timers.clone();
     let io = ClientIo::new(stream, state.clone(), timers.clone());
     let looked_at = state.clone();
@@ -207,9 +261,16 @@ async fn serve(worker: Arc<Worker>, stream: TcpStream, mut stop: watch::Receiver
     }
 }
 
-/// Waits for the first bytes: does the client send so many headers that hyper's usual room for
-/// them may be too small?
-async fn has_wide_head(stream: &TcpStream) -> io::Result<bool> {
+/// What a connection's first bytes tell.
+struct FirstBytes {
+    /// The client sends so many headers that hyper's usual room for them may be too small.
+    is_wide: bool,
+    /// They begin a TLS handshake.
+    is_handshake: bool,
+}
+
+/// Waits for the first bytes and leaves them where they are.
+async fn first_bytes(stream: &TcpStream) -> io::Result<FirstBytes> {
     let peek = || {
         let mut head = [0_u8; limits::HEAD_PEEK_BYTES];
         let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
@@ -218,7 +279,8 @@ async fn has_wide_head(stream: &TcpStream) -> io::Result<bool> {
         let lines = head.iter().filter(|byte| **byte == b'\n').count();
         // One that is not here as a whole may be of any length.
         let is_whole = head.windows(4).any(|bytes| bytes == b"\r\n\r\n");
-        Ok(lines > limits::USUAL_HEADER_LINES || !is_whole)
+        let is_wide = lines > limits::USUAL_HEADER_LINES || !is_whole;
+        Ok(FirstBytes { is_wide, is_handshake: head.first() == Some(&22) })
     };
     stream.async_io(tokio::io::Interest::READABLE, peek).await
 }

@@ -6,6 +6,7 @@
 //! [`decoder`] stream the answer, [`record`] writes the log line and [`rescue`] turns what went wrong into a page.
 
 pub mod backlog;
+pub mod certificates;
 pub mod choose;
 pub mod client_io;
 pub mod control;
@@ -26,6 +27,7 @@ pub mod snapshot_file;
 pub mod table;
 pub mod target;
 pub mod timers;
+pub mod tls;
 pub mod tunnel;
 pub mod upstream;
 

@@ -31,7 +31,7 @@ where
     std::fs::create_dir_all(&settings.router_dir).context("can't make the router's directory")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let lock = runtime.block_on(take_lock(&settings.router_dir))?;
-    let shared = Arc::new(Shared::new(timers.clone(), settings.server_socket.clone()));
+    let shared = Arc::new(Shared::new(timers.clone(), settings.server_socket.clone())?);
     let (accepting, listeners) = watch::channel(Listeners::default());
     let (stopping, stopped) = watch::channel(false);
     let threads = start_threads(&settings, &shared, listeners, stopped)?;

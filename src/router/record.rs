@@ -95,7 +95,12 @@ impl Record {
         if self.target.is_some() {
             let _ = write!(text, "{}", self.bytes);
         }
-        text.extend_from_slice(b" protocol=http1.1 tls=false");
+        match &self.conn.secure {
+            None => text.extend_from_slice(b" protocol=http1.1 tls=false"),
+            Some(secure) => {
+                put(text, b" protocol=http1.1 tls=true tls_version=", secure.version.as_bytes());
+            }
+        }
     }
 }
 

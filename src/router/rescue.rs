@@ -28,6 +28,7 @@ pub enum Code {
     H26(u16, &'static str),
     H27,
     H28,
+    H32,
     H34,
     H80,
     H81,
@@ -82,6 +83,7 @@ impl Code {
                 ..row("warning", "H27", "Client Request Interrupted", 499)
             },
             Self::H28 => row("warning", "H28", "Client Connection Idle", 499),
+            Self::H32 => row("error", "H32", "TLS Certificate Mismatch", 495),
             Self::H34 => error("H34", "All up dynos are quarantined"),
             Self::H80 => row("info", "H80", "Maintenance mode", 503),
             Self::H81 => row("info", "H81", "Blank app", 502),

@@ -5,6 +5,7 @@ use super::ring::LogRing;
 use super::table::Table;
 use super::target::{Drains, Target, millis_since};
 use super::timers::Timers;
+use super::tls::Tls;
 use crate::limits;
 use crate::link::Snapshot;
 use arc_swap::ArcSwap;
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 pub struct Shared {
     pub table: ArcSwap<Table>,
     pub timers: Timers,
+    pub tls: Tls,
     pub server_socket: PathBuf,
     pub drains: Arc<Drains>,
     pub logs_waiting: Arc<Notify>,
@@ -36,17 +38,18 @@ pub struct Worker {
 }
 
 impl Shared {
-    pub fn new(timers: Timers, server_socket: PathBuf) -> Self {
-        Self {
+    pub fn new(timers: Timers, server_socket: PathBuf) -> Result<Self, rustls::Error> {
+        Ok(Self {
             table: ArcSwap::default(),
             timers,
+            tls: Tls::new()?,
             server_socket,
             drains: Arc::default(),
             logs_waiting: Arc::default(),
             table_changed: watch::channel(0).0,
             leaving: Mutex::default(),
             start: Instant::now(),
-        }
+        })
     }
 
     pub fn now_millis(&self) -> u64 {

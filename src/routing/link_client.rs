@@ -4,7 +4,10 @@
 use super::router_child::{self, Launcher};
 use crate::config::ServerSettings;
 use crate::error::{Context, Error, Result};
-use crate::link::{self, Frame, ListenerName, PROTOCOL, RouterLog, Snapshot, ToRouter, ToServer};
+use crate::link::{
+    self, Certificate, Frame, HTTP, HTTPS, ListenerName, PROTOCOL, RouterLog, Snapshot, ToRouter,
+    ToServer,
+};
 use crate::{limits, tasks};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
@@ -18,22 +21,22 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, mpsc, watch};
 use uuid::Uuid;
 
-/// The one public listener there is without TLS.
-const HTTP: &str = "http";
-
 /// A handle; clones share the link.
 #[derive(Clone)]
 pub struct RouterLink(Arc<Inner>);
 
 struct Inner {
     router_dir: PathBuf,
-    listen: SocketAddr,
+    /// The listeners that there shall be; the one without TLS comes first.
+    listen: Vec<ListenerName>,
     launcher: Launcher,
     state: Mutex<State>,
     /// There is something to send.
     outgoing: Notify,
     /// Version that the connected router applied; 0 while there is none.
     applied: watch::Sender<u64>,
+    /// The same of the certificates.
+    certified: watch::Sender<u64>,
     /// Changes whenever a target drains.
     drained: watch::Sender<u64>,
     connected: watch::Sender<bool>,
@@ -45,10 +48,14 @@ struct State {
     snapshot: Option<Arc<Snapshot>>,
     /// The connected router has not been sent it.
     unsent: bool,
+    certificates: Option<(u64, Arc<Vec<Certificate>>)>,
+    uncertified: bool,
+    /// The connected router is new enough for certificates.
+    takes_certificates: bool,
     drained: HashSet<String>,
     watched: BTreeSet<String>,
     unasked: Vec<String>,
-    listener: Option<TcpListener>,
+    listeners: HashMap<String, TcpListener>,
     /// Lines that found the log store too busy.
     lost: HashMap<Uuid, u64>,
 }
@@ -60,13 +67,16 @@ impl RouterLink {
         settings: Arc<ServerSettings>,
     ) -> Result<(RouterLink, mpsc::Receiver<Vec<RouterLog>>)> {
         let launcher = router_child::launcher(&settings)?;
-        Self::start_with(settings.router_dir(), settings.listen, launcher).await
+        let mut listen = vec![ListenerName { name: HTTP.to_string(), addr: settings.listen }];
+        let tls = settings.tls_listen;
+        listen.extend(tls.map(|addr| ListenerName { name: HTTPS.to_string(), addr }));
+        Self::start_with(settings.router_dir(), listen, launcher).await
     }
 
     /// As [`RouterLink::start`], with a router that `launcher` starts.
     pub async fn start_with(
         router_dir: PathBuf,
-        listen: SocketAddr,
+        listen: Vec<ListenerName>,
         launcher: Launcher,
     ) -> Result<(RouterLink, mpsc::Receiver<Vec<RouterLog>>)> {
         let (logs, receiver) = mpsc::channel(limits::LINK_LOG_BATCHES);
@@ -77,6 +87,7 @@ impl RouterLink {
             state: Mutex::default(),
             outgoing: Notify::new(),
             applied: watch::channel(0).0,
+            certified: watch::channel(0).0,
             drained: watch::channel(0).0,
             connected: watch::channel(false).0,
             logs,
@@ -98,6 +109,24 @@ impl RouterLink {
         state.unsent = true;
         drop(state);
         self.0.outgoing.notify_one();
+    }
+
+    /// Makes these the certificates that the router shall have, and returns their version.
+    pub fn publish_certificates(&self, certificates: Vec<Certificate>) -> u64 {
+        let mut state = self.state();
+        let version = state.certificates.as_ref().map_or(0, |(version, _)| *version) + 1;
+        state.certificates = Some((version, Arc::new(certificates)));
+        state.uncertified = state.takes_certificates;
+        drop(state);
+        self.0.outgoing.notify_one();
+        version
+    }
+
+    /// True once the router has these certificates or later ones; false after `timeout`.
+    pub async fn certified(&self, version: u64, timeout: Duration) -> bool {
+        let mut certified = self.0.certified.subscribe();
+        let reached = certified.wait_for(|certified| *certified >= version);
+        matches!(tokio::time::timeout(timeout, reached).await, Ok(Ok(_)))
     }
 
     /// True once the router applied this version or a later one; false after `timeout`.
@@ -148,9 +177,9 @@ impl RouterLink {
         *self.0.connected.borrow()
     }
 
-    /// The address that the router listens on: the port is real where 0 was asked for.
-    pub fn listen_addr(&self) -> Option<SocketAddr> {
-        self.state().listener.as_ref().and_then(|listener| listener.local_addr().ok())
+    /// The address of a listener: the port is real where 0 was asked for.
+    pub fn listen_addr(&self, name: &str) -> Option<SocketAddr> {
+        self.state().listeners.get(name).and_then(|listener| listener.local_addr().ok())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -163,6 +192,7 @@ impl RouterLink {
             let ended = self.session(stream).await;
             self.0.connected.send_replace(false);
             self.0.applied.send_replace(0);
+            self.0.certified.send_replace(0);
             tracing::warn!(reason = %ended, "the router is gone; starting another");
             let mut wait = limits::LINK_RETRY;
             stream = loop {
@@ -188,7 +218,10 @@ impl RouterLink {
                 Err(error) => tracing::warn!(%error, "the running router does not greet"),
             }
         }
-        self.hold_listener(None)?;
+        // Before the router is started, so that a port in use is an error here.
+        for wanted in &self.0.listen {
+            self.hold_listener(wanted, None)?;
+        }
         (self.0.launcher)().context("can't start the router")?;
         let deadline = tokio::time::Instant::now() + limits::LINK_START_TIMEOUT;
         loop {
@@ -213,46 +246,62 @@ impl RouterLink {
 
     async fn exchange(&self, mut stream: UnixStream) -> io::Result<UnixStream> {
         link::send(&mut stream, &ToRouter::Hello { protocol: PROTOCOL }).await?;
-        let Frame::Message(ToServer::Hello { protocol: PROTOCOL, pid, listeners }) =
+        let Frame::Message(ToServer::Hello { protocol: PROTOCOL, pid, listeners, tls }) =
             link::receive(&mut stream).await?
         else {
             return Err(io::Error::other("no greeting"));
         };
         let descriptors = link::receive_descriptors(&stream, listeners.len()).await?;
-        let known = listeners
-            .into_iter()
-            .zip(descriptors)
-            .find(|(name, _)| name.name == HTTP && self.fits(name.addr))
-            .map(|(_, descriptor)| TcpListener::from(descriptor));
-        tracing::info!(pid, has_listener = known.is_some(), "router connected");
-        let is_known = known.is_some();
-        let listener =
-            self.hold_listener(known).map_err(|error| io::Error::other(error.chain()))?;
-        if !is_known {
-            let name = ListenerName { name: HTTP.to_string(), addr: listener.local_addr()? };
-            link::send(&mut stream, &ToRouter::Listeners { listeners: vec![name] }).await?;
-            link::send_descriptors(&stream, &[listener.as_fd()]).await?;
+        let descriptors = descriptors.into_iter().map(TcpListener::from);
+        let mut theirs: Vec<(ListenerName, TcpListener)> =
+            listeners.into_iter().zip(descriptors).collect();
+        tracing::info!(pid, listeners = theirs.len(), "router connected");
+        let (mut names, mut given) = (Vec::new(), Vec::new());
+        for wanted in &self.0.listen {
+            if wanted.name == HTTPS && !tls {
+                tracing::warn!(pid, "the router that runs is too old for TLS: end it to get TLS");
+                continue;
+            }
+            let fitting = theirs.iter().position(|(name, _)| fits(name, wanted));
+            let known = fitting.map(|at| theirs.swap_remove(at).1);
+            let is_known = known.is_some();
+            let listener = self
+                .hold_listener(wanted, known)
+                .map_err(|error| io::Error::other(error.chain()))?;
+            if !is_known {
+                let addr = listener.local_addr()?;
+                names.push(ListenerName { name: wanted.name.clone(), addr });
+                given.push(listener);
+            }
+        }
+        self.state().takes_certificates = tls;
+        let is_wanted = |name: &str| self.0.listen.iter().any(|wanted| wanted.name == name);
+        let others = theirs.into_iter().map(|(name, _)| name.name).filter(|name| !is_wanted(name));
+        let others: Vec<String> = others.collect();
+        if !others.is_empty() {
+            link::send(&mut stream, &ToRouter::Close { names: others }).await?;
+        }
+        if !names.is_empty() {
+            link::send(&mut stream, &ToRouter::Listeners { listeners: names }).await?;
+            let given: Vec<_> = given.iter().map(AsFd::as_fd).collect();
+            link::send_descriptors(&stream, &given).await?;
         }
         Ok(stream)
     }
 
-    fn fits(&self, addr: SocketAddr) -> bool {
-        let asked = self.0.listen;
-        addr.ip() == asked.ip() && (asked.port() == 0 || addr.port() == asked.port())
-    }
-
     /// Keeps the router's listener, or binds one if there is none yet. Gives a duplicate.
-    fn hold_listener(&self, known: Option<TcpListener>) -> Result<TcpListener> {
+    fn hold_listener(
+        &self,
+        wanted: &ListenerName,
+        known: Option<TcpListener>,
+    ) -> Result<TcpListener> {
         let mut state = self.state();
-        if known.is_some() {
-            state.listener = known;
-        }
-        let listener = match state.listener.take() {
+        let listener = match known.or_else(|| state.listeners.remove(&wanted.name)) {
             Some(listener) => listener,
-            None => router_child::bind(self.0.listen)?,
+            None => router_child::bind(wanted.addr)?,
         };
         let duplicate = listener.try_clone().context("can't duplicate the listener")?;
-        state.listener = Some(listener);
+        state.listeners.insert(wanted.name.clone(), listener);
         Ok(duplicate)
     }
 
@@ -261,6 +310,7 @@ impl RouterLink {
         {
             let mut state = self.state();
             state.unsent = state.snapshot.is_some();
+            state.uncertified = state.takes_certificates && state.certificates.is_some();
             // What drained while nobody listened was not told.
             state.unasked = state.watched.iter().cloned().collect();
         }
@@ -277,12 +327,21 @@ impl RouterLink {
     async fn send(&self, writer: &mut OwnedWriteHalf) -> io::Error {
         loop {
             self.0.outgoing.notified().await;
-            let (snapshot, targets) = {
+            let (certificates, snapshot, targets) = {
                 let mut state = self.state();
                 let unsent = std::mem::take(&mut state.unsent);
                 let snapshot = unsent.then(|| state.snapshot.clone()).flatten();
-                (snapshot, std::mem::take(&mut state.unasked))
+                let uncertified = std::mem::take(&mut state.uncertified);
+                let certificates = uncertified.then(|| state.certificates.clone()).flatten();
+                (certificates, snapshot, std::mem::take(&mut state.unasked))
             };
+            // Before the first snapshot, for with that the router begins to accept.
+            if let Some((version, certificates)) = certificates {
+                let message = link::CertificatesRef { version, certificates: &certificates };
+                if let Err(error) = link::send(writer, &message).await {
+                    return error;
+                }
+            }
             if let Some(snapshot) = snapshot {
                 let message = link::SnapshotRef { snapshot: &snapshot };
                 if let Err(error) = link::send(writer, &message).await {
@@ -304,6 +363,9 @@ impl RouterLink {
                 Err(error) => return error,
                 Ok(Frame::Message(ToServer::Applied { version })) => {
                     self.0.applied.send_replace(version);
+                }
+                Ok(Frame::Message(ToServer::Certified { version })) => {
+                    self.0.certified.send_replace(version);
                 }
                 Ok(Frame::Message(ToServer::Drained { target })) => self.note_drained(target),
                 Ok(Frame::Message(other)) => tracing::warn!(?other, "unexpected on the link"),
@@ -349,6 +411,13 @@ impl RouterLink {
             }
         }
     }
+}
+
+fn fits(theirs: &ListenerName, wanted: &ListenerName) -> bool {
+    let (addr, asked) = (theirs.addr, wanted.addr);
+    theirs.name == wanted.name
+        && addr.ip() == asked.ip()
+        && (asked.port() == 0 || addr.port() == asked.port())
 }
 
 #[cfg(test)]
@@ -413,7 +482,9 @@ mod tests {
         dir: &std::path::Path,
         routers: &Arc<Routers>,
     ) -> (RouterLink, mpsc::Receiver<Vec<RouterLog>>) {
-        let listen = "127.0.0.1:0".parse().unwrap();
+        let addr = "127.0.0.1:0".parse().unwrap();
+        let listen = [HTTP, HTTPS].map(|name| ListenerName { name: name.to_string(), addr });
+        let listen = listen.to_vec();
         let launcher = routers.launcher(dir.to_path_buf());
         RouterLink::start_with(dir.to_path_buf(), listen, launcher).await.unwrap()
     }
@@ -461,7 +532,7 @@ mod tests {
         let (link, _logs) = start(dir.path(), &routers).await;
         link.publish(snapshot(7, &[]));
         assert!(link.applied(7, PATIENCE).await);
-        let addr = link.listen_addr().unwrap();
+        let addr = link.listen_addr(HTTP).unwrap();
         blank(addr, "the first router").await;
         for round in 2..5 {
             routers.end();
@@ -490,13 +561,13 @@ mod tests {
                 let (first, _logs) = start(&path, &known).await;
                 first.publish(snapshot(1, &[]));
                 assert!(first.applied(1, PATIENCE).await);
-                first.listen_addr().unwrap()
+                first.listen_addr(HTTP).unwrap()
             })
         });
         let addr = old_server.join().unwrap();
         blank(addr, "nobody needs the server").await;
         let (second, _logs) = start(dir.path(), &routers).await;
-        assert_eq!(second.listen_addr(), Some(addr));
+        assert_eq!(second.listen_addr(HTTP), Some(addr));
         assert_eq!(routers.started.load(Ordering::Relaxed), 1);
         blank(addr, "the old snapshot still routes").await;
         second.publish(snapshot(2, &[]));
@@ -515,7 +586,7 @@ mod tests {
         link.publish(snapshot(1, &[("c1", dyno)]));
         assert!(link.applied(1, PATIENCE).await);
         assert!(!link.is_drained("c1"));
-        assert!(ask(link.listen_addr().unwrap()).await.starts_with("HTTP/1.1 503"));
+        assert!(ask(link.listen_addr(HTTP).unwrap()).await.starts_with("HTTP/1.1 503"));
         let batch = tokio::time::timeout(PATIENCE, logs.recv()).await.unwrap().unwrap();
         let RouterLog::Line { app, text, .. } = &batch[0] else { panic!("{batch:?}") };
         assert_eq!(*app, Uuid::from_u128(1));
@@ -530,13 +601,45 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_router_from_before_tls_is_given_none_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = tokio::net::UnixListener::bind(link::socket(dir.path())).unwrap();
+        let addr = "127.0.0.1:0".parse().unwrap();
+        let listen = [HTTP, HTTPS].map(|name| ListenerName { name: name.to_string(), addr });
+        let launcher: Launcher = Arc::new(|| Ok(()));
+        let started = RouterLink::start_with(dir.path().to_path_buf(), listen.to_vec(), launcher);
+        let old_router = async {
+            let (mut stream, _) = socket.accept().await.unwrap();
+            link::receive::<ToRouter>(&mut stream).await.unwrap();
+            let hello = serde_json::json!({
+                "type": "hello", "protocol": PROTOCOL, "pid": 1, "listeners": [],
+            });
+            link::send(&mut stream, &hello).await.unwrap();
+            let frame = link::receive(&mut stream).await.unwrap();
+            let Frame::Message(ToRouter::Listeners { listeners }) = frame else {
+                panic!("no listeners but {frame:?}");
+            };
+            assert_eq!(listeners.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), [HTTP]);
+            link::receive_descriptors(&stream, 1).await.unwrap();
+            stream
+        };
+        let (started, mut stream) = tokio::join!(started, old_router);
+        let (link, _logs) = started.unwrap();
+        link.publish_certificates(Vec::new());
+        link.publish(snapshot(1, &[]));
+        let frame = link::receive(&mut stream).await.unwrap();
+        assert!(matches!(frame, Frame::Message(ToRouter::Snapshot { .. })), "{frame:?}");
+    }
+
+    #[tokio::test]
     async fn a_port_in_use_is_an_error_at_start() {
         let dir = tempfile::tempdir().unwrap();
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-        let listen = taken.local_addr().unwrap();
+        let addr = taken.local_addr().unwrap();
+        let listen = vec![ListenerName { name: HTTP.to_string(), addr }];
         let launcher = Arc::new(Routers::default()).launcher(dir.path().to_path_buf());
         let error = RouterLink::start_with(dir.path().to_path_buf(), listen, launcher).await;
         let error = error.err().expect("the port is taken");
-        assert!(error.chain().starts_with(&format!("can't listen on {listen}: ")));
+        assert!(error.chain().starts_with(&format!("can't listen on {addr}: ")));
     }
 }

@@ -4,9 +4,11 @@ pub mod link_client;
 pub mod router_child;
 mod table;
 
+use crate::certs::Handshakes;
 use crate::config::ServerSettings;
 use crate::dynos::{Published, Traffic};
-use crate::link::{RouterLog, Snapshot};
+use crate::limits;
+use crate::link::{Certificate, RouterLog, Snapshot};
 use crate::logs::{LogLine, Logs, Source};
 use crate::model::AppId;
 use crate::tasks;
@@ -66,6 +68,14 @@ impl Traffic for Routing {
 
     fn forget(&self, dyno: Uuid) {
         self.link.forget(&dyno.to_string());
+    }
+}
+
+#[async_trait]
+impl Handshakes for Routing {
+    async fn use_certificates(&self, certificates: Vec<Certificate>) -> bool {
+        let version = self.link.publish_certificates(certificates);
+        self.link.certified(version, limits::TABLE_MARGIN).await
     }
 }
 

@@ -1,16 +1,20 @@
 //! Rows of `domains`.
 
-use super::row::{parsed, time};
+use super::row::{parsed, parsed_option, time};
 use crate::error::{Context, Result};
 use crate::model::{AppId, Domain, DomainId, Hostname, UserId};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use std::collections::BTreeMap;
+
+const SELECT: &str = "SELECT d.*, e.name AS endpoint FROM domains d
+     LEFT JOIN sni_endpoints e ON e.id = d.sni_endpoint_id";
 
 fn domain(row: &Row<'_>) -> rusqlite::Result<Domain> {
     Ok(Domain {
         id: parsed(row, "id")?,
         app: parsed(row, "app_id")?,
         hostname: parsed(row, "hostname")?,
+        sni_endpoint: parsed_option(row, "sni_endpoint_id")?.zip(row.get("endpoint")?),
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,
     })
@@ -18,7 +22,7 @@ fn domain(row: &Row<'_>) -> rusqlite::Result<Domain> {
 
 pub fn of_app(db: &Connection, app: AppId) -> Result<Vec<Domain>> {
     let mut query = db
-        .prepare_cached("SELECT * FROM domains WHERE app_id = ? ORDER BY hostname")
+        .prepare_cached(&format!("{SELECT} WHERE d.app_id = ? ORDER BY d.hostname"))
         .context("read domains")?;
     let rows = query.query_map([app.to_string()], domain).context("read domains")?;
     rows.collect::<rusqlite::Result<_>>().context("read domains")
@@ -43,7 +47,7 @@ pub fn names(db: &Connection) -> Result<BTreeMap<AppId, Vec<String>>> {
 /// One of an app's domains by its id or name.
 pub fn find(db: &Connection, app: AppId, id_or_name: &str) -> Result<Option<Domain>> {
     db.query_row(
-        "SELECT * FROM domains WHERE app_id = ?1 AND (id = ?2 OR hostname = ?2)",
+        &format!("{SELECT} WHERE d.app_id = ?1 AND (d.id = ?2 OR d.hostname = ?2)"),
         params![app.to_string(), id_or_name.to_ascii_lowercase()],
         domain,
     )

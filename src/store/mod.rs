@@ -11,6 +11,7 @@ pub mod meta;
 pub mod releases;
 mod row;
 pub mod slugs;
+pub mod sni_endpoints;
 pub mod users;
 
 use crate::error::{Context, Error, Result};
@@ -29,6 +30,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("migrations/005_source_blobs.sql")),
     M::up(include_str!("migrations/006_egress.sql")),
     M::up(include_str!("migrations/007_app_images.sql")),
+    M::up(include_str!("migrations/008_sni_endpoints.sql")),
 ];
 
 type Job = Box<dyn FnOnce(&mut Transaction<'_>) -> Answer + Send>;

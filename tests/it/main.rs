@@ -6,6 +6,7 @@
 mod api;
 mod buildpacks;
 mod builds;
+mod certs;
 mod config;
 mod container;
 mod crash;

@@ -236,11 +236,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("release", &["store"]),
     // A dyno gets the config vars of its release, which only `release` can open.
     ("dynos", &["store", "engine", "logs", "release"]),
-    ("routing", &["dynos", "logs", "link"]),
+    // What the router is to serve, by `link`'s noun.
+    ("certs", &["store", "link"]),
+    ("routing", &["certs", "dynos", "logs", "link"]),
     // Layer 2, the other process.
     ("router", &["link"]),
     // Layer 3, the faces.
-    ("api", &["apps", "deploy", "dynos", "frames", "logs", "release", "store"]),
+    ("api", &["apps", "certs", "deploy", "dynos", "frames", "logs", "release", "store"]),
     // Host commands: see `the_client_knows_the_server_only_where_it_starts_it`.
     ("cli", &["frames", "git", "router", "server"]),
 ];

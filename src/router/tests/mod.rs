@@ -6,3 +6,4 @@ mod codes;
 mod drain;
 mod requests;
 mod support;
+mod tls;

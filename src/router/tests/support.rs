@@ -2,8 +2,8 @@
 
 use crate::config::RouterSettings;
 use crate::link::{
-    self, Frame, ListenerName, PROTOCOL, RoutedApp, RoutedState, RouterLog, Snapshot, ToRouter,
-    ToServer, WebTarget,
+    self, Certificate, Frame, HTTP, HTTPS, ListenerName, PROTOCOL, RoutedApp, RoutedState,
+    RouterLog, Snapshot, ToRouter, ToServer, WebTarget,
 };
 use crate::router::process::run_until;
 use crate::router::timers::Timers;
@@ -13,7 +13,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::oneshot;
@@ -30,6 +30,7 @@ pub fn short_timers() -> Timers {
 
 pub struct TestRouter {
     pub addr: SocketAddr,
+    pub tls_addr: SocketAddr,
     _dir: tempfile::TempDir,
     pub server_socket: PathBuf,
     pub snapshot: Snapshot,
@@ -44,6 +45,7 @@ struct Events {
     logs: Vec<RouterLog>,
     drained: Vec<String>,
     applied: u64,
+    certified: u64,
 }
 
 /// Looks again and again until there is something.
@@ -82,9 +84,13 @@ impl TestRouter {
         link::send(&mut stream, &ToRouter::Hello { protocol: PROTOCOL }).await.unwrap();
         let hello = link::receive::<ToServer>(&mut stream).await.unwrap();
         assert!(matches!(hello, Frame::Message(ToServer::Hello { .. })), "{hello:?}");
-        let listeners = vec![ListenerName { name: "http".into(), addr }];
+        let tls = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let tls_addr = tls.local_addr().unwrap();
+        let listeners = [(HTTP, addr), (HTTPS, tls_addr)]
+            .map(|(name, addr)| ListenerName { name: name.to_string(), addr });
+        let listeners = listeners.to_vec();
         link::send(&mut stream, &ToRouter::Listeners { listeners }).await.unwrap();
-        link::send_descriptors(&stream, &[listener.as_fd()]).await.unwrap();
+        link::send_descriptors(&stream, &[listener.as_fd(), tls.as_fd()]).await.unwrap();
         let events = Arc::new(Mutex::new(Events::default()));
         let (mut reader, writer) = stream.into_split();
         let noted = events.clone();
@@ -95,13 +101,14 @@ impl TestRouter {
                     Frame::Logs(logs) => events.logs.extend(logs),
                     Frame::Message(ToServer::Drained { target }) => events.drained.push(target),
                     Frame::Message(ToServer::Applied { version }) => events.applied = version,
+                    Frame::Message(ToServer::Certified { version }) => events.certified = version,
                     Frame::Message(ToServer::Hello { .. }) => panic!("a second hello"),
                 }
             }
         });
         let (stop, thread) = (Some(stop), Some(thread));
         let snapshot = Snapshot::default();
-        Self { addr, _dir: dir, server_socket, snapshot, writer, events, stop, thread }
+        Self { addr, tls_addr, _dir: dir, server_socket, snapshot, writer, events, stop, thread }
     }
 
     /// A router with one app at `sample.localhost` on these dynos.
@@ -127,6 +134,16 @@ impl TestRouter {
         let events = self.events.clone();
         eventually("the snapshot is applied", || {
             (events.lock().unwrap().applied == version).then_some(())
+        })
+        .await;
+    }
+
+    /// Makes these the certificates.
+    pub async fn certify(&mut self, version: u64, certificates: Vec<Certificate>) {
+        self.send(&ToRouter::Certificates { version, certificates }).await;
+        let events = self.events.clone();
+        eventually("the certificates are there", || {
+            (events.lock().unwrap().certified == version).then_some(())
         })
         .await;
     }
@@ -274,7 +291,7 @@ pub fn ok(body: &str) -> String {
 }
 
 /// A raw connection: a client's to the router, or the router's to a dyno.
-pub struct Client(pub BufReader<TcpStream>);
+pub struct Client<S = TcpStream>(pub BufReader<S>);
 
 #[derive(Debug)]
 pub struct Response {
@@ -292,7 +309,7 @@ impl Response {
     }
 }
 
-impl Client {
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// Lines up to the empty one; `None` at the end.
     pub async fn head(&mut self) -> Option<String> {
         let mut head = String::new();

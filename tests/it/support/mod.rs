@@ -5,6 +5,8 @@ pub mod app;
 pub mod command;
 pub mod docker;
 pub mod http;
+#[path = "../../../src/certs/testing.rs"]
+pub mod openssl;
 pub mod outside;
 pub mod platform;
 pub mod process;

@@ -1,0 +1,269 @@
+//! Certificates of apps' domains: checked when they are given, their keys sealed in the store, and
+//! all that are served handed to whoever holds the handshakes.
+
+pub mod chain;
+#[cfg(test)]
+pub mod testing;
+
+use crate::clock::Timestamp;
+use crate::config::ServerSettings;
+use crate::error::{Context, Error, Result};
+use crate::limits;
+use crate::link::{Certificate, Secret};
+use crate::model::{App, Domain, DomainId, Hostname, SniEndpoint, SniEndpointId};
+use crate::secrets::Secrets;
+use crate::store::{self, Store};
+use crate::tasks;
+use async_trait::async_trait;
+use chain::Facts;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+/// Who holds handshakes with certificates.
+#[async_trait]
+pub trait Handshakes: Send + Sync {
+    /// Makes these all that there are. False if that was not confirmed in time.
+    async fn use_certificates(&self, certificates: Vec<Certificate>) -> bool;
+}
+
+pub struct CertsParts {
+    pub store: Store,
+    pub secrets: Secrets,
+    pub settings: Arc<ServerSettings>,
+    pub handshakes: Arc<dyn Handshakes>,
+}
+
+/// A handle; clones are the same.
+#[derive(Clone)]
+pub struct Certs(Arc<Inner>);
+
+struct Inner {
+    parts: CertsParts,
+    /// The platform's own certificate.
+    own: Option<Certificate>,
+    /// One hand-over at a time, so that what was read first never comes last.
+    publishing: Mutex<()>,
+}
+
+impl Certs {
+    /// Reads the platform's own certificate, if there is one: a wrong one is an error at start.
+    pub async fn start(parts: CertsParts) -> Result<Self> {
+        let own = own(&parts.settings).await?;
+        let certs = Self(Arc::new(Inner { parts, own, publishing: Mutex::default() }));
+        certs.hand_over().await?;
+        Ok(certs)
+    }
+
+    pub async fn list(&self, app: &App) -> Result<Vec<SniEndpoint>> {
+        let id = app.id;
+        self.0.parts.store.read(move |db| store::sni_endpoints::of_app(db, id)).await
+    }
+
+    pub async fn find(&self, app: &App, id_or_name: &str) -> Result<SniEndpoint> {
+        let (id, wanted) = (app.id, id_or_name.to_string());
+        let found =
+            self.0.parts.store.read(move |db| store::sni_endpoints::find(db, id, &wanted)).await?;
+        found.ok_or_else(|| Error::not_found("sni_endpoint"))
+    }
+
+    /// Adds a certificate. It is served at once for those of the app's domains that it covers and
+    /// that have none.
+    pub async fn add(&self, app: &App, name: String, pem: Pem) -> Result<SniEndpoint> {
+        let (facts, pem) = pem.checked().await?;
+        let now = Timestamp::now();
+        let row = SniEndpoint {
+            id: SniEndpointId::random(),
+            app: app.id,
+            name,
+            chain: pem.chain,
+            domains: Vec::new(),
+            created_at: now,
+            updated_at: now,
+        };
+        let sealed = self.0.parts.secrets.seal(&seal_name(row.id), pem.key.as_bytes())?;
+        let added = self
+            .0
+            .parts
+            .store
+            .write(move |db| {
+                if store::sni_endpoints::of_app(db, row.app)?.len() >= limits::CERTIFICATES_PER_APP
+                {
+                    let most = limits::CERTIFICATES_PER_APP;
+                    let message = format!("An app can have at most {most} certificates.");
+                    return Err(Error::invalid(message));
+                }
+                store::sni_endpoints::insert(db, &row, &sealed)?;
+                for domain in store::domains::of_app(db, row.app)? {
+                    let is_bare = domain.sni_endpoint.is_none();
+                    if is_bare && facts.covers(domain.hostname.as_str()) {
+                        store::sni_endpoints::attach(db, domain.id, Some(row.id), now)?;
+                    }
+                }
+                store::sni_endpoints::again(db, &row)
+            })
+            .await?;
+        self.hand_over().await?;
+        Ok(added)
+    }
+
+    /// Puts another certificate in the place of one. It must cover the domains of the old one.
+    pub async fn update(&self, app: &App, id_or_name: &str, pem: Pem) -> Result<SniEndpoint> {
+        let old = self.find(app, id_or_name).await?;
+        let (facts, pem) = pem.checked().await?;
+        let sealed = self.0.parts.secrets.seal(&seal_name(old.id), pem.key.as_bytes())?;
+        let updated = self
+            .0
+            .parts
+            .store
+            .write(move |db| {
+                for domain in store::domains::of_app(db, old.app)? {
+                    if domain.sni_endpoint.as_ref().is_some_and(|(id, _)| *id == old.id) {
+                        refuse_uncovered(&facts, &domain.hostname)?;
+                    }
+                }
+                store::sni_endpoints::replace(db, old.id, &pem.chain, &sealed, Timestamp::now())?;
+                store::sni_endpoints::again(db, &old)
+            })
+            .await?;
+        self.hand_over().await?;
+        Ok(updated)
+    }
+
+    pub async fn remove(&self, app: &App, id_or_name: &str) -> Result<SniEndpoint> {
+        let row = self.find(app, id_or_name).await?;
+        let id = row.id;
+        self.0.parts.store.write(move |db| store::sni_endpoints::delete(db, id)).await?;
+        self.hand_over().await?;
+        Ok(row)
+    }
+
+    /// Serves a domain with this certificate, or with none.
+    pub async fn attach(&self, app: &App, domain: &Domain, id_or_name: Option<&str>) -> Result<()> {
+        let endpoint = match id_or_name {
+            Some(wanted) => Some(self.covering(app, wanted, &domain.hostname).await?),
+            None => None,
+        };
+        self.set(domain.id, endpoint).await
+    }
+
+    /// Serves a new domain with the one of the app's certificates that covers it and lasts longest.
+    pub async fn attach_covering(&self, app: &App, domain: &Domain) -> Result<()> {
+        let mut best: Option<(Timestamp, SniEndpointId)> = None;
+        for endpoint in self.list(app).await? {
+            let facts = chain::read(&endpoint.chain)?;
+            if facts.covers(domain.hostname.as_str()) {
+                best = best.max(Some((facts.expires_at, endpoint.id)));
+            }
+        }
+        match best {
+            Some((_, endpoint)) => self.set(domain.id, Some(endpoint)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// An app's certificate by id or name, if it covers this name.
+    pub async fn covering(
+        &self,
+        app: &App,
+        id_or_name: &str,
+        hostname: &Hostname,
+    ) -> Result<SniEndpointId> {
+        let endpoint = self.find(app, id_or_name).await?;
+        refuse_uncovered(&chain::read(&endpoint.chain)?, hostname)?;
+        Ok(endpoint.id)
+    }
+
+    async fn set(&self, domain: DomainId, endpoint: Option<SniEndpointId>) -> Result<()> {
+        let now = Timestamp::now();
+        let store = &self.0.parts.store;
+        store.write(move |db| store::sni_endpoints::attach(db, domain, endpoint, now)).await?;
+        self.hand_over().await
+    }
+
+    /// Gives all that are served to the router. Also for when a domain or an app is gone.
+    pub async fn hand_over(&self) -> Result<()> {
+        let parts = &self.0.parts;
+        if parts.settings.tls_listen.is_none() {
+            return Ok(());
+        }
+        let _turn = self.0.publishing.lock().await;
+        let rows = parts.store.read(store::sni_endpoints::served).await?;
+        let mut certificates: Vec<Certificate> = self.0.own.iter().cloned().collect();
+        let mut room = limits::CERTIFICATES_BYTES;
+        for row in rows {
+            let key = parts.secrets.open(&seal_name(row.id), &row.sealed_key)?;
+            let key = String::from_utf8(key).context("read a certificate's key")?;
+            let names: usize = row.names.iter().map(String::len).sum();
+            let size = row.chain.len() + key.len() + names;
+            if size > room {
+                tracing::error!(endpoint = %row.id, "no room for a certificate: it is not served");
+                continue;
+            }
+            room -= size;
+            certificates.push(Certificate {
+                endpoint: row.id.to_string(),
+                names: row.names,
+                chain: row.chain,
+                key: Secret(key),
+            });
+        }
+        if !parts.handshakes.use_certificates(certificates).await {
+            tracing::warn!("the router has not taken the certificates over yet");
+        }
+        Ok(())
+    }
+}
+
+/// The platform's own certificate from its files.
+async fn own(settings: &ServerSettings) -> Result<Option<Certificate>> {
+    let (Some(chain), Some(key)) = (&settings.tls_certificate_file, &settings.tls_key_file) else {
+        return Ok(None);
+    };
+    let read = |file: &std::path::Path| {
+        std::fs::read_to_string(file).map_err(|error| {
+            Error::unavailable(format!("{} cannot be read: {error}", file.display()))
+        })
+    };
+    let pem = Pem { chain: read(chain)?, key: read(key)? };
+    let (facts, pem) = pem.checked().await.map_err(|error| {
+        let files = format!("{} and {}", chain.display(), key.display());
+        Error::unavailable(format!("{files}: {}", error.public_message()))
+    })?;
+    Ok(Some(Certificate {
+        endpoint: "platform".to_string(),
+        names: facts.cert_domains,
+        chain: pem.chain,
+        key: Secret(pem.key),
+    }))
+}
+
+/// A certificate with its key as a user gave them.
+pub struct Pem {
+    pub chain: String,
+    pub key: String,
+}
+
+impl Pem {
+    /// Checks both off the async threads: signatures and big keys take milliseconds.
+    async fn checked(self) -> Result<(Facts, Self)> {
+        tasks::blocking("check a certificate", move || {
+            let facts = chain::check(&self.chain, &self.key, Timestamp::now())?;
+            Ok((facts, self))
+        })
+        .await
+    }
+}
+
+fn refuse_uncovered(facts: &Facts, hostname: &Hostname) -> Result<()> {
+    if facts.covers(hostname.as_str()) {
+        return Ok(());
+    }
+    let names = facts.cert_domains.join(", ");
+    Err(Error::invalid(format!(
+        "certificate_chain is not for the domain {hostname}: it is for {names}."
+    )))
+}
+
+fn seal_name(id: SniEndpointId) -> String {
+    format!("sni endpoint {id}")
+}
