@@ -179,7 +179,7 @@ impl Host<'_> {
     async fn push(&mut self, app: &str, content: &str) -> Result<bool> {
         self.platform.commit(app, "change.txt", content.as_bytes()).await?;
         let pushed = self.platform.push(app).await?;
-        let last = pushed.text.lines().filter(|line| line.contains("Build took")).next_back();
+        let last = pushed.text.lines().rfind(|line| line.contains("Build took"));
         println!("  push: {}", last.unwrap_or(pushed.text.trim()));
         Ok(pushed.ok)
     }
@@ -316,7 +316,8 @@ impl Host<'_> {
         let began = Instant::now();
         // Both start together, as at a boot.
         let (server, engine) = tokio::join!(self.platform.start(), self.engine.begin());
-        (server?, engine?);
+        server?;
+        engine?;
         self.back("a reboot, from the start of dockerd and server on", began).await
     }
 

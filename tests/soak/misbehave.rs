@@ -217,8 +217,9 @@ async fn end(platform: &Platform, case: &Case, report: &mut Report) -> Result<()
         What::Web(_) => "web",
         What::Build(..) => return Ok(()),
     };
-    let log = platform.senryu(&["logs", "-a", ROGUE, "-n", "1500", "-s", "heroku", "-p", process]);
-    let starts = log.await?.text.matches("Starting process with command").count();
+    let arguments = ["logs", "-a", ROGUE, "-n", "1500", "-s", "heroku", "-p", process];
+    let starts =
+        platform.senryu(&arguments).await?.text.matches("Starting process with command").count();
     if starts > STARTS {
         report.broken(format!("{}: it was started {starts} times", case.name));
     }
