@@ -151,36 +151,36 @@ rust_is_recent() {
 ensure_rust() {
   use_cargo
   if ! rust_is_recent; then
+    command -v rustup >/dev/null || install_rust
     if command -v rustup >/dev/null; then
       as_caller rustup toolchain install "$RUST_INSTALLED" --profile minimal
       as_caller rustup default "$RUST_INSTALLED"
-    else
-      install_rust
+      # Goes before an older one of the distribution.
+      PATH=$CALLER_HOME/.cargo/bin:$PATH
     fi
     hash -r
-    rust_is_recent || fail "There is no Rust $RUST_AT_LEAST or newer, and rustup brought none." \
-      "Install Rust, or build senryu elsewhere and give its file with --binary FILE."
+    rust_is_recent || fail "There is no Rust $RUST_AT_LEAST or newer, and this system's packages have none." \
+      "Install it with rustup, or build senryu elsewhere and give its file with --binary FILE."
     RESULT="Installed $(as_caller rustc --version | cut -d' ' -f1-2)"
     return
   fi
   RESULT="$(as_caller rustc --version | cut -d' ' -f1-2) is there"
 }
 
-# Into the caller's home, by rustup's own program, whose checksum its makers publish.
+# From the distribution, signed as all its packages are: rustup where there is one, else the
+# compiler that Debian keeps current for its browsers, which takes an older one's place.
 install_rust() {
-  local dir from sum
-  from=https://static.rust-lang.org/rustup/dist/$(uname -m)-unknown-linux-gnu/rustup-init
-  dir=$(mktemp -d)
-  curl -fsSL --retry 3 --proto '=https' --tlsv1.2 -o "$dir/rustup-init" "$from"
-  sum=$(curl -fsSL --retry 3 --proto '=https' --tlsv1.2 "$from.sha256" | cut -d' ' -f1)
-  echo "$sum  $dir/rustup-init" | sha256sum --check --quiet
-  chmod 755 "$dir" "$dir/rustup-init"
-  as_caller "$dir/rustup-init" -y --profile minimal --no-modify-path \
-    --default-toolchain "$RUST_INSTALLED"
-  rm -r "$dir"
-  # Ours goes before an older one of the distribution.
-  PATH=$CALLER_HOME/.cargo/bin:$PATH
+  command -v apt-get >/dev/null || return 0
+  detached apt-get update -q
+  if is_offered rustup; then
+    install_packages rustup
+  elif is_offered rustc-web; then
+    install_packages rustc-web cargo-web
+  fi
 }
+
+# Not by grep -q, which would end apt-cache in the middle: a failure, with pipefail.
+is_offered() { apt-cache policy "$1" | grep 'Candidate: [0-9]' >/dev/null; } # PACKAGE
 
 # Parts of the toolchain that only tests need.
 ensure_rust_components() { # COMPONENT...
@@ -190,6 +190,10 @@ ensure_rust_components() { # COMPONENT...
       rustfmt) as_caller rustfmt --version >/dev/null 2>&1 && continue ;;
       clippy) as_caller cargo clippy --version >/dev/null 2>&1 && continue ;;
     esac
-    as_caller rustup component add "$component"
+    if command -v rustup >/dev/null; then
+      as_caller rustup component add "$component"
+    elif [ "$component" = rustfmt ]; then
+      install_packages rustfmt-web
+    fi
   done
 }

@@ -4,8 +4,8 @@
 use crate::support::{App, Platform, docker, eventually};
 use std::sync::Arc;
 
-fn app(platform: &Arc<Platform>, fixture: &str) -> App {
-    let app = platform.app_with(fixture);
+fn app(platform: &Arc<Platform>) -> App {
+    let app = platform.app_with("dockerfile");
     app.cli(&["stack:set", "container"]).succeeded().says("container");
     app
 }
@@ -29,7 +29,7 @@ fn is_there(image: &str) -> bool {
 
 #[test]
 fn a_dockerfile_app_deploys_as_any_other() {
-    let app = app(&Platform::shared(), "dockerfile");
+    let app = app(&Platform::shared());
     app.write("a.secret", "not for the image");
     app.commit("with a secret");
     app.cli(&["config:set", "GREETING=it's $HOME"]).succeeded();
@@ -93,7 +93,10 @@ fn failed_builds_leave_nothing(app: &App) {
 
 #[test]
 fn heroku_yml_has_images_arguments_and_commands_for_each_type() {
-    let app = app(&Platform::shared(), "heroku-yml");
+    // The same server, with images and a manifest of its own.
+    let app = app(&Platform::shared());
+    app.copy_fixture("heroku-yml");
+    app.commit("a manifest");
     app.cli(&["config:set", "GREETING=hello"]).succeeded();
     let push = app.push().succeeded();
     for words in [
@@ -122,7 +125,7 @@ fn heroku_yml_has_images_arguments_and_commands_for_each_type() {
 
 #[test]
 fn a_docker_build_that_is_cancelled_leaves_nothing() {
-    let app = app(&Platform::shared(), "dockerfile");
+    let app = app(&Platform::shared());
     let first = format!("FROM senryu/stack:run\nRUN echo {} >/begun\n", app.id);
     app.write("Dockerfile", &format!("{first}RUN sleep 600\n"));
     app.commit("endless");

@@ -1,0 +1,152 @@
+//! What an app is built of and by: buildpacks, uploaded sources, the stack.
+
+use super::*;
+
+/// A server with a list of buildpacks that can be replaced.
+async fn buildpacks(first: &[&str]) -> Stage {
+    let list: Vec<Value> = first.iter().map(|name| json!({ "buildpack": name })).collect();
+    let list = std::sync::Mutex::new(list);
+    Stage::new(move |asked, _| {
+        let mut list = list.lock().unwrap();
+        match asked.line().as_str() {
+            "GET /apps/shop/config-vars" => return ok(json!({})),
+            "PUT /apps/shop/buildpack-installations" => {
+                *list = asked.body["updates"].as_array().unwrap().clone();
+            }
+            "GET /apps/shop/buildpack-installations" => {}
+            _ => return missing(),
+        }
+        let item = |(ordinal, update): (usize, &Value)| {
+            let name = update["buildpack"].as_str().unwrap();
+            let url = match name.starts_with("heroku/") {
+                true => format!("urn:buildpack:{name}"),
+                false => name.to_string(),
+            };
+            json!({"ordinal": ordinal, "buildpack": {"name": name, "url": url}})
+        };
+        ok(list.iter().enumerate().map(item).collect())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn buildpacks_are_told_and_changed_in_herokus_words() {
+    let stage = buildpacks(&[]).await;
+    let run = async |line: &[&str]| {
+        let mut words = line.to_vec();
+        words.extend(["-a", "shop"]);
+        let done = stage.run(&words).await;
+        format!("{}{}", done.out, done.err)
+    };
+    assert_eq!(run(&["buildpacks"]).await, "⬢ shop has no Buildpacks.\n");
+    assert_eq!(
+        run(&["buildpacks:set", "heroku/nodejs"]).await,
+        "Buildpack set. Next release on ⬢ shop will use heroku/nodejs.\n\
+         Run git push senryu main to create a new release using this buildpack.\n"
+    );
+    assert_eq!(run(&["buildpacks"]).await, "=== ⬢ shop Buildpack\n\nheroku/nodejs\n");
+    assert_eq!(
+        run(&["buildpacks:add", "--index", "1", "https://x.example/apt"]).await,
+        "Buildpack added. Next release on ⬢ shop will use:\n  1. https://x.example/apt\n  \
+         2. heroku/nodejs\nRun git push senryu main to create a new release using these \
+         buildpacks.\n"
+    );
+    run(&["buildpacks", "add", "./tools"]).await;
+    run(&["buildpacks:set", "-i", "2", "heroku/python"]).await;
+    assert_eq!(
+        run(&["buildpacks"]).await,
+        "=== ⬢ shop Buildpacks\n\n1. https://x.example/apt\n2. heroku/python\n3. ./tools\n"
+    );
+    for (line, message) in [
+        (
+            &["buildpacks:add", "urn:buildpack:heroku/python"][..],
+            "The buildpack heroku/python is already set on your app.",
+        ),
+        (&["buildpacks:add", "-i", "0", "x"], "Invalid index. Must be greater than 0."),
+        (&["buildpacks:remove", "-i", "4"], "Invalid index. Please choose a value between 1 and 3"),
+        (&["buildpacks:remove", "heroku/go"], "Buildpack not found. Nothing was removed."),
+        (&["buildpacks:remove"], "Usage: senryu buildpacks:remove [BUILDPACK_URL]."),
+    ] {
+        let said = run(line).await;
+        assert!(said.contains(message), "{line:?}: {said}");
+    }
+    run(&["buildpacks:remove", "heroku/python"]).await;
+    run(&["buildpacks:remove", "-i", "2"]).await;
+    let next = "Next release on shop will detect buildpacks normally.\n";
+    let gone = run(&["buildpacks:remove", "https://x.example/apt"]).await;
+    assert_eq!(gone, format!("Buildpack removed. {next}"));
+    assert_eq!(run(&["buildpacks:clear"]).await, format!("Buildpacks cleared. {next}"));
+}
+
+#[tokio::test]
+async fn an_uploaded_source_is_followed_to_its_end() {
+    for (status, expected) in [("succeeded", 0), ("failed", 1)] {
+        let stage = Stage::new(move |asked, _| {
+            let build = json!({"id": "b1", "status": status, "output_stream_url": "/streams/b1"});
+            match asked.line().as_str() {
+                "POST /sources" => Reply::Json(
+                    201,
+                    json!({"source_blob": {"put_url": "/sources/x", "get_url": "/sources/x"}}),
+                ),
+                "PUT /sources/x" => Reply::Raw(200, ("x-x", "x"), String::new()),
+                "POST /apps/shop/builds" => Reply::Json(201, build),
+                "GET /streams/b1" => Reply::Raw(200, ("x-x", "x"), "-----> Built\n".into()),
+                "GET /apps/shop/builds/b1" => ok(build),
+                _ => missing(),
+            }
+        })
+        .await;
+        let tar = stage.home.path().join("app.tar.gz");
+        std::fs::write(&tar, "{}").unwrap();
+        let tar = tar.to_str().unwrap();
+        let create = ["builds:create", "-a", "shop", "--source-tar", tar, "--checksum", "0a"];
+        let done = stage.run(&create).await;
+        assert_eq!((done.status, done.out.as_str()), (expected, "-----> Built\n"), "{}", done.err);
+        assert_eq!(done.err, "Uploading the source... done\n");
+        let put = stage.last("PUT /sources/x");
+        assert_eq!((put.header("authorization"), put.header("content-length")), ("", "2"));
+        let blob = &stage.last("POST /apps/shop/builds").body["source_blob"];
+        assert_eq!((&blob["url"], &blob["checksum"]), (&json!("/sources/x"), &json!("SHA256:0a")));
+    }
+}
+
+#[tokio::test]
+async fn the_build_that_runs_is_the_one_to_cancel() {
+    let stage = Stage::new(|asked, _| {
+        let build = |id: &str, status: &str, at: &str| json!({"id": id, "status": status, "created_at": at});
+        match asked.line().as_str() {
+            "GET /apps/shop/builds" => ok(json!([
+                build("old", "succeeded", "2026-01-01T00:00:00Z"),
+                build("runs", "pending", "2026-01-02T00:00:00Z"),
+                build("waits", "pending", "2026-01-03T00:00:00Z"),
+            ])),
+            "DELETE /apps/shop/builds/runs" => ok(build("runs", "failed", "")),
+            _ => missing(),
+        }
+    })
+    .await;
+    let done = stage.run(&["builds:cancel", "-a", "shop"]).await;
+    assert_eq!(done.status, 0, "{}", done.err);
+    assert_eq!(done.err, "Stopping build runs on ⬢ shop... done\n");
+}
+
+#[tokio::test]
+async fn the_stack_is_shown_and_set_for_the_next_build() {
+    let stage = Stage::new(|asked, _| match asked.line().as_str() {
+        "GET /stacks" => ok(json!([{"name": "container"}, {"name": "heroku-24"}])),
+        "GET /apps/shop" => ok(json!({"build_stack": {"name": "heroku-24"}})),
+        "PATCH /apps/shop" => ok(json!({"build_stack": {"name": "container"}})),
+        _ => missing(),
+    })
+    .await;
+    let done = stage.run(&["stack", "-a", "shop"]).await;
+    assert_eq!(done.out, "=== ⬢ shop Available Stacks\n\n  container\n* heroku-24\n");
+    let done = stage.run(&["stack:set", "container", "-a", "shop"]).await;
+    assert_eq!(done.status, 0, "{}", done.err);
+    assert!(
+        done.err.starts_with("Setting stack to container... done\nYou will need"),
+        "{}",
+        done.err
+    );
+    assert_eq!(stage.last("PATCH /apps/shop").body, json!({"build_stack": "container"}));
+}
