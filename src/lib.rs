@@ -4,7 +4,7 @@
 //! The modules read in the order that data flows: [`git`] receives a push, [`deploy`] turns the
 //! source into a build, [`build`] runs the buildpacks and makes the slug, [`release`] joins slug
 //! and config vars into a numbered release, [`dynos`] makes the formation true in the [`engine`],
-//! [`routing`] tells the [`router`] process where requests go. [`api`] is Heroku's Platform API
+//! [`routing`] tells the [`router`] process where requests go. [`actions`] are what can be asked for; [`api`] is Heroku's Platform API
 //! over all of it, [`cli`] its client. `src/ARCHITECTURE.md` is the map.
 
 pub mod clock;
@@ -34,6 +34,7 @@ pub mod slugs;
 
 pub mod router;
 
+pub mod actions;
 pub mod api;
 pub mod cli;
 pub mod server;

@@ -3,10 +3,10 @@
 use super::auth::{Auth, State};
 use super::body::Body;
 use super::error::Result;
-use super::{Api, json, range};
+use super::{json, range};
 use crate::deploy::NewBuild;
 use crate::error::Error;
-use crate::model::{App, Build, BuildId, BuildStatus, Buildpack, Caller, SlugId};
+use crate::model::{Buildpack, SlugId};
 use crate::{limits, store};
 use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode};
@@ -20,8 +20,7 @@ pub async fn list(
     headers: HeaderMap,
 ) -> Result {
     let app = api.app(&caller, &app).await?;
-    let id = app.id;
-    let rows = api.store.read(move |db| store::releases::builds_of(db, id)).await?;
+    let rows = api.builds_of(&app).await?;
     let items = rows.iter().map(|row| json::build(row, &app, &api.settings)).collect();
     range::page(&headers, items, &["created_at", "id"])
 }
@@ -31,7 +30,8 @@ pub async fn show(
     Auth(caller): Auth,
     Path((app, build)): Path<(String, String)>,
 ) -> Result {
-    let (app, row) = find(&api, &caller, &app, &build).await?;
+    let app = api.app(&caller, &app).await?;
+    let row = api.build(&app, &build).await?;
     Ok(Json(json::build(&row, &app, &api.settings)).into_response())
 }
 
@@ -80,18 +80,13 @@ fn buildpacks(list: &[serde_json::Value]) -> crate::error::Result<Vec<Buildpack>
     list.iter().map(parsed).collect()
 }
 
-/// Ends a build that is pending; what it was doing has ended when this answers.
 pub async fn cancel(
     extract::State(api): State,
     Auth(caller): Auth,
     Path((app, build)): Path<(String, String)>,
 ) -> Result {
-    let (app, row) = find(&api, &caller, &app, &build).await?;
-    if row.status != BuildStatus::Pending {
-        return Err(Error::invalid(format!("The build has {} already", row.status.as_str())).into());
-    }
-    api.deploy.cancel_build(row.id).await?;
-    let (app, row) = find(&api, &caller, app.name.as_str(), &build).await?;
+    let app = api.app(&caller, &app).await?;
+    let row = api.cancel_build(&app, &build).await?;
     Ok(Json(json::build(&row, &app, &api.settings)).into_response())
 }
 
@@ -103,20 +98,6 @@ pub async fn purge_cache(
     let app = api.app(&caller, &app).await?;
     api.deploy.purge_cache(&app).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
-}
-
-async fn find(
-    api: &Api,
-    caller: &Caller,
-    app: &str,
-    build: &str,
-) -> crate::error::Result<(App, Build)> {
-    let app = api.app(caller, app).await?;
-    let missing = || Error::not_found("build");
-    let id: BuildId = build.parse().map_err(|_| missing())?;
-    let row = api.store.read(move |db| store::releases::build_by_id(db, id)).await?;
-    let row = row.filter(|row| row.app == app.id).ok_or_else(missing)?;
-    Ok((app, row))
 }
 
 pub async fn slug(

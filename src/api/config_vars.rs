@@ -58,7 +58,7 @@ pub async fn update(
         };
         changes.push((key, value));
     }
-    let config = api.deploy.change_config(&app, &caller.user, changes).await?;
+    let config = api.change_config(&caller, &app, changes).await?;
     Ok(Json(object(&config)).into_response())
 }
 

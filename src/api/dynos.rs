@@ -3,10 +3,8 @@
 use super::auth::{Auth, State};
 use super::error::Result;
 use super::{json, range};
-use crate::dynos::formation;
+use crate::actions::WhichDynos;
 use crate::error::Error;
-use crate::logs::LogLine;
-use crate::model::{App, DynoName};
 use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -45,8 +43,8 @@ pub async fn restart_all(
     Path(app): Path<String>,
 ) -> Result {
     let app = api.app(&caller, &app).await?;
-    formation::restart(&api.store, app.id, None).await?;
-    restarted(&api, &app, "dynos", &caller.user.email).await
+    api.restart(&caller, &app, WhichDynos::All).await?;
+    Ok(accepted())
 }
 
 pub async fn restart_type(
@@ -55,51 +53,27 @@ pub async fn restart_type(
     Path((app, process)): Path<(String, String)>,
 ) -> Result {
     let app = api.app(&caller, &app).await?;
-    formation::restart(&api.store, app.id, Some(process.clone())).await?;
-    restarted(&api, &app, &format!("{process} dynos"), &caller.user.email).await
+    api.restart(&caller, &app, WhichDynos::Type(&process)).await?;
+    Ok(accepted())
 }
 
-/// Stops the one-offs of a type, or restarts the dynos that the formation has of it.
 pub async fn stop_type(
-    state: State,
+    extract::State(api): State,
     Auth(caller): Auth,
     Path((app, process)): Path<(String, String)>,
 ) -> Result {
-    let found = state.0.app(&caller, &app).await?;
-    if state.0.dynos.stop_one_offs(found.id, Some(&process)) > 0 {
-        let line = format!("Stop of {process} dynos by user {}", caller.user.email);
-        state.0.logs.write(found.id, vec![LogLine::api(line)]).await;
-        return Ok(accepted());
-    }
-    restart_type(extract::State(state.0), Auth(caller), Path((app, process))).await
+    let app = api.app(&caller, &app).await?;
+    api.stop_type(&caller, &app, &process).await?;
+    Ok(accepted())
 }
 
-/// One dyno by name or id; older clients give a process type here as well. To stop a dyno is the
-/// same: one of the formation is replaced (Heroku's rule), a one-off ends.
 pub async fn restart(
     extract::State(api): State,
     Auth(caller): Auth,
     Path((app, dyno)): Path<(String, String)>,
 ) -> Result {
     let app = api.app(&caller, &app).await?;
-    if api.dynos.stop_one_off(app.id, &dyno) {
-        let line = format!("Stop of {dyno} by user {}", caller.user.email);
-        api.logs.write(app.id, vec![LogLine::api(line)]).await;
-        return Ok(accepted());
-    }
-    let by_id = api.dynos.of_app(app.id).into_iter().find(|found| found.id.to_string() == dyno);
-    let name = by_id.map(|found| found.name).or_else(|| DynoName::parse(&dyno));
-    match name {
-        Some(name) => formation::restart_one(&api.store, app.id, name).await?,
-        None => formation::restart(&api.store, app.id, Some(dyno.clone())).await?,
-    }
-    restarted(&api, &app, &dyno, &caller.user.email).await
-}
-
-async fn restarted(api: &super::Api, app: &App, what: &str, email: &str) -> Result {
-    api.dynos.wake();
-    let line = format!("Restart of {what} by user {email}");
-    api.logs.write(app.id, vec![LogLine::api(line)]).await;
+    api.restart(&caller, &app, WhichDynos::One(&dyno)).await?;
     Ok(accepted())
 }
 

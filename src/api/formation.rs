@@ -4,10 +4,9 @@ use super::auth::{Auth, State};
 use super::body::Body;
 use super::error::Result;
 use super::{Api, json, range};
-use crate::dynos::formation::{Quantity, Update, describe, scale};
+use crate::dynos::formation::{Quantity, Update};
 use crate::error::Error;
-use crate::logs::LogLine;
-use crate::model::{App, Caller, Formation, Procfile};
+use crate::model::{App, Formation, Procfile};
 use crate::store;
 use axum::extract::Path;
 use axum::http::HeaderMap;
@@ -60,7 +59,7 @@ pub async fn batch(
             .to_string();
         updates.push(update_from(process, &item)?);
     }
-    let rows = apply(&api, &caller, &app, updates).await?;
+    let rows = api.scale(&caller, &app, updates).await?;
     Ok(Json(values(&api, &app, &rows).await?).into_response())
 }
 
@@ -72,7 +71,7 @@ pub async fn update(
 ) -> Result {
     let app = api.app(&caller, &app).await?;
     let update = update_from(process, &body)?;
-    let rows = apply(&api, &caller, &app, vec![update]).await?;
+    let rows = api.scale(&caller, &app, vec![update]).await?;
     let mut values = values(&api, &app, &rows).await?;
     Ok(Json(values.remove(0)).into_response())
 }
@@ -101,21 +100,6 @@ fn quantity(value: &Value) -> Option<Quantity> {
     let number: i64 = text.strip_prefix('+').unwrap_or(text).parse().ok()?;
     let relative = text.starts_with(['+', '-']);
     Some(if relative { Quantity::Relative(number) } else { Quantity::Absolute(number) })
-}
-
-async fn apply(
-    api: &Api,
-    caller: &Caller,
-    app: &App,
-    updates: Vec<Update>,
-) -> Result<Vec<Formation>> {
-    let rows = scale(&api.store, &api.settings, app.id, updates).await?;
-    api.dynos.wake();
-    if !rows.is_empty() {
-        let line = format!("Scaled to {} by user {}", describe(&rows), caller.user.email);
-        api.logs.write(app.id, vec![LogLine::api(line)]).await;
-    }
-    Ok(rows)
 }
 
 async fn values(api: &Api, app: &App, rows: &[Formation]) -> Result<Vec<Value>> {

@@ -29,33 +29,13 @@ mod sources;
 mod stacks;
 mod streams;
 
-use crate::apps::access::Access;
-use crate::certs::Certs;
-use crate::config::ServerSettings;
-use crate::deploy::Deploy;
-use crate::dynos::Dynos;
 use crate::limits;
-use crate::logs::Logs;
-use crate::logs::session::Sessions;
-use crate::model::{App, Caller};
-use crate::release::Releases;
-use crate::store::Store;
 use axum::Router;
 use axum::routing::{delete, get, post};
 use std::sync::Arc;
 
 /// What handlers need; each gets a clone of the `Arc`.
-pub struct Api {
-    pub store: Store,
-    pub access: Access,
-    pub certs: Certs,
-    pub releases: Releases,
-    pub deploy: Deploy,
-    pub dynos: Dynos,
-    pub logs: Logs,
-    pub log_sessions: Sessions,
-    pub settings: Arc<ServerSettings>,
-}
+pub use crate::actions::Platform as Api;
 
 type Shared = axum::extract::State<Arc<Api>>;
 
@@ -127,11 +107,4 @@ pub fn routes(api: Arc<Api>) -> Router {
         .layer(axum::extract::DefaultBodyLimit::max(limits::API_BODY_BYTES))
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(error::panicked))
         .with_state(api)
-}
-
-impl Api {
-    /// The app that a path names, if the caller may use it.
-    async fn app(&self, caller: &Caller, name_or_id: &str) -> crate::error::Result<App> {
-        self.access.app(caller, name_or_id).await
-    }
 }

@@ -3,10 +3,9 @@
 use super::auth::{Auth, State};
 use super::body::Body;
 use super::error::Result;
-use super::{Api, json, range};
+use super::{json, range};
 use crate::error::Error;
-use crate::model::{App, Release, ReleaseStatus};
-use crate::store;
+use crate::model::{Release, ReleaseStatus};
 use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
@@ -19,7 +18,7 @@ pub async fn list(
     headers: HeaderMap,
 ) -> Result {
     let app = api.app(&caller, &app).await?;
-    let rows = all(&api, &app).await?;
+    let rows = api.releases_of(&app).await?;
     let current = current(&rows);
     let items = rows.iter().map(|row| json::release(row, &app, current, &api.settings)).collect();
     range::page(&headers, items, &["version", "id"])
@@ -31,7 +30,7 @@ pub async fn show(
     Path((app, release)): Path<(String, String)>,
 ) -> Result {
     let app = api.app(&caller, &app).await?;
-    let rows = all(&api, &app).await?;
+    let rows = api.releases_of(&app).await?;
     let current = current(&rows);
     let version = release.strip_prefix('v').unwrap_or(&release).parse::<i64>().ok();
     let row = rows
@@ -53,15 +52,10 @@ pub async fn create(
     let to = body
         .text("release")?
         .ok_or_else(|| Error::invalid("release is required: the id or version to roll back to"))?;
-    let release = api.deploy.rollback(&app, &caller.user, to).await?;
-    let current = current(&all(&api, &app).await?);
+    let release = api.roll_back(&caller, &app, to).await?;
+    let current = current(&api.releases_of(&app).await?);
     let value = json::release(&release, &app, current, &api.settings);
     Ok((StatusCode::CREATED, Json(value)).into_response())
-}
-
-async fn all(api: &Api, app: &App) -> crate::error::Result<Vec<Release>> {
-    let id = app.id;
-    api.store.read(move |db| store::releases::releases_of(db, id)).await
 }
 
 /// The newest that succeeded.

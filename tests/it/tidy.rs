@@ -242,8 +242,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("routing", &["certs", "dynos", "logs", "link"]),
     // Layer 2, the other process.
     ("router", &["link"]),
+    // What the faces can ask of the journey.
+    ("actions", &["apps", "certs", "deploy", "dynos", "logs", "release", "store"]),
     // Layer 3, the faces.
-    ("api", &["apps", "certs", "deploy", "dynos", "frames", "logs", "release", "store"]),
+    ("api", &["actions", "apps", "certs", "deploy", "dynos", "frames", "logs", "release", "store"]),
     // Host commands: see `the_client_knows_the_server_only_where_it_starts_it`.
     ("cli", &["frames", "git", "router", "server"]),
 ];

@@ -1,0 +1,52 @@
+//! What a face of the platform can ask for, each as one function that does it and says so in the
+//! app's log. API and console both call these, so that what happens and what is left behind is the
+//! same whichever way somebody comes. The app is one that the caller was allowed to name.
+
+mod apps;
+mod builds;
+mod config_vars;
+mod domains;
+mod formation;
+mod releases;
+
+pub use apps::AppChange;
+pub use formation::Dynos as WhichDynos;
+
+use crate::apps::access::Access;
+use crate::certs::Certs;
+use crate::config::ServerSettings;
+use crate::deploy::Deploy;
+use crate::dynos::Dynos;
+use crate::error::Result;
+use crate::logs::session::Sessions;
+use crate::logs::{LogLine, Logs};
+use crate::model::{App, AppId, Caller};
+use crate::release::Releases;
+use crate::store::Store;
+use std::sync::Arc;
+
+/// Handles on all that the faces use.
+pub struct Platform {
+    pub store: Store,
+    pub access: Access,
+    pub certs: Certs,
+    pub releases: Releases,
+    pub deploy: Deploy,
+    pub dynos: Dynos,
+    pub logs: Logs,
+    pub log_sessions: Sessions,
+    pub settings: Arc<ServerSettings>,
+}
+
+impl Platform {
+    /// The app that a path names, if the caller may use it.
+    pub async fn app(&self, caller: &Caller, name_or_id: &str) -> Result<App> {
+        self.access.app(caller, name_or_id).await
+    }
+
+    /// One line in the app's log about what somebody did: `… by user EMAIL` ends it.
+    async fn note(&self, app: AppId, caller: &Caller, what: &str) {
+        let line = format!("{what} by user {}", caller.user.email);
+        self.logs.write(app, vec![LogLine::api(line)]).await;
+    }
+}
