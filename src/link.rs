@@ -42,6 +42,9 @@ pub struct Snapshot {
     pub apps_domain: String,
     /// Names of the server itself beside `localhost`, `127.0.0.1` and `[::1]`.
     pub control_hosts: Vec<String>,
+    /// Where clients find the listener with TLS, if there is one.
+    #[serde(default)]
+    pub https_port: Option<u16>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +61,12 @@ pub struct RoutedApp {
     pub error_page_url: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maintenance_page_url: Option<String>,
+    /// A request without TLS is sent to the same address with it.
+    #[serde(default)]
+    pub https_redirect: bool,
+    /// Answers by TLS tell browsers to stay with it.
+    #[serde(default)]
+    pub hsts: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

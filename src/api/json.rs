@@ -4,7 +4,8 @@ use crate::certs::chain::Facts;
 use crate::config::ServerSettings;
 use crate::dynos::Dyno;
 use crate::model::{
-    App, Build, Buildpack, Domain, Formation, Release, ReleaseStatus, Size, Slug, SniEndpoint, User,
+    App, Build, Buildpack, Domain, Formation, Https, Release, ReleaseStatus, Size, Slug,
+    SniEndpoint, User,
 };
 use crate::store::users::Authorization;
 use serde_json::{Map, Value, json};
@@ -43,6 +44,7 @@ pub fn app(app: &App, settings: &ServerSettings) -> Value {
         "created_at": app.created_at.api(),
         "generation": { "id": fixed_id("generation cedar"), "name": "cedar" },
         "git_url": format!("{}/{name}.git", settings.control_url()),
+        "https": https(app.https),
         "id": app.id.0,
         "internal_routing": false,
         "maintenance": app.maintenance,
@@ -59,6 +61,11 @@ pub fn app(app: &App, settings: &ServerSettings) -> Value {
         "updated_at": app.updated_at.api(),
         "web_url": settings.web_url(name),
     })
+}
+
+/// Ours, beside Heroku's fields.
+pub fn https(https: Https) -> Value {
+    json!({ "hsts": https.hsts, "redirect": https.redirect })
 }
 
 pub fn account(user: &User) -> Value {

@@ -17,6 +17,7 @@ mod dynos;
 mod egress;
 mod error;
 mod formation;
+mod https;
 pub mod internal;
 pub mod json;
 mod logs;
@@ -61,6 +62,7 @@ pub fn routes(api: Arc<Api>) -> Router {
             "/apps/{app}/sni-endpoints/{endpoint}",
             get(sni_endpoints::show).patch(sni_endpoints::update).delete(sni_endpoints::destroy),
         )
+        .route("/apps/{app}/https", get(https::show).patch(https::update))
         .route("/apps/{app}/egress", get(egress::show).patch(egress::update))
         .route("/apps/{app}/formation", get(formation::list).patch(formation::batch))
         .route("/apps/{app}/formation/{type}", get(formation::show).patch(formation::update))

@@ -4,7 +4,7 @@
 
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::model::{App, AppId, AppName, Caller, Egress};
+use crate::model::{App, AppId, AppName, Caller, Egress, Https};
 use crate::store::{self, Store};
 
 /// A new app's row. v1 and v2 are made with it, as on Heroku: `release::initial`.
@@ -18,6 +18,7 @@ pub fn new_app(caller: &Caller, name: AppName, stack: &str) -> App {
         stack: stack.to_string(),
         maintenance: false,
         egress: Egress::Anywhere,
+        https: Https::default(),
         buildpack_provided_description: None,
         repo_size: None,
         slug_size: None,
@@ -49,6 +50,10 @@ pub async fn rename(store: &Store, app: AppId, name: AppName) -> Result<()> {
 
 pub async fn set_maintenance(store: &Store, app: AppId, on: bool) -> Result<()> {
     store.write(move |db| store::apps::set_maintenance(db, app, on, Timestamp::now())).await
+}
+
+pub async fn set_https(store: &Store, app: AppId, https: Https) -> Result<()> {
+    store.write(move |db| store::apps::set_https(db, app, https, Timestamp::now())).await
 }
 
 /// Takes effect on dynos that start from now on: all are restarted.

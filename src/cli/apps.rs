@@ -253,6 +253,7 @@ pub async fn info(cx: &Cx, args: Info) -> Result {
             ("Addons", addons),
             ("Collaborators", people),
             ("Maintenance", maintenance),
+            ("HTTPS", super::https::words(&facts["app"]["https"])),
             ("Auto Cert Mgmt", vec![flag("acm").to_string()]),
             ("Git URL", vec![fact("/git_url")]),
             ("Web URL", vec![fact("/web_url")]),

@@ -26,6 +26,7 @@ mod fold;
 mod format;
 mod git;
 mod host;
+mod https;
 mod logs;
 mod maintenance;
 mod ps;
@@ -192,6 +193,8 @@ enum Command {
 
     #[command(flatten)]
     Certs(certs::Certs),
+    #[command(flatten)]
+    Https(https::Https),
 
     /// Display the releases of an app
     #[command(name = "releases")]
@@ -457,6 +460,7 @@ async fn run(cx: &Cx, command: Command) -> Result {
         Command::DomainsClear(args) => domains::clear(cx, args).await,
         Command::DomainsWait(args) => domains::wait(cx, args).await,
         Command::Certs(command) => certs::run(cx, command).await,
+        Command::Https(command) => https::run(cx, command).await,
         Command::Releases(args) => releases::list(cx, args).await,
         Command::ReleasesInfo(args) => releases::info(cx, args).await,
         Command::ReleasesOutput(args) => releases::output(cx, args).await,

@@ -138,7 +138,7 @@ mod tests {
     use crate::clock::Timestamp;
     use crate::dynos::plan::Wanted;
     use crate::engine::Labels;
-    use crate::model::{Egress, ProcessType, Procfile, ReleaseId, SlugId};
+    use crate::model::{Egress, Https, ProcessType, Procfile, ReleaseId, SlugId};
 
     fn app(slug: SlugId) -> Desired {
         let web = ProcessType::parse("web").unwrap();
@@ -169,6 +169,7 @@ mod tests {
             maintenance: false,
             domains: Vec::new(),
             egress: Egress::Anywhere,
+            https: Https::default(),
             current: Some(target.clone()),
             serving: Some(target),
             formation: vec![row(&web, 2), row(&worker, 1)],

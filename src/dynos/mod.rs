@@ -30,7 +30,7 @@ pub use reconciler::{Dynos, DynosParts};
 pub use traffic::Traffic;
 
 use crate::clock::Timestamp;
-use crate::model::{AppId, DynoName, DynoState, ReleaseId};
+use crate::model::{AppId, DynoName, DynoState, Https, ReleaseId};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use uuid::Uuid;
@@ -50,6 +50,7 @@ pub struct Published {
 pub struct AppDynos {
     pub name: String,
     pub maintenance: bool,
+    pub https: Https,
     /// Names of its custom domains.
     pub domains: Vec<String>,
     pub dynos: Vec<Dyno>,

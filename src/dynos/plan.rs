@@ -8,7 +8,7 @@
 //! gets no traffic, and crashed or added dynos of the old one are still started.
 
 use crate::limits;
-use crate::model::{AppId, AppImage, DynoName, Egress, ProcessType, Procfile, ReleaseId};
+use crate::model::{AppId, AppImage, DynoName, Egress, Https, ProcessType, Procfile, ReleaseId};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -22,6 +22,8 @@ pub struct Desired {
     /// Names of its custom domains, for whoever routes to it.
     pub domains: Vec<String>,
     pub egress: Egress,
+    /// Likewise.
+    pub https: Https,
     pub current: Option<Target>,
     pub serving: Option<Target>,
     pub formation: Vec<Wanted>,

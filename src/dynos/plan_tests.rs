@@ -46,6 +46,7 @@ impl World {
             maintenance: false,
             domains: Vec::new(),
             egress: Egress::Anywhere,
+            https: Https::default(),
             current: Some(current),
             serving,
             formation,

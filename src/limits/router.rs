@@ -91,6 +91,28 @@ pub const USUAL_HEADER_LINES: usize = 90;
 pub const HEAD_PEEK_BYTES: usize = 8192;
 /// Bytes of a request's head as a whole.
 pub const REQUEST_HEAD_BYTES: usize = 256 * 1024;
+/// Requests under way on one HTTP/2 connection (RFC 9113 asks for 100 at least).
+pub const HTTP2_STREAMS: u32 = 100;
+/// Requests on one HTTP/2 connection that its client left unanswered, if they are more than half
+/// of all: then it is closed, for such is an attack (CVE-2023-44487).
+pub const HTTP2_LEFT: usize = 200;
+/// Requests that were left before they were even looked at (h2's own bound), and streams reset by
+/// us for what a client did wrong: more end the connection.
+pub const HTTP2_PENDING_RESETS: usize = 20;
+pub const HTTP2_ERROR_RESETS: usize = 100;
+/// Bytes of a request's head over HTTP/2, unpacked: as many as a hundred streams may hold at once
+/// without harm.
+pub const HTTP2_HEAD_BYTES: u32 = 64 * 1024;
+/// Bytes of request bodies that the router takes before the dyno does, of one stream and of one
+/// connection.
+pub const HTTP2_STREAM_WINDOW: u32 = 256 * 1024;
+pub const HTTP2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Bytes of a response that wait for the client's window, of each stream.
+pub const HTTP2_SEND_BUFFER: usize = 64 * 1024;
+/// What browsers are told of HSTS: a year, as its preload lists ask for.
+pub const HSTS: &str = "max-age=31536000";
+/// Where certificate authorities ask for proof (RFC 8555).
+pub const ACME_PATH: &str = "/.well-known/acme-challenge/";
 /// Bytes of a response's status line and of one cookie (Heroku's H25).
 pub const RESPONSE_LINE_BYTES: usize = 8192;
 /// Bytes of one response header (Heroku's H25).

@@ -1,6 +1,6 @@
 //! An app and the rule for its name.
 
-use super::{AppId, Egress, UserId};
+use super::{AppId, Egress, Https, UserId};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use std::fmt;
@@ -59,6 +59,7 @@ pub struct App {
     pub maintenance: bool,
     /// Where its dynos may connect to.
     pub egress: Egress,
+    pub https: Https,
     /// What `bin/detect` of the last build's buildpack printed, such as `Node.js`.
     pub buildpack_provided_description: Option<String>,
     /// Bytes.

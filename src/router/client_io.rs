@@ -45,6 +45,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let busy = self.state.requests.load(Ordering::Relaxed) > 0;
         let begun = self.state.begun.load(Ordering::Relaxed);
+        if self.state.is_http2() {
+            return self.poll_idle_http2(cx, busy, begun);
+        }
         if std::mem::replace(&mut self.begun, begun) != begun {
             self.head_since = None;
         }
@@ -62,6 +65,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             timer.as_mut().reset(if busy { now + self.timers.client_idle } else { due });
+        }
+        Poll::Pending
+    }
+
+    /// Bytes alone count for nothing here: pings, windows and the pieces of a head that does not
+    /// end come without a request. Requests that clients leave count against them.
+    fn poll_idle_http2(
+        &mut self,
+        cx: &mut Context<'_>,
+        busy: bool,
+        begun: usize,
+    ) -> Poll<io::Result<()>> {
+        let left = self.state.left.load(Ordering::Relaxed);
+        if left > limits::HTTP2_LEFT && left > begun / 2 {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        let idle = self.timers.client_idle;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+        while timer.as_mut().poll(cx).is_ready() {
+            if !busy && std::mem::replace(&mut self.begun, begun) == begun {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            timer.as_mut().reset(Instant::now() + idle);
         }
         Poll::Pending
     }

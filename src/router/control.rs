@@ -5,7 +5,7 @@ use super::flow::{ClientBody, RequestMark, RouterBody};
 use super::headers::{self, RequestFacts};
 use super::listen::ConnState;
 use super::shared::Worker;
-use super::{rescue, tunnel};
+use super::{http2, rescue, tunnel};
 use crate::{limits, tasks};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::Body;
@@ -29,6 +29,7 @@ pub async fn forward(
     facts: &RequestFacts,
 ) -> Response<RouterBody> {
     conn.patient.store(true, Ordering::Relaxed);
+    http2::be_patient();
     let client = facts.wants_upgrade.then(|| hyper::upgrade::on(&mut request));
     headers::edit_for_server(&mut request, facts, conn);
     let request = request.map(|body| ClientBody::new(body, conn.clone()));

@@ -2,6 +2,7 @@
 //! request goes up; silence on both sides for too long ends it.
 
 use super::decoder::{Decoder, Left};
+use super::http2;
 use super::listen::ConnState;
 use super::record::Record;
 use super::rescue::Code;
@@ -24,6 +25,8 @@ pub struct RouterBody {
     kind: Kind,
     /// Held until the client has it, so that the connection does not count as idle before.
     pub mark: Option<RequestMark>,
+    /// It is for a stream of HTTP/2, whose client may take nothing while its connection moves.
+    is_watched: bool,
 }
 
 enum Kind {
@@ -90,34 +93,38 @@ impl Body for ClientBody {
 
 impl RouterBody {
     pub fn empty() -> Self {
-        Self { kind: Kind::Empty, mark: None }
+        Self::of(Kind::Empty)
     }
 
     pub fn full(bytes: Bytes) -> Self {
-        Self { kind: Kind::Full(bytes), mark: None }
+        Self::of(Kind::Full(bytes))
     }
 
     pub fn flow(flow: Flow) -> Self {
-        Self { kind: Kind::Flow(Box::new(flow)), mark: None }
+        Self::of(Kind::Flow(Box::new(flow)))
     }
 
     pub fn server(body: Incoming) -> Self {
-        Self { kind: Kind::Server(body), mark: None }
+        Self::of(Kind::Server(body))
     }
 
     pub fn client(body: ClientBody) -> Self {
-        Self { kind: Kind::Client(body), mark: None }
+        Self::of(Kind::Client(body))
     }
-}
 
-impl Body for RouterBody {
-    type Data = Bytes;
-    type Error = io::Error;
+    fn of(kind: Kind) -> Self {
+        Self { kind, mark: None, is_watched: false }
+    }
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    /// Has it watched whether its client takes it.
+    pub fn watch(&mut self) {
+        self.is_watched = true;
+        if !self.is_end_stream() {
+            http2::gave();
+        }
+    }
+
+    fn poll_kind(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match &mut self.kind {
             Kind::Empty => Poll::Ready(None),
             Kind::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
@@ -130,6 +137,26 @@ impl Body for RouterBody {
                 .poll_frame(cx)
                 .map(|frame| frame.map(|f| f.map_err(io::Error::other))),
         }
+    }
+}
+
+impl Body for RouterBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if !self.is_watched {
+            return self.poll_kind(cx);
+        }
+        http2::asked();
+        let polled = self.poll_kind(cx);
+        if matches!(polled, Poll::Ready(Some(Ok(_)))) {
+            http2::gave();
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

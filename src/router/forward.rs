@@ -17,7 +17,8 @@ use super::{control, tunnel};
 use crate::clock::Timestamp;
 use crate::{limits, tasks};
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::header::{Entry, HeaderValue, STRICT_TRANSPORT_SECURITY};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -33,10 +34,29 @@ pub async fn handle(
     request: Request<Incoming>,
 ) -> Response<RouterBody> {
     let mark = RequestMark::new(conn.clone());
+    if conn.is_http2() {
+        let mut unanswered = Unanswered(Some(conn.clone()));
+        let mut response = answer(&worker, &conn, request).await;
+        unanswered.0 = None;
+        response.body_mut().mark = Some(mark);
+        response.body_mut().watch();
+        return response;
+    }
     conn.unread.store(!request.body().is_end_stream(), Ordering::Relaxed);
     let mut response = answer(&worker, &conn, request).await;
     response.body_mut().mark = Some(mark);
     response
+}
+
+/// Counts a request that its client leaves before it is answered.
+struct Unanswered(Option<Arc<ConnState>>);
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if let Some(conn) = &self.0 {
+            conn.left.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 async fn answer(
@@ -51,22 +71,61 @@ async fn answer(
     let Some(facts) = RequestFacts::read(&request, conn.peer) else {
         return rescue::refuse(StatusCode::BAD_REQUEST);
     };
-    let route = worker.shared.table.load().route(&facts.host);
+    let (route, https_port) = {
+        let table = worker.shared.table.load();
+        (table.route(&facts.host), table.https_port)
+    };
     let secure = conn.secure.as_ref();
     let is_mismatch = secure.is_some_and(|secure| !worker.shared.tls.is_for(secure, &facts.host));
     let app = match route {
         Route::Control | Route::Unknown if is_mismatch => {
             return rescue::refuse(StatusCode::MISDIRECTED_REQUEST);
         }
+        // The client tries it on a connection of its own.
+        Route::App(_) if is_mismatch && conn.is_http2() => {
+            return rescue::refuse(StatusCode::MISDIRECTED_REQUEST);
+        }
+        Route::Control if *request.method() == Method::CONNECT => {
+            return rescue::refuse(StatusCode::METHOD_NOT_ALLOWED);
+        }
         Route::Control => return control::forward(worker, conn, request, &facts).await,
         Route::Unknown => return rescue::no_such_app(),
         Route::App(app) => app,
     };
+    let hsts = app.hsts && secure.is_some();
+    let redirect = match https_port {
+        Some(port) if app.https_redirect && secure.is_none() => {
+            https_address(worker, &request, &facts.host, port)
+        }
+        _ => None,
+    };
     let job = Job::new(worker, conn, request, facts, app, received);
-    if is_mismatch {
-        return job.fail(Code::H32);
+    let mut response = match redirect {
+        Some(address) => job.redirect(address),
+        None if is_mismatch => job.fail(Code::H32),
+        None => job.run().await,
+    };
+    if hsts && let Entry::Vacant(place) = response.headers_mut().entry(STRICT_TRANSPORT_SECURITY) {
+        place.insert(HeaderValue::from_static(limits::HSTS));
     }
-    job.run().await
+    response
+}
+
+/// Where a request goes that came without TLS: nowhere if there is no certificate for its host, or
+/// if it is about to get one, for which some ask without TLS.
+fn https_address(
+    worker: &Worker,
+    request: &Request<Incoming>,
+    host: &str,
+    port: u16,
+) -> Option<HeaderValue> {
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    if path.starts_with(limits::ACME_PATH) || !worker.shared.tls.has(host) {
+        return None;
+    }
+    let port = if port == 443 { String::new() } else { format!(":{port}") };
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    HeaderValue::from_maybe_shared(format!("https://{host}{port}{slash}{path}")).ok()
 }
 
 /// A request to an app, while it has no answer yet.
@@ -100,12 +159,13 @@ impl Job {
         let head = headers::dyno_head(&request, &facts, millis, conn);
         let expects_wrongly = headers::has_unknown_expectation(request.headers());
         let client = facts.wants_upgrade.then(|| hyper::upgrade::on(&mut request));
+        let is_http2 = request.version() == Version::HTTP_2;
         let (parts, body) = request.into_parts();
         let record = Record {
             worker: worker.clone(),
             conn: conn.clone(),
             app: app.id,
-            method: parts.method,
+            method: headers::dyno_method(&parts.method).clone(),
             path: parts.uri.into_parts().path_and_query,
             host: facts.host,
             request_id: facts.request_id,
@@ -117,6 +177,7 @@ impl Job {
             status: 0,
             bytes: 0,
             written: false,
+            is_http2,
         };
         let body = (!body.is_end_stream()).then(|| ClientBody::new(body, conn.clone()));
         Self { app, head, body, client, record, expects_wrongly, tries: 0 }
@@ -164,6 +225,16 @@ impl Job {
                 (_, None) => return rescue::refuse(StatusCode::BAD_GATEWAY),
             }
         }
+    }
+
+    /// To the same address by HTTPS, with the same method.
+    fn redirect(mut self, address: HeaderValue) -> Response<RouterBody> {
+        let is_plain = matches!(self.record.method, Method::GET | Method::HEAD);
+        let status =
+            if is_plain { StatusCode::MOVED_PERMANENTLY } else { StatusCode::PERMANENT_REDIRECT };
+        self.record.status = status.as_u16();
+        self.record.finish(Instant::now());
+        rescue::redirect(status, address)
     }
 
     fn fail(mut self, code: Code) -> Response<RouterBody> {
@@ -245,6 +316,9 @@ impl Job {
                 self.record.fail(Code::H17);
                 return Outcome::Answer(rescue::respond(Code::H17, &self.app));
             };
+            if self.record.is_http2 {
+                headers::switch_http2(&mut response);
+            }
             drop(busy);
             let mark = RequestMark::new(self.record.conn.clone());
             tasks::spawn("tunnel", tunnel::dyno(client, conn, self.record, mark));

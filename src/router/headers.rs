@@ -1,11 +1,12 @@
 //! Request heads: which ones are refused, which host they name, and the head that goes on to the
 //! dyno, with Heroku's headers set and hop-by-hop ones gone.
 
+use super::flow::RouterBody;
 use super::listen::ConnState;
 use crate::limits;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use std::fmt::Write as _;
@@ -14,6 +15,7 @@ use std::net::{IpAddr, SocketAddr};
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub const VIA: &str = "1.1 senryu-router";
+const VIA_HTTP2: &str = "2.0 senryu-router";
 pub const SERVER: &str = "senryu-router";
 
 /// What the request says of itself, read once.
@@ -33,7 +35,7 @@ pub fn refusal(request: &Request<Incoming>) -> Option<StatusCode> {
     if request.method().as_str().len() + path + 11 > limits::REQUEST_LINE_BYTES {
         return Some(StatusCode::URI_TOO_LONG);
     }
-    if request.method() == Method::CONNECT {
+    if request.method() == Method::CONNECT && !is_websocket_stream(request) {
         return Some(StatusCode::METHOD_NOT_ALLOWED);
     }
     if request.method().as_str().len() > 127 {
@@ -50,8 +52,11 @@ pub fn refusal(request: &Request<Incoming>) -> Option<StatusCode> {
         return Some(StatusCode::BAD_REQUEST);
     }
     let mut hosts = headers.get_all(header::HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (Some(host), None) if host_name(host.as_bytes()).is_some() => {}
+    let authority = request.uri().authority().filter(|_| request.version() == Version::HTTP_2);
+    match (hosts.next(), hosts.next(), authority) {
+        (Some(host), None, None) if host_name(host.as_bytes()).is_some() => {}
+        (None, None, Some(_)) => {}
+        (Some(host), None, Some(named)) if host.as_bytes() == named.as_str().as_bytes() => {}
         _ => return Some(StatusCode::BAD_REQUEST),
     }
     let http10_chunked =
@@ -130,8 +135,18 @@ fn forwarded_for(headers: &HeaderMap, peer: IpAddr) -> HeaderValue {
     HeaderValue::from_maybe_shared(Bytes::from(list)).unwrap_or(HeaderValue::from_static(""))
 }
 
+/// HTTP/2's way to ask for a WebSocket (RFC 8441).
+fn is_websocket_stream(request: &Request<Incoming>) -> bool {
+    let protocol = request.extensions().get::<hyper::ext::Protocol>();
+    request.method() == Method::CONNECT
+        && protocol.is_some_and(|protocol| protocol.as_str().eq_ignore_ascii_case("websocket"))
+}
+
 fn wants_upgrade(request: &Request<Incoming>) -> bool {
     let headers = request.headers();
+    if request.version() == Version::HTTP_2 {
+        return is_websocket_stream(request);
+    }
     if request.version() != Version::HTTP_11 || !headers.contains_key(header::UPGRADE) {
         return false;
     }
@@ -202,7 +217,7 @@ pub fn dyno_head(
 ) -> Bytes {
     let headers = request.headers();
     let mut head = Vec::with_capacity(1024);
-    head.extend_from_slice(request.method().as_str().as_bytes());
+    head.extend_from_slice(dyno_method(request.method()).as_str().as_bytes());
     head.push(b' ');
     match request.uri().path_and_query().map(|path| path.as_str()) {
         Some("") | None => head.push(b'/'),
@@ -219,7 +234,14 @@ pub fn dyno_head(
         .collect();
     let is_named =
         |name: &HeaderName| named.iter().any(|token| token.eq_ignore_ascii_case(name.as_str()));
+    let is_http2 = request.version() == Version::HTTP_2;
+    if is_http2 {
+        put_of_http2(&mut head, request, facts);
+    }
     for (name, value) in headers {
+        if is_http2 && is_put_of_http2(name) {
+            continue;
+        }
         if is_replaced(name) || (!named.is_empty() && is_named(name)) {
             continue;
         }
@@ -229,7 +251,7 @@ pub fn dyno_head(
         }
     }
     put_body_framing(&mut head, request);
-    if facts.wants_upgrade {
+    if facts.wants_upgrade && !is_http2 {
         put(&mut head, "connection", "Upgrade");
         for value in headers.get_all(header::UPGRADE) {
             put(&mut head, "upgrade", value);
@@ -238,7 +260,7 @@ pub fn dyno_head(
     for via in headers.get_all(header::VIA) {
         put(&mut head, "via", via);
     }
-    put(&mut head, "via", VIA);
+    put(&mut head, "via", if is_http2 { VIA_HTTP2 } else { VIA });
     put(&mut head, "x-forwarded-for", &facts.forwarded_for);
     put(&mut head, "x-forwarded-proto", conn.scheme());
     put_number(&mut head, b"X-Forwarded-Port: ", i64::from(conn.local_port));
@@ -246,6 +268,42 @@ pub fn dyno_head(
     put_number(&mut head, b"X-Request-Start: ", received_millis);
     head.extend_from_slice(b"\r\n");
     Bytes::from(head)
+}
+
+/// The method as dynos know it: they know no WebSockets of HTTP/2.
+pub fn dyno_method(method: &Method) -> &Method {
+    if *method == Method::CONNECT { &Method::GET } else { method }
+}
+
+/// What HTTP/2 says otherwise than HTTP/1: the host, cookies one by one, and a WebSocket.
+fn put_of_http2(head: &mut Vec<u8>, request: &Request<Incoming>, facts: &RequestFacts) {
+    if let Some(authority) = request.uri().authority() {
+        put(head, "host", authority.as_str());
+    }
+    let cookies: Vec<&[u8]> =
+        request.headers().get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if !cookies.is_empty() {
+        put(head, "cookie", cookies.join(&b"; "[..]));
+    }
+    if facts.wants_upgrade {
+        use base64::Engine as _;
+        put(head, "connection", "Upgrade");
+        put(head, "upgrade", "websocket");
+        let key = base64::prelude::BASE64_STANDARD.encode(rand::random::<[u8; 16]>());
+        put(head, "sec-websocket-key", key);
+    }
+}
+
+fn is_put_of_http2(name: &HeaderName) -> bool {
+    [header::HOST, header::COOKIE, header::SEC_WEBSOCKET_KEY].contains(name)
+}
+
+/// A dyno's 101 as HTTP/2 has it.
+pub fn switch_http2(response: &mut Response<RouterBody>) {
+    *response.status_mut() = StatusCode::OK;
+    for name in [header::CONNECTION, header::UPGRADE, header::SEC_WEBSOCKET_ACCEPT] {
+        response.headers_mut().remove(name);
+    }
 }
 
 /// Exactly one of length and chunks, whatever the client sent: nothing can be smuggled.

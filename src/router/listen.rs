@@ -1,12 +1,13 @@
 //! Client connections: accepts them on the shared listeners, spreads them evenly over the
-//! router's threads, serves HTTP/1 on them and closes those that idle or stall.
+//! router's threads, serves HTTP/1 on them (HTTP/2 is [`super::http2`]'s) and closes those that
+//! idle or stall.
 
 use super::client_io::ClientIo;
 use super::flow::RouterBody;
-use super::forward;
 use super::shared::Worker;
 use super::timers::Timers;
 use super::tls::{self, Secure};
+use super::{forward, http2};
 use crate::link::HTTPS;
 use crate::{limits, tasks};
 use http::Request;
@@ -56,9 +57,16 @@ pub struct ConnState {
     pub patient: AtomicBool,
     /// The last request's body was not read to its end.
     pub unread: AtomicBool,
+    /// Requests that the client left before they were answered.
+    pub left: AtomicUsize,
 }
 
 impl ConnState {
+    /// Does this connection speak HTTP/2?
+    pub fn is_http2(&self) -> bool {
+        self.secure.as_ref().is_some_and(|secure| secure.is_http2)
+    }
+
     /// For `X-Forwarded-Proto`.
     pub fn scheme(&self) -> &'static str {
         if self.secure.is_some() { "https" } else { "http" }
@@ -208,6 +216,7 @@ async fn serve(
             stalled: AtomicBool::new(false),
             patient: AtomicBool::new(false),
             unread: AtomicBool::new(false),
+            left: AtomicUsize::new(0),
         })
     };
     if !is_tls {
@@ -219,6 +228,9 @@ async fn serve(
     let handshake = worker.shared.tls.accept(stream);
     match tokio::time::timeout(limits::TLS_HANDSHAKE, handshake).await {
         // How many headers there will be can't be seen from outside.
+        Ok(Ok((stream, secure))) if secure.is_http2 => {
+            http2::serve(worker, stream, state(Some(secure)), stop).await;
+        }
         Ok(Ok((stream, secure))) => {
             serve_http(worker, stream, state(Some(secure)), true, stop).await;
         }
@@ -288,7 +300,7 @@ async fn first_bytes(stream: &TcpStream) -> io::Result<FirstBytes> {
 /// Resolves once the router stops and this connection may be told: with the answer to a request
 /// that is under way, else when nothing has come for a while. It is looked at whenever the task of
 /// the connection is woken.
-async fn until_stopped(
+pub async fn until_stopped(
     stop: &mut watch::Receiver<bool>,
     timers: &Timers,
     is_busy: impl Fn() -> bool,

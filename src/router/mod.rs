@@ -14,6 +14,7 @@ pub mod decoder;
 pub mod flow;
 pub mod forward;
 pub mod headers;
+pub mod http2;
 pub mod link_server;
 pub mod listen;
 pub mod pool;

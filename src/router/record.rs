@@ -33,6 +33,8 @@ pub struct Record {
     pub status: u16,
     pub bytes: u64,
     pub written: bool,
+    /// It came by HTTP/2.
+    pub is_http2: bool,
 }
 
 impl Record {
@@ -95,11 +97,11 @@ impl Record {
         if self.target.is_some() {
             let _ = write!(text, "{}", self.bytes);
         }
+        let protocol: &[u8] = if self.is_http2 { b"http2.0" } else { b"http1.1" };
+        put(text, b" protocol=", protocol);
         match &self.conn.secure {
-            None => text.extend_from_slice(b" protocol=http1.1 tls=false"),
-            Some(secure) => {
-                put(text, b" protocol=http1.1 tls=true tls_version=", secure.version.as_bytes());
-            }
+            None => text.extend_from_slice(b" tls=false"),
+            Some(secure) => put(text, b" tls=true tls_version=", secure.version.as_bytes()),
         }
     }
 }

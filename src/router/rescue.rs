@@ -164,6 +164,15 @@ pub fn refuse(status: StatusCode) -> Response<RouterBody> {
     response
 }
 
+/// The same address by HTTPS.
+pub fn redirect(status: StatusCode, address: HeaderValue) -> Response<RouterBody> {
+    let mut response = Response::new(RouterBody::empty());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::LOCATION, address);
+    mark_response(response.headers_mut());
+    response
+}
+
 /// What the control host says while the server is away, in the API's form.
 pub fn server_away() -> Response<RouterBody> {
     let body = "{\"id\":\"service_unavailable\",\"message\":\"The Senryu server does not answer. \

@@ -14,6 +14,8 @@ pub struct Table {
     has_wildcards: bool,
     apps_domain: String,
     control_hosts: HashSet<String>,
+    /// Where clients find the listener with TLS.
+    pub https_port: Option<u16>,
     apps: HashMap<Uuid, Arc<App>>,
     targets: HashMap<String, Arc<Target>>,
 }
@@ -25,6 +27,8 @@ pub struct App {
     pub targets: Vec<Arc<Target>>,
     pub error_page_url: Option<String>,
     pub maintenance_page_url: Option<String>,
+    pub https_redirect: bool,
+    pub hsts: bool,
     pub backlog: Arc<Backlog>,
 }
 
@@ -53,6 +57,7 @@ impl Table {
             }
         }
         table.apps_domain = snapshot.apps_domain;
+        table.https_port = snapshot.https_port;
         table.control_hosts =
             snapshot.control_hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
         table
@@ -84,6 +89,8 @@ impl Table {
             targets,
             error_page_url: app.error_page_url,
             maintenance_page_url: app.maintenance_page_url,
+            https_redirect: app.https_redirect,
+            hsts: app.hsts,
             backlog,
         }
     }
@@ -156,6 +163,8 @@ mod tests {
             targets: Vec::new(),
             error_page_url: None,
             maintenance_page_url: None,
+            https_redirect: false,
+            hsts: false,
         };
         Snapshot {
             version: 1,
@@ -163,6 +172,7 @@ mod tests {
             hosts: hosts.iter().map(|host| ((*host).to_string(), id)).collect(),
             apps_domain: "paas.example.com".into(),
             control_hosts: vec!["api.example.com".into()],
+            https_port: None,
         }
     }
 

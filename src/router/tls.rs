@@ -21,6 +21,8 @@ use tokio_rustls::server::TlsStream;
 /// Told to a client that asks for a name without a certificate, or for none: a fatal alert,
 /// `unrecognized_name`.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+/// HTTP/2 as handshakes name it.
+const HTTP2: &[u8] = b"h2";
 /// To whoever speaks plain HTTP where TLS is spoken.
 const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n\
     Connection: close\r\nContent-Length: 54\r\n\r\n\
@@ -39,6 +41,8 @@ pub struct Secure {
     pub name: String,
     /// As in the log: `tls1.3`.
     pub version: &'static str,
+    /// The client chose HTTP/2.
+    pub is_http2: bool,
     endpoint: String,
 }
 
@@ -68,7 +72,7 @@ impl Tls {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(Resolver(certificates.clone())));
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
         // The client keeps the session, sealed with a key that changes every few hours.
         config.ticketer = ring::Ticketer::new()?;
         Ok(Self { config: Arc::new(config), certificates })
@@ -94,11 +98,17 @@ impl Tls {
             Some(ProtocolVersion::TLSv1_3) => "tls1.3",
             _ => "tls1.2",
         };
-        Ok((stream, Secure { name, version, endpoint: served.endpoint.clone() }))
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
+        Ok((stream, Secure { name, version, is_http2, endpoint: served.endpoint.clone() }))
     }
 
     fn find(&self, name: &str) -> Option<Arc<Served>> {
         self.certificates.load().find(name).cloned()
+    }
+
+    /// Is there a certificate for this host?
+    pub fn has(&self, host: &str) -> bool {
+        self.certificates.load().find(host).is_some()
     }
 
     /// Was this connection's certificate meant for the host of a request on it, too?

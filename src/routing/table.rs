@@ -12,6 +12,7 @@ pub fn snapshot(state: &Published, settings: &ServerSettings) -> Snapshot {
     let mut snapshot = Snapshot {
         control_hosts: settings.domain.iter().flat_map(|domain| control_hosts(domain)).collect(),
         apps_domain: settings.apps_domain().to_string(),
+        https_port: settings.tls_listen.map(|addr| addr.port()),
         ..Snapshot::default()
     };
     for (id, app) in &state.apps {
@@ -56,6 +57,8 @@ fn routed(id: AppId, app: &AppDynos) -> RoutedApp {
         targets,
         error_page_url: None,
         maintenance_page_url: None,
+        https_redirect: app.https.redirect,
+        hsts: app.https.hsts,
     }
 }
 
@@ -76,11 +79,13 @@ pub fn log_line(entry: RouterLog) -> (AppId, LogLine) {
 mod tests {
     use super::*;
     use crate::dynos::Progress;
+    use crate::model::Https;
 
     fn app(name: &str, domains: &[&str]) -> (AppId, AppDynos) {
         let app = AppDynos {
             name: name.to_string(),
             maintenance: false,
+            https: Https::default(),
             domains: domains.iter().map(|name| (*name).to_string()).collect(),
             dynos: Vec::new(),
             web: Web::Blank,

@@ -3,7 +3,7 @@
 use super::row::{parsed, time, time_option, wrong};
 use crate::clock::Timestamp;
 use crate::error::{Context, Error, Result};
-use crate::model::{App, AppId, AppName, Egress};
+use crate::model::{App, AppId, AppName, Egress, Https};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 const SELECT: &str =
@@ -19,6 +19,7 @@ fn app(row: &Row<'_>) -> rusqlite::Result<App> {
         stack: row.get("stack")?,
         maintenance: row.get("maintenance")?,
         egress: stored_egress(row)?,
+        https: Https { redirect: row.get("https_redirect")?, hsts: row.get("hsts")? },
         buildpack_provided_description: row.get("description")?,
         repo_size: row.get("repo_size")?,
         slug_size: row.get("slug_size")?,
@@ -89,6 +90,15 @@ pub fn set_egress(db: &Connection, id: AppId, egress: &Egress, now: Timestamp) -
         params![egress.stored(), now.0, id.to_string()],
     )
     .context("set egress")?;
+    Ok(())
+}
+
+pub fn set_https(db: &Connection, id: AppId, https: Https, now: Timestamp) -> Result<()> {
+    db.execute(
+        "UPDATE apps SET https_redirect = ?, hsts = ?, updated_at = ? WHERE id = ?",
+        params![https.redirect, https.hsts, now.0, id.to_string()],
+    )
+    .context("set what an app wants of HTTPS")?;
     Ok(())
 }
 

@@ -31,6 +31,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("migrations/006_egress.sql")),
     M::up(include_str!("migrations/007_app_images.sql")),
     M::up(include_str!("migrations/008_sni_endpoints.sql")),
+    M::up(include_str!("migrations/009_https.sql")),
 ];
 
 type Job = Box<dyn FnOnce(&mut Transaction<'_>) -> Answer + Send>;

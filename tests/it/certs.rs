@@ -97,6 +97,7 @@ fn a_domain_is_served_with_its_certificate_whatever_dies() {
         let found = std::process::Command::new("grep").args(["-rlF", secret]).arg(&dir).output();
         assert_eq!(String::from_utf8_lossy(&found.unwrap().stdout), "", "{}", dir.display());
     }
+    sent_to_https(&app, tls, &root);
     for pid in platform.router_pids() {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     }
@@ -108,6 +109,31 @@ fn a_domain_is_served_with_its_certificate_whatever_dies() {
     assert!(answers());
 
     renewed_and_removed(&app, &authority, tls);
+}
+
+/// Both are kept by router and server alike: what follows kills them.
+fn sent_to_https(app: &App, tls: SocketAddr, root: &str) {
+    let shown = app.cli(&["apps:info"]).succeeded().stdout;
+    assert!(!shown.contains("HTTPS"), "{shown}");
+    app.cli(&["https:redirect", "on"]).succeeded();
+    app.cli(&["https:hsts", "on"]).succeeded();
+    let shown = app.cli(&["apps:info"]).succeeded().stdout;
+    assert!(shown.contains("HTTPS:") && shown.contains("redirect, HSTS"), "{shown}");
+    let url = app.platform.url();
+    let port: u16 = url.rsplit(':').next().unwrap().parse().unwrap();
+    let mut plain = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    plain.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    plain
+        .write_all(b"GET /a?b HTTP/1.1\r\nHost: www.example.com\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    plain.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 301"), "{answer}");
+    let place = format!("Location: https://www.example.com:{}/a?b\r\n", tls.port());
+    assert!(answer.contains(&place), "{answer}");
+    let answer = https(tls, root, "www.example.com").unwrap();
+    assert!(answer.contains("Strict-Transport-Security: max-age=31536000\r\n"), "{answer}");
+    app.cli(&["https:redirect", "off"]).succeeded();
 }
 
 fn renewed_and_removed(app: &App, authority: &Authority, tls: SocketAddr) {
@@ -161,6 +187,7 @@ fn what_is_wrong_with_a_certificate_is_said() {
     let error = app.api("POST", "/sni-endpoints", lacking).is(422).json();
     assert_eq!(error["message"], "private_key is required");
     assert!(endpoints(&app).is_empty());
+    app.cli(&["https:redirect", "on"]).failed(1).says("does not listen for HTTPS");
 }
 
 #[test]

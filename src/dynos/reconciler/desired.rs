@@ -13,6 +13,7 @@ pub fn read(db: &rusqlite::Connection) -> Result<Vec<Desired>> {
                 maintenance: row.app.maintenance,
                 domains: row.domains,
                 egress: row.app.egress,
+                https: row.app.https,
                 current: row.current.map(target),
                 serving: row.serving.map(target),
                 formation: row

@@ -64,6 +64,7 @@ impl Reconciler {
         AppDynos {
             name: desired.name.clone(),
             maintenance: desired.maintenance,
+            https: desired.https,
             domains: desired.domains.clone(),
             starting: starting || plan.web == Web::Starting,
             dynos,

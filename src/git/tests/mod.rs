@@ -54,6 +54,7 @@ impl FakeAccess {
             stack: "heroku-24".into(),
             maintenance: false,
             egress: crate::model::Egress::Anywhere,
+            https: crate::model::Https::default(),
             buildpack_provided_description: None,
             repo_size: None,
             slug_size: None,

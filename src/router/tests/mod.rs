@@ -4,6 +4,7 @@
 mod bodies;
 mod codes;
 mod drain;
+mod http2;
 mod requests;
 mod support;
 mod tls;

@@ -203,7 +203,7 @@ async fn early_hints_do_not_end_a_request() {
     assert_eq!(router.get("/").await.body, "late");
 }
 
-async fn websocket_dyno() -> Dyno {
+pub async fn websocket_dyno() -> Dyno {
     Dyno::start(|mut client| async move {
         let head = client.head().await.unwrap();
         assert!(head.contains("Connection: Upgrade\r\n") && head.contains("Upgrade: websocket"));

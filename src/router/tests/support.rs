@@ -217,6 +217,8 @@ pub fn app(name: &str, dynos: &[&Dyno]) -> RoutedApp {
         targets: dynos.iter().enumerate().map(target).collect(),
         error_page_url: None,
         maintenance_page_url: None,
+        https_redirect: false,
+        hsts: false,
     }
 }
 

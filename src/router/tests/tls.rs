@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-fn config(authority: &Authority) -> ClientConfig {
+pub fn config(authority: &Authority) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.root().as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -25,7 +25,7 @@ fn config(authority: &Authority) -> ClientConfig {
 }
 
 /// A handshake for a name, as a browser makes it.
-async fn connect(
+pub async fn connect(
     router: &TestRouter,
     config: &Arc<ClientConfig>,
     name: &str,
@@ -36,7 +36,7 @@ async fn connect(
     Ok(Client(BufReader::new(stream)))
 }
 
-fn to(host: &str) -> String {
+pub fn to(host: &str) -> String {
     format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")
 }
 
@@ -49,7 +49,7 @@ fn alert(error: &std::io::Error) -> AlertDescription {
     }
 }
 
-async fn sample(dyno: &Dyno) -> TestRouter {
+pub async fn sample(dyno: &Dyno) -> TestRouter {
     let mut router = TestRouter::with_dynos(short_timers(), &[dyno]).await;
     let id = router.snapshot.apps[0].id;
     for name in ["www.example.com", "*.example.org"] {
@@ -59,7 +59,7 @@ async fn sample(dyno: &Dyno) -> TestRouter {
     router
 }
 
-fn served(made: &Made, endpoint: &str, names: &[&str]) -> Certificate {
+pub fn served(made: &Made, endpoint: &str, names: &[&str]) -> Certificate {
     Certificate {
         endpoint: endpoint.to_string(),
         names: names.iter().map(|name| (*name).to_string()).collect(),
@@ -68,7 +68,7 @@ fn served(made: &Made, endpoint: &str, names: &[&str]) -> Certificate {
     }
 }
 
-fn both(authority: &Authority) -> (Made, Made) {
+pub fn both(authority: &Authority) -> (Made, Made) {
     let www = authority.sign("www", &["www.example.com"], "root");
     let wild = authority.sign("wild", &["*.example.org"], "root");
     (www, wild)
@@ -84,7 +84,7 @@ async fn each_name_gets_its_certificate_and_the_dyno_hears_of_https() {
         vec![served(&www, "one", &["www.example.com"]), served(&wild, "two", &["*.example.org"])];
     router.certify(1, certificates).await;
     let mut config = config(&authority);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let config = Arc::new(config);
     for name in ["www.example.com", "WWW.Example.com", "a.example.org"] {
         let mut client = connect(&router, &config, name).await.unwrap();
@@ -100,6 +100,43 @@ async fn each_name_gets_its_certificate_and_the_dyno_hears_of_https() {
     router.log_line("host=a.example.org").await;
     let line = router.log_line("status=200").await;
     assert!(line.ends_with("protocol=http1.1 tls=true tls_version=tls1.3"), "{line}");
+}
+
+#[tokio::test]
+async fn apps_that_want_it_are_sent_to_https_and_kept_there() {
+    let authority = Authority::create();
+    let (www, _) = both(&authority);
+    let dyno = Dyno::saying("hello").await;
+    let mut router = sample(&dyno).await;
+    router.certify(1, vec![served(&www, "one", &["www.example.com"])]).await;
+    router.snapshot.https_port = Some(8443);
+    router.snapshot.apps[0].https_redirect = true;
+    router.snapshot.apps[0].hsts = true;
+    router.publish().await;
+    let ask = async |line: &str, host: &str| {
+        let request = format!("{line} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        router.client().await.request(&request).await
+    };
+    for (line, status, address) in [
+        ("GET /a/b?c=d", 301, "https://www.example.com:8443/a/b?c=d"),
+        ("GET http://www.example.com?c", 301, "https://www.example.com:8443/?c"),
+        ("POST /form", 308, "https://www.example.com:8443/form"),
+        ("GET /.well-known/acme", 301, "https://www.example.com:8443/.well-known/acme"),
+    ] {
+        let answer = ask(line, "WWW.example.com:80").await;
+        assert_eq!((answer.status, answer.header("location")), (status, Some(address)), "{line}");
+        assert_eq!(answer.header("strict-transport-security"), None, "it came in the clear");
+    }
+    router.log_line("method=POST path=\"/form\" host=www.example.com").await;
+    let line = router.log_line("status=308").await;
+    assert!(line.contains("at=info method=POST") && line.contains("dyno= connect="), "{line}");
+    // Nobody is sent where there is no certificate, nor away from where one is proved.
+    assert_eq!(ask("GET /", "a.example.org").await.status, 200);
+    assert_eq!(ask("GET /.well-known/acme-challenge/x", "www.example.com").await.status, 200);
+    let mut client = connect(&router, &Arc::new(config(&authority)), "www.example.com").await;
+    let answer = client.as_mut().unwrap().request(&to("www.example.com")).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("strict-transport-security"), Some("max-age=31536000"));
 }
 
 #[tokio::test]

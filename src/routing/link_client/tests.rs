@@ -83,6 +83,8 @@ fn snapshot(version: u64, targets: &[(&str, SocketAddr)]) -> Snapshot {
         targets: targets.iter().map(target).collect(),
         error_page_url: None,
         maintenance_page_url: None,
+        https_redirect: false,
+        hsts: false,
     };
     let hosts = [("sample.localhost".to_string(), id)].into();
     Snapshot { version, apps: vec![app], hosts, ..Snapshot::default() }
