@@ -7,6 +7,7 @@
 //! [`routing`] tells the [`router`] process where requests go. [`actions`] are what can be asked for; [`api`] is Heroku's Platform API
 //! over all of it, [`cli`] its client. `src/ARCHITECTURE.md` is the map.
 
+pub mod cgroup;
 pub mod clock;
 pub mod config;
 pub mod error;

@@ -2,8 +2,10 @@
 //! change is a setting in `config.rs`, whose default stands here.
 
 mod router;
+mod share;
 
 pub use router::*;
+pub use share::*;
 use std::time::Duration;
 
 // --- names and requests ---------------------------------------------------------------------
@@ -210,8 +212,6 @@ pub const BUILD_VOLUME_FULL_BYTES: u64 = 1024 * 1024;
 pub const BUILD_VOLUME_TRIM_BYTES: u64 = 256 * 1024 * 1024;
 /// Volumes that stay mounted between builds: mounting costs 10 ms, an idle mount some kilobytes.
 pub const BUILD_VOLUMES_MOUNTED: usize = 64;
-/// Relative CPU weight of a build: as much as one Standard-1X dyno when the processor is short.
-pub const BUILD_CPU_SHARES: i64 = 1024;
 /// Open files of a build's process, as dynos have; package managers unpack in parallel.
 pub const BUILD_OPEN_FILES: i64 = 16_384;
 /// Between two tries to end the container of a cancelled build, which may not be there yet.

@@ -157,6 +157,8 @@ async fn serve(settings: Arc<ServerSettings>) -> Result<()> {
         );
     }
     platform.builder.close().await;
+    platform.logs.let_go().await;
+    platform.docker.remove_background();
     Ok(())
 }
 
@@ -164,6 +166,8 @@ struct Platform {
     git: Arc<GitHost>,
     deploy: Deploy,
     builder: Arc<Builder>,
+    logs: Logs,
+    docker: Arc<DockerEngine>,
 }
 
 impl Platform {
@@ -227,7 +231,7 @@ impl Platform {
             releases,
             deploy: deploy.clone(),
             dynos,
-            logs,
+            logs: logs.clone(),
             log_sessions: Sessions::new(),
             settings: settings.clone(),
         });
@@ -235,7 +239,7 @@ impl Platform {
         listen(&settings.server_socket(), SocketFor::Router(&settings), public)?;
         listen(&settings.admin_socket(), SocketFor::Root, api::internal::routes(api))?;
         tracing::info!(url = settings.control_url(), installation, "ready");
-        Ok(Self { git, deploy, builder })
+        Ok(Self { git, deploy, builder, logs, docker })
     }
 }
 

@@ -150,6 +150,7 @@ impl Builder {
             open_files: limits.open_files,
             read_only_root: true,
             keep_log: false,
+            background: true,
             ..ContainerSpec::default()
         })
     }

@@ -7,6 +7,7 @@ use super::listen::{self, Listening};
 use super::plan::{Generation, Target};
 use super::spec::{self, DynoSpec};
 use super::traffic::Traffic;
+use crate::cgroup::Freezer;
 use crate::clock::Timestamp;
 use crate::config::ServerSettings;
 use crate::engine::docker::is_away;
@@ -126,9 +127,13 @@ impl Executor {
     /// Follows a dyno's output from where it was last read.
     pub fn follow(&self, app: AppId, name: &DynoName, container: &Container) {
         if let Some(path) = container.log_path.clone() {
-            let follow =
-                Follow { app, process: name.to_string(), container: container.id.clone(), path };
-            self.logs.follow(follow);
+            self.logs.follow(Follow {
+                app,
+                process: name.to_string(),
+                container: container.id.clone(),
+                path,
+                freezer: Freezer::of(container.pid, &container.id),
+            });
         }
     }
 

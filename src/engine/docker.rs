@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::errors::Error as DockerError;
+use bollard::models::SystemInfoCgroupDriverEnum;
 use bollard::query_parameters::{
     AttachContainerOptions, CreateContainerOptions, EventsOptions, ImportImageOptions,
     InspectContainerOptions, KillContainerOptions, ListContainersOptions, ListImagesOptions,
@@ -45,6 +46,8 @@ pub struct DockerEngine {
     root: PathBuf,
     /// Those of its containers that may not connect to anything.
     closed: Arc<Closed>,
+    /// Docker names the containers' control groups, and not systemd.
+    pub(super) names_groups: bool,
 }
 
 impl DockerEngine {
@@ -70,11 +73,22 @@ impl DockerEngine {
         let network = super::network::ensure(&docker, installation).await?;
         let restore = Arc::default();
         let info = docker.info().await.map_err(away)?;
+        let names_groups = info.cgroup_driver == Some(SystemInfoCgroupDriverEnum::CGROUPFS);
         let root = info.docker_root_dir.unwrap_or_else(|| "/var/lib/docker".to_string()).into();
         let installation = installation.to_string();
         let socket = socket.to_path_buf();
         let closed = Arc::new(Closed::find(&docker, &installation).await?);
-        Ok(Self { docker, patient, socket, installation, network, restore, root, closed })
+        Ok(Self {
+            docker,
+            patient,
+            socket,
+            installation,
+            network,
+            restore,
+            root,
+            closed,
+            names_groups,
+        })
     }
 
     /// From now on an image that is missing when a container is made is asked of `restore`.
@@ -106,7 +120,10 @@ impl DockerEngine {
         };
         let options =
             CreateContainerOptions { name: Some(spec.name.clone()), ..Default::default() };
-        let body = body(spec, &self.installation, &self.network, address.as_ref());
+        let mut body = body(spec, &self.installation, &self.network, address.as_ref());
+        if let (true, Some(host)) = (spec.background, &mut body.host_config) {
+            host.cgroup_parent = self.background_parent();
+        }
         let made = self.docker.create_container(Some(options), body).await.map(|made| made.id);
         if let (Some(_), Ok(id)) = (&address, &made) {
             self.closed.made(id);
@@ -151,12 +168,25 @@ impl DockerEngine {
     async fn run_to_end(
         &self,
         container: &str,
+        background: bool,
         output: mpsc::Sender<Output>,
         limit: Duration,
     ) -> Result<Ended> {
         let stream = self.stream(container, output).await?;
         self.start(container).await?;
-        let Ok(code) = tokio::time::timeout(limit, self.wait(container)).await else {
+        let waiting = async {
+            let lowering = async {
+                if background {
+                    self.keep_in_background(container).await;
+                }
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                code = self.wait(container) => code,
+                () = lowering => Err(Error::internal("run a container", "nobody waits for it")),
+            }
+        };
+        let Ok(code) = tokio::time::timeout(limit, waiting).await else {
             self.signal(container, "SIGKILL").await?;
             return Ok(Ended::TimedOut);
         };
@@ -248,7 +278,8 @@ impl Engine for DockerEngine {
         tasks::spawn("container run", async move {
             let result = match engine.create(&spec).await {
                 Ok(container) => {
-                    let result = engine.run_to_end(&container, output, limit).await;
+                    let result =
+                        engine.run_to_end(&container, spec.background, output, limit).await;
                     let _ = done.send(result);
                     if let Err(error) = engine.remove(&container).await {
                         tracing::warn!(container, error = error.chain(), "could not remove");

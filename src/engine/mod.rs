@@ -4,6 +4,7 @@
 mod answers;
 pub mod archive;
 mod attach;
+mod background;
 mod body;
 pub mod docker;
 mod egress;
@@ -69,6 +70,8 @@ pub struct ContainerSpec {
     /// Whether Docker keeps the output in a log file (dynos) or only streams it (builds).
     pub keep_log: bool,
     pub input: Input,
+    /// Whether its processes get only what others leave of the processor (builds).
+    pub background: bool,
 }
 
 /// Where a container's standard input comes from.

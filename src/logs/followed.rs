@@ -51,12 +51,16 @@ pub(crate) struct Followed {
     joiner: Joiner,
     /// What stands in for lines that are missing, before the next chunk.
     gap: Vec<LogLine>,
+    /// Length of the newest file at the last look.
+    seen: u64,
+    /// Bytes written since somebody asked.
+    grown: u64,
 }
 
 impl Followed {
     pub(crate) fn new(follow: Follow, full: u64, resume: Option<Checkpoint>) -> Self {
         let (files, joiner, gap) = (VecDeque::new(), Joiner::default(), Vec::new());
-        Self { follow, full, resume, files, joiner, gap }
+        Self { follow, full, resume, files, joiner, gap, seen: 0, grown: 0 }
     }
 
     /// The next lines, of one read at most. `None`: everything that is there has been read.
@@ -130,6 +134,11 @@ impl Followed {
         self.gap.clear();
     }
 
+    /// Bytes that Docker has written to the log since this was last asked.
+    pub(crate) fn take_grown(&mut self) -> u64 {
+        std::mem::take(&mut self.grown)
+    }
+
     /// Whether the container's log was deleted.
     pub(crate) fn is_gone(&self) -> bool {
         !self.follow.path.exists()
@@ -146,11 +155,17 @@ impl Followed {
         };
         let Some(newest) = self.files.back() else {
             self.begin()?;
+            self.seen = current.len();
             return Ok(None);
         };
         if newest.inode == current.ino() {
+            self.grown += current.len().saturating_sub(self.seen);
+            self.seen = current.len();
             return Ok(Some(current.len()));
         }
+        // At least the rest of the file before it, and what is in the new one.
+        self.grown += self.full.saturating_sub(self.seen) + current.len();
+        self.seen = current.len();
         let newest = newest.inode;
         if self.files.len() < LOG_ROTATED_FILES
             && let Some((rotated, current)) = open_both(path)?

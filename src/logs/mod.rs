@@ -6,6 +6,7 @@
 //! server killed at any instant neither loses nor repeats a line.
 
 mod filter;
+mod flood;
 mod followed;
 mod gap;
 mod history;
@@ -22,6 +23,7 @@ pub use filter::Filter;
 pub use line::{LogLine, Source};
 pub use tail::Tail;
 
+use crate::cgroup::Freezer;
 use crate::error::{Context, Result};
 use crate::limits::{LOG_FILE_BYTES, LOG_FINISH_TIMEOUT, LOG_HISTORY_LINES, LOG_QUEUE};
 use crate::model::AppId;
@@ -45,6 +47,8 @@ pub struct Follow {
     pub container: String,
     /// Docker's json-file log; what was rotated stands beside it as `PATH.1`.
     pub path: PathBuf,
+    /// What holds it when it floods its log.
+    pub freezer: Option<Freezer>,
 }
 
 /// Handle to the log. When the last clone is dropped, its thread ends.
@@ -172,6 +176,11 @@ impl Logs {
         if tokio::time::timeout(LOG_FINISH_TIMEOUT, finished).await.is_err() {
             tracing::warn!(container, "the end of a dyno's log is not stored yet");
         }
+    }
+
+    /// Holds no dyno from now on, whatever it writes: the server stops.
+    pub async fn let_go(&self) {
+        self.ask(Command::LetGo).await;
     }
 
     /// Drops the checkpoints of containers that are neither among these nor followed, and stops

@@ -73,7 +73,8 @@ impl Bench {
 
     fn follow(&self, docker: &Docker) -> Follow {
         let (process, container) = ("web.1".to_string(), "c1".to_string());
-        Follow { app: self.app, process, container, path: docker.path.clone() }
+        let path = docker.path.clone();
+        Follow { app: self.app, process, container, path, freezer: None }
     }
 
     /// Everything that is stored.

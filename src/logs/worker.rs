@@ -3,6 +3,7 @@
 //! is slow slows the reading down and no memory fills up.
 
 use super::Follow;
+use super::flood::{self, Flood};
 use super::followed::{Chunk, Followed};
 use super::hub::Hub;
 use super::line::LogLine;
@@ -10,8 +11,8 @@ use super::record::{Checkpoint, Frame};
 use super::segment::AppLog;
 use crate::limits::{
     LOG_ABSENT_AFTER, LOG_FILE_BYTES, LOG_FOLLOW_BURST, LOG_FOLLOW_BYTES_PER_SECOND,
-    LOG_FORGOTTEN_APPS, LOG_FRAME_BYTES, LOG_OPEN_SEGMENTS, LOG_POLL_ACTIVE, LOG_POLL_QUIET,
-    LOG_QUEUE, LOG_QUIET_AFTER, LOG_READ_BYTES,
+    LOG_FORGOTTEN_APPS, LOG_FRAME_BYTES, LOG_NICE, LOG_OPEN_SEGMENTS, LOG_POLL_ACTIVE,
+    LOG_POLL_QUIET, LOG_QUEUE, LOG_QUIET_AFTER, LOG_READ_BYTES,
 };
 use crate::model::AppId;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -31,6 +32,7 @@ pub(crate) enum Command {
     Forget(AppId, Done),
     KeepOnlyApps(HashSet<AppId>, Done),
     KeepOnlyContainers(HashSet<String>, Done),
+    LetGo(Done),
 }
 
 /// A command with its place in the queue.
@@ -48,6 +50,7 @@ struct Source {
     /// The last look failed, and that was logged.
     failing: bool,
     allowance: Allowance,
+    flood: Flood,
 }
 
 /// Bytes that may be read of one log now: they come back with time. One that is written faster
@@ -96,6 +99,8 @@ impl Worker {
 
     /// Runs until every handle is gone.
     pub(crate) fn run(mut self, commands: &Receiver<Queued>) {
+        // Of this thread alone.
+        let _ = rustix::process::setpriority_process(None, LOG_NICE);
         loop {
             let next = self.sources.values().map(|source| source.next_look).min();
             let now = Instant::now();
@@ -124,6 +129,7 @@ impl Worker {
             let resume = app.and_then(|app| app.checkpoints.get(&container).cloned());
             let now = Instant::now();
             let source = Source {
+                flood: Flood::new(follow.freezer.clone(), now),
                 followed: Followed::new(follow, self.file_bytes, resume),
                 next_look: now,
                 last_news: now,
@@ -161,6 +167,11 @@ impl Worker {
                 }
                 Command::KeepOnlyContainers(existing, done) => {
                     self.keep_only(&existing);
+                    let _ = done.send(());
+                }
+                Command::LetGo(done) => {
+                    let now = Instant::now();
+                    self.sources.values_mut().for_each(|s| s.flood = Flood::new(None, now));
                     let _ = done.send(());
                 }
             }
@@ -236,6 +247,7 @@ impl Worker {
                 }
                 Err(error) => self.failed(&mut source, &error),
             };
+            self.hold_back(&mut source);
             if stays {
                 self.sources.insert(container, source);
             }
@@ -272,6 +284,21 @@ impl Worker {
         let quiet = now.duration_since(source.last_news) > LOG_QUIET_AFTER;
         source.next_look = now + if quiet { LOG_POLL_QUIET } else { LOG_POLL_ACTIVE };
         Ok(true)
+    }
+
+    /// A dyno that writes more than it may is held, and named.
+    fn hold_back(&mut self, source: &mut Source) {
+        let next = source.flood.look(Instant::now(), source.followed.take_grown());
+        if let Some(look) = next.look {
+            source.next_look = source.next_look.min(look);
+        }
+        if next.tell {
+            let Follow { app, process, .. } = &source.followed.follow;
+            let line = LogLine::heroku(process.clone(), flood::line());
+            if let Err(error) = self.append(*app, vec![line], None, &[]) {
+                tracing::error!(%app, %error, "a flood could not be named");
+            }
+        }
     }
 
     fn store(&mut self, source: &mut Source, mut chunk: Chunk) -> io::Result<()> {

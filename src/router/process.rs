@@ -18,6 +18,8 @@ use tokio::sync::{mpsc, watch};
 
 /// Runs the router until SIGTERM.
 pub fn run(settings: RouterSettings) -> anyhow::Result<()> {
+    // A session of its own: out of reach of the server's terminal.
+    let _ = rustix::process::setsid();
     raise_descriptor_limit();
     run_until(settings, Timers::default(), stop_signal)
 }

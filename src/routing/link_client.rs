@@ -256,6 +256,12 @@ impl RouterLink {
         let mut theirs: Vec<(ListenerName, TcpListener)> =
             listeners.into_iter().zip(descriptors).collect();
         tracing::info!(pid, listeners = theirs.len(), "router connected");
+        // What it says of itself is not enough to touch another process for.
+        let peer = stream.peer_cred().ok().and_then(|peer| peer.pid());
+        let peer = peer.and_then(|peer| u32::try_from(peer).ok());
+        if peer == Some(pid) && pid != std::process::id() {
+            router_child::prefer(pid);
+        }
         let (mut names, mut given) = (Vec::new(), Vec::new());
         for wanted in &self.0.listen {
             if wanted.name == HTTPS && !tls {

@@ -64,7 +64,6 @@ fn launch(
         .arg("--server-socket")
         .arg(server_socket)
         .current_dir("/")
-        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log_file(log)?);
@@ -97,6 +96,22 @@ fn log_file(path: &Path) -> io::Result<std::fs::File> {
         options.append(true)
     };
     options.open(path)
+}
+
+/// Lets the router go before everything else that wants the processor, as far as the kernel allows
+/// it: each of its threads, and its session, which the kernel may weigh as a whole.
+pub fn prefer(pid: u32) {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    for task in tasks {
+        let task = task.file_name().to_str().and_then(|name| name.parse().ok());
+        let Some(task) = task.and_then(rustix::process::Pid::from_raw) else { continue };
+        let preferred = rustix::process::setpriority_process(Some(task), limits::ROUTER_NICE);
+        if let Err(error) = preferred {
+            tracing::debug!(%error, "the router's priority stays as it is");
+            return;
+        }
+    }
+    let _ = std::fs::write(format!("/proc/{pid}/autogroup"), limits::ROUTER_NICE.to_string());
 }
 
 /// Binds a public listener. It is made once and handed on.

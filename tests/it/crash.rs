@@ -98,6 +98,7 @@ fn killing_the_router_refuses_no_connection_and_is_soon_forgotten() {
         let [router] = platform.router_pids()[..] else {
             panic!("one router, not {:?}", platform.router_pids())
         };
+        goes_first(router);
         crate::support::process::signal(router, Signal::SIGKILL);
         let killed = Instant::now();
         let answered = until("the app answers again", Duration::from_secs(5), || {
@@ -111,6 +112,16 @@ fn killing_the_router_refuses_no_connection_and_is_soon_forgotten() {
         eventually("the old one is gone", || platform.router_pids().len() == 1);
     }
     app.cli(&["ps"]).succeeded().says("web.1: up");
+}
+
+/// Every thread of it has the priority that the server gave it.
+fn goes_first(router: i32) {
+    for task in std::fs::read_dir(format!("/proc/{router}/task")).unwrap().flatten() {
+        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap();
+        // The name, which may hold spaces, is in brackets.
+        let nice = stat.rsplit(')').next().unwrap().split_ascii_whitespace().nth(16).unwrap();
+        assert_eq!(nice, "-10", "{stat}");
+    }
 }
 
 #[test]

@@ -103,4 +103,30 @@ fn a_dyno_and_a_build_reach_nothing_beyond_themselves() {
     });
     all_refused(&log);
     app.cli(&["ps:scale", "probe=0"]).succeeded();
+    builds_run_in_the_background(&platform.installation);
+    a_flood_is_held_back_and_named(&app);
+}
+
+/// Their control group outlives them, in either version. On a busy machine they may be out of the
+/// idle class just now.
+fn builds_run_in_the_background(installation: &str) {
+    let below = format!("senryu-{installation}-builds/cpu.idle");
+    let files = [format!("/sys/fs/cgroup/cpu/{below}"), format!("/sys/fs/cgroup/{below}")];
+    let idle = files.iter().find_map(|file| std::fs::read_to_string(file).ok());
+    assert!(matches!(idle.as_deref(), Some("0\n" | "1\n")), "{idle:?} in {files:?}");
+}
+
+/// All of it arrives all the same.
+fn a_flood_is_held_back_and_named(app: &App) {
+    let flood = "yes 'a line of the flood' | head -c 20000000; echo; echo the flood is over";
+    app.cli(&["run:detached", flood]).succeeded();
+    let minute = Duration::from_secs(60);
+    until("the flood is named", minute, || {
+        let log = app.cli(&["logs", "-n", "1500", "-s", "heroku", "-p", "run"]).succeeded().stdout;
+        log.contains("Error S18 (Log limit)").then_some(())
+    });
+    until("the flood is over", minute, || {
+        let log = app.cli(&["logs", "-n", "20"]).succeeded().stdout;
+        log.contains("the flood is over").then_some(())
+    });
 }

@@ -203,8 +203,8 @@ fn the_example_procfile_parses_and_is_what_the_sample_runs() {
 }
 
 /// Nouns and tools: each module may use them, beside what its own row names.
-const LAYER_0: [&str; 8] =
-    ["model", "error", "limits", "clock", "wake", "tasks", "config", "secrets"];
+const LAYER_0: [&str; 9] =
+    ["model", "error", "limits", "cgroup", "clock", "wake", "tasks", "config", "secrets"];
 
 /// Which modules each module may use besides itself and, from `store` on, layer 0.
 const MAY_USE: &[(&str, &[&str])] = &[
@@ -213,6 +213,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("limits", &[]),
     ("clock", &["limits"]),
+    ("cgroup", &[]),
     ("wake", &[]),
     ("tasks", &["error"]),
     // The names of dyno sizes are nouns; what an operator sets of them is a setting.

@@ -6,9 +6,9 @@ use serde_json::Value;
 use std::path::Path;
 use std::time::Duration;
 
-/// Bytes of Docker's disk and of the platform's that one case may take before it is ended: its
-/// limit, and what a fast disk swallows until that is noticed.
-const DISK: u64 = 4 << 30;
+/// Bytes of Docker's disk and of the platform's that one case may take: the limit of a build's
+/// disk, or of a dyno's with what a fast disk swallows until that is noticed, and the log.
+const DISK: u64 = 5 << 29;
 /// Bytes of memory that the server may have, whatever its dynos do.
 const SERVER: u64 = 400 << 20;
 

@@ -126,6 +126,7 @@ impl Builder {
             open_files: limits.open_files,
             read_only_root: true,
             working_dir: "/".to_string(),
+            background: true,
             ..ContainerSpec::default()
         };
         let (send, mut receive) = mpsc::channel::<Output>(limits::OUTPUT_QUEUE);

@@ -2,6 +2,7 @@
 //! size, and how long it may live.
 
 use super::register::{Entry, Kind, OneOff};
+use crate::cgroup::Freezer;
 use crate::clock::Timestamp;
 use crate::dynos::execute::spec_gone;
 use crate::dynos::plan::{Generation, Target};
@@ -252,12 +253,14 @@ impl Made {
     pub(super) async fn follow(&self) {
         match self.parts.engine.inspect(&self.container).await {
             Ok(found) => {
+                let freezer = found.as_ref().and_then(|found| Freezer::of(found.pid, &found.id));
                 if let Some(path) = found.and_then(|found| found.log_path) {
                     self.parts.logs.follow(Follow {
                         app: self.one_off.app,
                         process: self.one_off.name.to_string(),
                         container: self.container.clone(),
                         path,
+                        freezer,
                     });
                 }
             }
