@@ -4,6 +4,7 @@
 use super::cache::read_small;
 use super::detect::Choice;
 use super::output::OutputSink;
+use super::pace::Pace;
 use super::release_yaml::default_process_types;
 use super::volume::{USER, Volume, WORK};
 use super::{BuildFailure, BuildInput, Builder};
@@ -201,9 +202,15 @@ impl Builder {
             Err(_) => futures_util::stream::pending().boxed(),
         };
         let (mut starved, mut cancelled) = (false, false);
+        let mut pace = Pace::new();
         let ended = loop {
+            let pause = pace.pause();
             tokio::select! {
-                Some(output) = receive.recv() => out.bytes(&output.bytes),
+                Some(output) = receive.recv(), if pause.is_none() => {
+                    pace.take(output.bytes.len());
+                    out.bytes(&output.bytes);
+                }
+                () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
                 ended = &mut run => break ended,
                 Some(event) = events.next(), if !starved => {
                     if event.action == EventAction::OutOfMemory {

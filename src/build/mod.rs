@@ -3,6 +3,7 @@
 
 pub mod failure;
 pub mod output;
+mod pace;
 
 mod buildpacks;
 mod cache;

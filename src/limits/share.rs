@@ -30,3 +30,11 @@ pub const LOG_FLOOD_HOLD: Duration = Duration::from_millis(500);
 pub const LOG_FLOOD_WATCH: Duration = Duration::from_secs(2);
 /// A flood is named this often while it goes on, as an R14 is.
 pub const LOG_FLOOD_TOLD: Duration = Duration::from_secs(20);
+
+/// Pieces of a build's output that are taken in a second for long, and at one time. More of them
+/// come together to fewer and larger ones.
+pub const BUILD_PIECES_PER_SECOND: f64 = 200.0;
+pub const BUILD_PIECES_BURST: f64 = 2000.0;
+/// Bytes of it: five thousand lines a second, and what long builds print in all.
+pub const BUILD_BYTES_PER_SECOND: f64 = 512.0 * 1024.0;
+pub const BUILD_PACE_BURST: f64 = 4.0 * 1024.0 * 1024.0;
