@@ -1,9 +1,11 @@
 //! Every time-out, size and bound, each with its unit and its reason. What an operator may
 //! change is a setting in `config.rs`, whose default stands here.
 
+mod people;
 mod router;
 mod share;
 
+pub use people::*;
 pub use router::*;
 pub use share::*;
 use std::time::Duration;

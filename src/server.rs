@@ -2,7 +2,7 @@
 //! takes no new work, waits for what runs and goes. Dynos and router go on.
 
 use crate::api::{self, Api};
-use crate::apps::access::Access;
+use crate::apps::access::{Access, Action};
 use crate::build::Builder;
 use crate::certs::{Certs, CertsParts};
 use crate::config::ServerSettings;
@@ -347,13 +347,13 @@ impl GitAccess for PushAccess {
         &self,
         app: &str,
         credentials: &Credentials,
-        _write: bool,
+        write: bool,
     ) -> std::result::Result<(User, App), Refusal> {
         use crate::error::Kind;
         let refuse = |error: Error| match error.kind() {
             Kind::Unauthorized => Refusal::Unauthorized,
             Kind::NotFound => Refusal::NotFound,
-            Kind::Forbidden => Refusal::Forbidden,
+            Kind::Forbidden => Refusal::Forbidden(error.to_string()),
             _ => Refusal::Failed(error),
         };
         let caller = match self.0.by_token(&credentials.password).await {
@@ -363,7 +363,8 @@ impl GitAccess for PushAccess {
             other => other,
         };
         let caller = caller.map_err(refuse)?;
-        let app = self.0.app(&caller, app).await.map_err(refuse)?;
+        let action = if write { Action::Push } else { Action::Fetch };
+        let app = self.0.allow(&caller, app, action).await.map_err(refuse)?;
         Ok((caller.user, app))
     }
 }

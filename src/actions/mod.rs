@@ -39,9 +39,10 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// The app that a path names, if the caller may use it.
+    /// The app that a path names, if the caller may see it. Whoever lets it be changed asks
+    /// [`Access::allow`] with the action, or [`Access::enter`] for all that the caller may do.
     pub async fn app(&self, caller: &Caller, name_or_id: &str) -> Result<App> {
-        self.access.app(caller, name_or_id).await
+        Ok(self.access.enter(caller, name_or_id).await?.app)
     }
 
     /// One line in the app's log about what somebody did: `… by user EMAIL` ends it.

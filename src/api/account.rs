@@ -1,6 +1,6 @@
 //! Account and authorizations: whose token this is, and how to get and give up one.
 
-use super::auth::{Auth, PasswordAuth, State};
+use super::auth::{Auth, State};
 use super::body::Body;
 use super::error::Result;
 use super::{json, range};
@@ -16,11 +16,7 @@ pub async fn show(Auth(caller): Auth) -> Json<Value> {
     Json(json::account(&caller.user))
 }
 
-pub async fn authorize(
-    extract::State(api): State,
-    PasswordAuth(caller): PasswordAuth,
-    body: Body,
-) -> Result {
+pub async fn authorize(extract::State(api): State, Auth(caller): Auth, body: Body) -> Result {
     body.only(&["description", "expires_in", "scope", "client"])?;
     let description = body.text("description")?.unwrap_or("Long-lived user authorization");
     let expires_in = body.integer("expires_in")?;

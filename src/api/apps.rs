@@ -3,11 +3,12 @@
 use super::auth::{Auth, State};
 use super::body::Body;
 use super::error::Result;
+use super::guard::OnApp;
 use super::{json, range};
 use crate::actions::AppChange;
+use crate::apps::access::Action;
 use crate::limits;
 use crate::model::AppName;
-use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use axum::{Json, extract};
@@ -26,23 +27,25 @@ pub async fn create(extract::State(api): State, Auth(caller): Auth, body: Body) 
     Ok((StatusCode::CREATED, Json(json::app(&shown, &api.settings))).into_response())
 }
 
-pub async fn show(
-    extract::State(api): State,
-    Auth(caller): Auth,
-    Path(app): Path<String>,
-) -> Result {
-    let app = api.app(&caller, &app).await?;
+pub async fn show(extract::State(api): State, OnApp { app, .. }: OnApp) -> Result {
     Ok(Json(json::app(&app, &api.settings)).into_response())
 }
 
 pub async fn update(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path(app): Path<String>,
+    OnApp { caller, app, entry }: OnApp,
     body: Body,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     body.only(&["name", "maintenance", "build_stack"])?;
+    for (field, action) in [
+        ("name", Action::Rename),
+        ("maintenance", Action::SetMaintenance),
+        ("build_stack", Action::SetStack),
+    ] {
+        if body.value(field).is_some() {
+            entry.require(action)?;
+        }
+    }
     let change = AppChange {
         name: body.text("name")?.map(AppName::parse).transpose()?,
         maintenance: body.flag("maintenance")?,
@@ -52,12 +55,7 @@ pub async fn update(
     Ok(Json(json::app(&app, &api.settings)).into_response())
 }
 
-pub async fn destroy(
-    extract::State(api): State,
-    Auth(caller): Auth,
-    Path(app): Path<String>,
-) -> Result {
-    let app = api.app(&caller, &app).await?;
-    api.destroy_app(&caller, &app).await?;
+pub async fn destroy(extract::State(api): State, OnApp { app, .. }: OnApp) -> Result {
+    api.destroy_app(&app).await?;
     Ok(Json(json::app(&app, &api.settings)).into_response())
 }

@@ -1,21 +1,16 @@
 //! Who makes the request: a Bearer token, or Basic with the token as password and any user name.
 
-use super::error::ApiError;
 use super::{Api, Shared};
 use crate::error::{Error, Kind};
 use crate::model::Caller;
-use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use std::sync::Arc;
 
-/// The caller, proved by a token.
+/// The caller, as the route's rule wants it proved.
+#[derive(Clone)]
 pub struct Auth(pub Caller);
-
-/// The caller, proved by a token or by e-mail and password: for making tokens only.
-pub struct PasswordAuth(pub Caller);
 
 pub fn missing() -> Error {
     Error::new(Kind::Unauthorized, "Invalid credentials provided.")
@@ -41,27 +36,19 @@ fn credentials(parts: &Parts) -> Result<(String, String), Error> {
     Ok((user.to_string(), password.to_string()))
 }
 
-impl FromRequestParts<Arc<Api>> for Auth {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, ApiError> {
-        let (_, token) = credentials(parts)?;
-        Ok(Self(api.access.by_token(&token).await?))
-    }
+pub async fn by_token(parts: &Parts, api: &Api) -> Result<Caller, Error> {
+    let (_, token) = credentials(parts)?;
+    api.access.by_token(&token).await
 }
 
-impl FromRequestParts<Arc<Api>> for PasswordAuth {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, ApiError> {
-        let (user, password) = credentials(parts)?;
-        let by_token = api.access.by_token(&password).await;
-        match by_token {
-            Err(error) if error.kind() == Kind::Unauthorized && !user.is_empty() => {
-                Ok(Self(api.access.by_password(&user, &password).await?))
-            }
-            other => Ok(Self(other?)),
+/// For making tokens only.
+pub async fn by_login(parts: &Parts, api: &Api) -> Result<Caller, Error> {
+    let (user, password) = credentials(parts)?;
+    match api.access.by_token(&password).await {
+        Err(error) if error.kind() == Kind::Unauthorized && !user.is_empty() => {
+            api.access.by_password(&user, &password).await
         }
+        other => other,
     }
 }
 

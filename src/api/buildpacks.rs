@@ -1,35 +1,24 @@
 //! The buildpacks of an app: the list that the next build runs, read and replaced as a whole.
 
-use super::auth::{Auth, State};
+use super::auth::State;
 use super::body::Body;
 use super::error::Result;
+use super::guard::OnApp;
 use super::json;
 use crate::error::Error;
 use crate::limits;
 use crate::model::Buildpack;
 use crate::store;
-use axum::extract::Path;
 use axum::response::IntoResponse;
 use axum::{Json, extract};
 
-pub async fn list(
-    extract::State(api): State,
-    Auth(caller): Auth,
-    Path(app): Path<String>,
-) -> Result {
-    let app = api.app(&caller, &app).await?;
+pub async fn list(extract::State(api): State, OnApp { app, .. }: OnApp) -> Result {
     let installed = api.store.read(move |db| store::buildpacks::of(db, app.id)).await?;
     Ok(Json(json::buildpack_installations(&installed)).into_response())
 }
 
 /// No release comes of it: only the next build does otherwise.
-pub async fn replace(
-    extract::State(api): State,
-    Auth(caller): Auth,
-    Path(app): Path<String>,
-    body: Body,
-) -> Result {
-    let app = api.app(&caller, &app).await?;
+pub async fn replace(extract::State(api): State, OnApp { app, .. }: OnApp, body: Body) -> Result {
     body.only(&["updates"])?;
     let updates = body.list("updates")?;
     if updates.len() > limits::BUILDPACKS_PER_APP {

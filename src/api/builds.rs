@@ -1,8 +1,9 @@
 //! Builds and slugs: what became of a push or an uploaded source, and builds of the latter.
 
-use super::auth::{Auth, State};
+use super::auth::State;
 use super::body::Body;
 use super::error::Result;
+use super::guard::OnApp;
 use super::{json, range};
 use crate::deploy::NewBuild;
 use crate::error::Error;
@@ -15,11 +16,9 @@ use axum::{Json, extract};
 
 pub async fn list(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path(app): Path<String>,
+    OnApp { app, .. }: OnApp,
     headers: HeaderMap,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     let rows = api.builds_of(&app).await?;
     let items = rows.iter().map(|row| json::build(row, &app, &api.settings)).collect();
     range::page(&headers, items, &["created_at", "id"])
@@ -27,10 +26,9 @@ pub async fn list(
 
 pub async fn show(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path((app, build)): Path<(String, String)>,
+    OnApp { app, .. }: OnApp,
+    Path((_, build)): Path<(String, String)>,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     let row = api.build(&app, &build).await?;
     Ok(Json(json::build(&row, &app, &api.settings)).into_response())
 }
@@ -38,11 +36,9 @@ pub async fn show(
 /// The row is stored and the rest goes on by itself; the output says how.
 pub async fn create(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path(app): Path<String>,
+    OnApp { caller, app, .. }: OnApp,
     body: Body,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     body.only(&["source_blob", "buildpacks"])?;
     let buildpacks = match body.value("buildpacks") {
         None => Vec::new(),
@@ -82,30 +78,23 @@ fn buildpacks(list: &[serde_json::Value]) -> crate::error::Result<Vec<Buildpack>
 
 pub async fn cancel(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path((app, build)): Path<(String, String)>,
+    OnApp { app, .. }: OnApp,
+    Path((_, build)): Path<(String, String)>,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     let row = api.cancel_build(&app, &build).await?;
     Ok(Json(json::build(&row, &app, &api.settings)).into_response())
 }
 
-pub async fn purge_cache(
-    extract::State(api): State,
-    Auth(caller): Auth,
-    Path(app): Path<String>,
-) -> Result {
-    let app = api.app(&caller, &app).await?;
+pub async fn purge_cache(extract::State(api): State, OnApp { app, .. }: OnApp) -> Result {
     api.deploy.purge_cache(&app).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 pub async fn slug(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path((app, slug)): Path<(String, String)>,
+    OnApp { app, .. }: OnApp,
+    Path((_, slug)): Path<(String, String)>,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     let missing = || Error::not_found("slug");
     let id: SlugId = slug.parse().map_err(|_| missing())?;
     let row = api.store.read(move |db| store::slugs::by_id(db, id)).await?;

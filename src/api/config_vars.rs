@@ -1,8 +1,9 @@
 //! Config vars: read whole, changed by key, one release for each request that changes anything.
 
-use super::auth::{Auth, State};
+use super::auth::State;
 use super::body::Body;
 use super::error::Result;
+use super::guard::OnApp;
 use crate::error::Error;
 use crate::model::ConfigVars;
 use crate::store;
@@ -11,12 +12,7 @@ use axum::response::IntoResponse;
 use axum::{Json, extract};
 use serde_json::{Map, Value};
 
-pub async fn list(
-    extract::State(api): State,
-    Auth(caller): Auth,
-    Path(app): Path<String>,
-) -> Result {
-    let app = api.app(&caller, &app).await?;
+pub async fn list(extract::State(api): State, OnApp { app, .. }: OnApp) -> Result {
     let config = api.releases.config(app.id).await?;
     Ok(Json(object(&config)).into_response())
 }
@@ -24,10 +20,9 @@ pub async fn list(
 /// The config vars that a release was made with.
 pub async fn of_release(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path((app, release)): Path<(String, String)>,
+    OnApp { app, .. }: OnApp,
+    Path((_, release)): Path<(String, String)>,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     let id = app.id;
     let found = api.store.read(move |db| store::releases::find_release(db, id, &release)).await?;
     let release = found.ok_or_else(|| Error::not_found("release"))?;
@@ -37,11 +32,9 @@ pub async fn of_release(
 
 pub async fn update(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path(app): Path<String>,
+    OnApp { caller, app, .. }: OnApp,
     body: Body,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     let mut changes = Vec::new();
     for (key, value) in body.into_map() {
         let value = match value {

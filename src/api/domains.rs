@@ -1,8 +1,9 @@
 //! Domains: an app's own name, which is always there, and the custom ones.
 
-use super::auth::{Auth, State};
+use super::auth::State;
 use super::body::Body;
 use super::error::Result;
+use super::guard::OnApp;
 use super::{Api, json, range};
 use crate::error::Error;
 use crate::model::App;
@@ -14,11 +15,9 @@ use serde_json::Value;
 
 pub async fn list(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path(app): Path<String>,
+    OnApp { app, .. }: OnApp,
     headers: HeaderMap,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     let custom = api.custom_domains(&app).await?;
     let mut items = vec![json::own_domain(&app, &api.settings)];
     items.extend(custom.iter().map(|domain| json::domain(domain, &app, &api.settings)));
@@ -27,11 +26,9 @@ pub async fn list(
 
 pub async fn create(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path(app): Path<String>,
+    OnApp { caller, app, .. }: OnApp,
     body: Body,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     body.only(&["hostname", "sni_endpoint"])?;
     let hostname = body.text("hostname")?.ok_or_else(|| Error::invalid("hostname is required"))?;
     let endpoint = body.text("sni_endpoint")?;
@@ -42,10 +39,9 @@ pub async fn create(
 
 pub async fn show(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path((app, domain)): Path<(String, String)>,
+    OnApp { app, .. }: OnApp,
+    Path((_, domain)): Path<(String, String)>,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     Ok(Json(match api.custom_domain(&app, &domain).await? {
         Some(domain) => json::domain(&domain, &app, &api.settings),
         None => own(&api, &app, &domain)?,
@@ -56,11 +52,10 @@ pub async fn show(
 /// Serves a domain with one of the app's certificates, or with none.
 pub async fn update(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path((app, domain)): Path<(String, String)>,
+    OnApp { app, .. }: OnApp,
+    Path((_, domain)): Path<(String, String)>,
     body: Body,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     body.only(&["sni_endpoint"])?;
     let found = api.custom_domain(&app, &domain).await?;
     let found = found.ok_or_else(|| Error::not_found("domain"))?;
@@ -71,10 +66,9 @@ pub async fn update(
 
 pub async fn destroy(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path((app, domain)): Path<(String, String)>,
+    OnApp { app, .. }: OnApp,
+    Path((_, domain)): Path<(String, String)>,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     let removed = api.remove_domain(&app, &domain).await?;
     let Some(found) = removed else {
         own(&api, &app, &domain)?;

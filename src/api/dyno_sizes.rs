@@ -2,6 +2,7 @@
 
 use super::auth::{Auth, State};
 use super::error::Result;
+use super::guard::OnApp;
 use super::{json, range};
 use crate::error::Error;
 use axum::extract::Path;
@@ -15,13 +16,7 @@ pub async fn list(extract::State(api): State, Auth(_caller): Auth, headers: Head
 }
 
 /// An app may have dynos of every size.
-pub async fn of_app(
-    extract::State(api): State,
-    Auth(caller): Auth,
-    Path(app): Path<String>,
-    headers: HeaderMap,
-) -> Result {
-    api.app(&caller, &app).await?;
+pub async fn of_app(extract::State(api): State, OnApp { .. }: OnApp, headers: HeaderMap) -> Result {
     let items = api.settings.dyno_sizes.iter().map(json::dyno_size).collect();
     range::page(&headers, items, &["name", "id"])
 }

@@ -1,7 +1,8 @@
 //! Dynos: list, show, restart, stop.
 
-use super::auth::{Auth, State};
+use super::auth::State;
 use super::error::Result;
+use super::guard::OnApp;
 use super::{json, range};
 use crate::actions::WhichDynos;
 use crate::error::Error;
@@ -13,21 +14,18 @@ use serde_json::json;
 
 pub async fn list(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path(app): Path<String>,
+    OnApp { app, .. }: OnApp,
     headers: HeaderMap,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     let items = api.dynos.of_app(app.id).iter().map(|dyno| json::dyno(dyno, &app)).collect();
     range::page(&headers, items, &["name", "id"])
 }
 
 pub async fn show(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path((app, dyno)): Path<(String, String)>,
+    OnApp { app, .. }: OnApp,
+    Path((_, dyno)): Path<(String, String)>,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     let dynos = api.dynos.of_app(app.id);
     let found = dynos
         .iter()
@@ -37,42 +35,34 @@ pub async fn show(
     Ok(Json(json::dyno(found, &app)).into_response())
 }
 
-pub async fn restart_all(
-    extract::State(api): State,
-    Auth(caller): Auth,
-    Path(app): Path<String>,
-) -> Result {
-    let app = api.app(&caller, &app).await?;
+pub async fn restart_all(extract::State(api): State, OnApp { caller, app, .. }: OnApp) -> Result {
     api.restart(&caller, &app, WhichDynos::All).await?;
     Ok(accepted())
 }
 
 pub async fn restart_type(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path((app, process)): Path<(String, String)>,
+    OnApp { caller, app, .. }: OnApp,
+    Path((_, process)): Path<(String, String)>,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     api.restart(&caller, &app, WhichDynos::Type(&process)).await?;
     Ok(accepted())
 }
 
 pub async fn stop_type(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path((app, process)): Path<(String, String)>,
+    OnApp { caller, app, .. }: OnApp,
+    Path((_, process)): Path<(String, String)>,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     api.stop_type(&caller, &app, &process).await?;
     Ok(accepted())
 }
 
 pub async fn restart(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path((app, dyno)): Path<(String, String)>,
+    OnApp { caller, app, .. }: OnApp,
+    Path((_, dyno)): Path<(String, String)>,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     api.restart(&caller, &app, WhichDynos::One(&dyno)).await?;
     Ok(accepted())
 }

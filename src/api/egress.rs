@@ -1,34 +1,27 @@
 //! Where an app's dynos may connect to. Heroku has nothing like it: the resource is ours.
 
-use super::auth::{Auth, State};
+use super::auth::State;
 use super::body::Body;
 use super::error::Result;
+use super::guard::OnApp;
 use crate::apps::lifecycle;
 use crate::error::Error;
 use crate::logs::LogLine;
 use crate::model::Egress;
-use axum::extract::Path;
 use axum::response::IntoResponse;
 use axum::{Json, extract};
 use serde_json::{Value, json};
 
-pub async fn show(
-    extract::State(api): State,
-    Auth(caller): Auth,
-    Path(app): Path<String>,
-) -> Result {
-    let app = api.app(&caller, &app).await?;
+pub async fn show(OnApp { app, .. }: OnApp) -> Result {
     Ok(Json(value(&app.egress)).into_response())
 }
 
 /// `{"mode": "on"}`, `{"mode": "off"}`, `{"mode": "list", "allow": ["10.1.0.0/16:5432", "dns"]}`.
 pub async fn update(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path(app): Path<String>,
+    OnApp { caller, app, .. }: OnApp,
     body: Body,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     body.only(&["mode", "allow"])?;
     let allow = body.value("allow").map(|_| body.list("allow")).transpose()?.unwrap_or_default();
     let egress = match (body.text("mode")?, allow) {

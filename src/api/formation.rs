@@ -1,8 +1,9 @@
 //! The formation: how many dynos of which size each process type shall have.
 
-use super::auth::{Auth, State};
+use super::auth::State;
 use super::body::Body;
 use super::error::Result;
+use super::guard::OnApp;
 use super::{Api, json, range};
 use crate::dynos::formation::{Quantity, Update};
 use crate::error::Error;
@@ -16,11 +17,9 @@ use serde_json::Value;
 
 pub async fn list(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path(app): Path<String>,
+    OnApp { app, .. }: OnApp,
     headers: HeaderMap,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     let id = app.id;
     let rows = api.store.read(move |db| store::formations::of_app(db, id)).await?;
     range::page(&headers, values(&api, &app, &rows).await?, &["id", "type"])
@@ -28,10 +27,9 @@ pub async fn list(
 
 pub async fn show(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path((app, process)): Path<(String, String)>,
+    OnApp { app, .. }: OnApp,
+    Path((_, process)): Path<(String, String)>,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     let id = app.id;
     let rows = api.store.read(move |db| store::formations::of_app(db, id)).await?;
     let row = rows
@@ -44,11 +42,9 @@ pub async fn show(
 
 pub async fn batch(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path(app): Path<String>,
+    OnApp { caller, app, .. }: OnApp,
     body: Body,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     body.only(&["updates"])?;
     let mut updates = Vec::new();
     for value in body.list("updates")? {
@@ -65,11 +61,10 @@ pub async fn batch(
 
 pub async fn update(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path((app, process)): Path<(String, String)>,
+    OnApp { caller, app, .. }: OnApp,
+    Path((_, process)): Path<(String, String)>,
     body: Body,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     let update = update_from(process, &body)?;
     let rows = api.scale(&caller, &app, vec![update]).await?;
     let mut values = values(&api, &app, &rows).await?;

@@ -1,35 +1,28 @@
 //! Whether an app's requests are sent to HTTPS and kept there. Heroku has nothing like it: the
 //! resource is ours.
 
-use super::auth::{Auth, State};
+use super::auth::State;
 use super::body::Body;
 use super::error::Result;
+use super::guard::OnApp;
 use crate::apps::lifecycle;
 use crate::error::Error;
 use crate::limits;
 use crate::logs::LogLine;
 use crate::model::Https;
-use axum::extract::Path;
 use axum::response::IntoResponse;
 use axum::{Json, extract};
 
-pub async fn show(
-    extract::State(api): State,
-    Auth(caller): Auth,
-    Path(app): Path<String>,
-) -> Result {
-    let app = api.app(&caller, &app).await?;
+pub async fn show(OnApp { app, .. }: OnApp) -> Result {
     Ok(Json(super::json::https(app.https)).into_response())
 }
 
 /// `{"redirect": true, "hsts": false}`; what is left out stays.
 pub async fn update(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path(app): Path<String>,
+    OnApp { caller, app, .. }: OnApp,
     body: Body,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     body.only(&["redirect", "hsts"])?;
     let wanted = Https {
         redirect: body.flag("redirect")?.unwrap_or(app.https.redirect),

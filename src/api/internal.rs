@@ -23,7 +23,7 @@ pub fn routes(api: Arc<Api>) -> Router {
 async fn create_admin(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Value>> {
     body.only(&["email", "login"])?;
     let email = body.text("email")?.ok_or_else(|| Error::invalid("email is required"))?;
-    let (user, password) = api.access.create_admin(email).await?;
+    let (user, password) = api.access.create_user(email, true).await?;
     let token = match body.flag("login")? {
         Some(true) => {
             let (_, token) = api.access.authorize(&user, "admin:create --login", None).await?;

@@ -4,8 +4,8 @@ use crate::certs::chain::Facts;
 use crate::config::ServerSettings;
 use crate::dynos::Dyno;
 use crate::model::{
-    App, Build, Buildpack, Domain, Formation, Https, Release, ReleaseStatus, Size, Slug,
-    SniEndpoint, User,
+    App, Build, Buildpack, Collaborator, Domain, Formation, Https, Permission, Release,
+    ReleaseStatus, Size, Slug, SniEndpoint, User,
 };
 use crate::store::users::Authorization;
 use serde_json::{Map, Value, json};
@@ -88,6 +88,33 @@ pub fn account(user: &User) -> Value {
         "two_factor_authentication": false,
         "updated_at": user.updated_at.api(),
         "verified": true,
+    })
+}
+
+/// One of the platform's people, as admins see them.
+pub fn user(user: &User) -> Value {
+    json!({
+        "admin": user.admin,
+        "created_at": user.created_at.api(),
+        "email": user.email,
+        "id": user.id.0,
+        "updated_at": user.updated_at.api(),
+    })
+}
+
+pub fn permission(permission: Permission) -> Value {
+    json!({ "name": permission.as_str(), "description": permission.description() })
+}
+
+pub fn collaborator(row: &Collaborator, app: &App) -> Value {
+    json!({
+        "app": app_ref(app),
+        "created_at": row.created_at.api(),
+        "id": row.id.0,
+        "permissions": row.permissions.iter().map(permission).collect::<Vec<_>>(),
+        "role": if row.is_owner { "owner" } else { "collaborator" },
+        "updated_at": row.updated_at.api(),
+        "user": { "email": row.email, "federated": false, "id": row.user.0 },
     })
 }
 

@@ -1,8 +1,9 @@
 //! Log sessions: asked for by the API, fetched from an address that works once without a token.
 
-use super::auth::{Auth, State};
+use super::auth::State;
 use super::body::Body;
 use super::error::{Result, reply};
+use super::guard::OnApp;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::limits;
@@ -17,13 +18,7 @@ use serde_json::json;
 use std::convert::Infallible;
 use std::fmt::Write;
 
-pub async fn create(
-    extract::State(api): State,
-    Auth(caller): Auth,
-    Path(app): Path<String>,
-    body: Body,
-) -> Result {
-    let app = api.app(&caller, &app).await?;
+pub async fn create(extract::State(api): State, OnApp { app, .. }: OnApp, body: Body) -> Result {
     body.only(&["dyno", "dyno_name", "type", "lines", "source", "tail"])?;
     let source = match body.text("source")? {
         None => None,

@@ -1,5 +1,5 @@
-//! Heroku's Platform API v3: the route table, grouped as Heroku's reference is. Every handler
-//! checks the caller by taking a [`auth::Auth`]; what goes without one says so here.
+//! Heroku's Platform API v3: the route table, grouped as Heroku's reference is. Each route has its
+//! rule here, which is enforced before the handler runs.
 
 mod accept;
 mod account;
@@ -9,6 +9,7 @@ mod auth;
 mod body;
 mod buildpacks;
 mod builds;
+mod collaborators;
 mod config_vars;
 mod domains;
 mod drift;
@@ -17,6 +18,7 @@ mod dynos;
 mod egress;
 mod error;
 mod formation;
+mod guard;
 mod https;
 pub mod internal;
 pub mod json;
@@ -29,10 +31,18 @@ mod sni_endpoints;
 mod sources;
 mod stacks;
 mod streams;
+mod users;
 
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+use crate::apps::access::Action::{self, *};
 use crate::limits;
 use axum::Router;
-use axum::routing::{delete, get, post};
+use guard::Rule::{Account, Admin, AnyOf, App, Login, Secret, SelfOr};
+use guard::Table;
 use std::sync::Arc;
 
 /// What handlers need; each gets a clone of the `Arc`.
@@ -42,71 +52,116 @@ type Shared = axum::extract::State<Arc<Api>>;
 
 /// All routes that clients reach through the router.
 pub fn routes(api: Arc<Api>) -> Router {
-    Router::new()
-        // Account and tokens. POST /oauth/authorizations also takes e-mail and password.
-        .route("/account", get(account::show))
-        .route("/oauth/authorizations", get(account::authorizations).post(account::authorize))
-        .route("/oauth/authorizations/{id}", delete(account::revoke))
-        .route("/oauth/sessions/~", delete(account::end_session))
-        // Apps.
-        .route("/apps", get(apps::list).post(apps::create))
-        .route("/apps/{app}", get(apps::show).patch(apps::update).delete(apps::destroy))
-        .route("/apps/{app}/config-vars", get(config_vars::list).patch(config_vars::update))
-        .route("/apps/{app}/domains", get(domains::list).post(domains::create))
-        .route(
-            "/apps/{app}/domains/{domain}",
-            get(domains::show).patch(domains::update).delete(domains::destroy),
-        )
-        .route("/apps/{app}/sni-endpoints", get(sni_endpoints::list).post(sni_endpoints::create))
-        .route(
-            "/apps/{app}/sni-endpoints/{endpoint}",
-            get(sni_endpoints::show).patch(sni_endpoints::update).delete(sni_endpoints::destroy),
-        )
-        .route("/apps/{app}/https", get(https::show).patch(https::update))
-        .route("/apps/{app}/egress", get(egress::show).patch(egress::update))
-        .route("/apps/{app}/formation", get(formation::list).patch(formation::batch))
-        .route("/apps/{app}/formation/{type}", get(formation::show).patch(formation::update))
-        .route("/apps/{app}/formations/{type}", delete(dynos::restart_type))
-        .route("/apps/{app}/formations/{type}/actions/stop", post(dynos::stop_type))
-        .route(
-            "/apps/{app}/dynos",
-            get(dynos::list).post(one_offs::create).delete(dynos::restart_all),
-        )
-        .route("/apps/{app}/dynos/{dyno}", get(dynos::show).delete(dynos::restart))
-        .route("/apps/{app}/dynos/{dyno}/actions/stop", post(dynos::restart))
-        .route("/apps/{app}/available-dyno-sizes", get(dyno_sizes::of_app))
-        .route("/dyno-sizes", get(dyno_sizes::list))
-        .route("/dyno-sizes/{size}", get(dyno_sizes::show))
-        .route("/stacks", get(stacks::list))
-        .route("/stacks/{stack}", get(stacks::show))
-        .route("/apps/{app}/available-stacks", get(stacks::of_app))
-        // Builds and releases.
-        .route(
-            "/apps/{app}/buildpack-installations",
-            get(buildpacks::list).put(buildpacks::replace),
-        )
-        .route("/sources", post(sources::create))
-        .route("/apps/{app}/sources", post(sources::create_for_app))
-        .route("/apps/{app}/builds", get(builds::list).post(builds::create))
-        .route("/apps/{app}/builds/{build}", get(builds::show).delete(builds::cancel))
-        .route("/apps/{app}/build-cache", delete(builds::purge_cache))
-        .route("/apps/{app}/slugs/{slug}", get(builds::slug))
-        .route("/apps/{app}/releases", get(releases::list).post(releases::create))
-        .route("/apps/{app}/releases/{release}", get(releases::show))
-        .route("/apps/{app}/releases/{release}/config-vars", get(config_vars::of_release))
-        .route("/apps/{app}/rollout", get(rollout::show))
-        .route("/drift", get(drift::show))
-        // Logs.
-        .route("/apps/{app}/log-sessions", post(logs::create))
-        // Without a token: the address itself is the secret, as on Heroku.
-        .route("/sources/{secret}", get(sources::download).put(sources::upload))
-        .route("/streams/logs/{token}", get(logs::stream))
-        .route("/streams/outputs/{id}", get(streams::output))
-        .route("/streams/attach/{secret}", get(attach::attach))
+    table(api.clone())
+        .router
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::no_route)
         .layer(axum::middleware::from_fn(accept::conventions))
         .layer(axum::extract::DefaultBodyLimit::max(limits::API_BODY_BYTES))
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(error::panicked))
         .with_state(api)
+}
+
+fn table(api: Arc<Api>) -> Table {
+    let table = account_routes(Table::new(api));
+    build_routes(runtime_routes(app_routes(table)))
+}
+
+/// Accounts and tokens, and what is the same for all apps.
+fn account_routes(table: Table) -> Table {
+    table
+        .get("/account", Account, account::show)
+        .get("/oauth/authorizations", Account, account::authorizations)
+        .post("/oauth/authorizations", Login, account::authorize)
+        .delete("/oauth/authorizations/{id}", Account, account::revoke)
+        .delete("/oauth/sessions/~", Account, account::end_session)
+        .get("/users", Admin, users::list)
+        .post("/users", Admin, users::create)
+        .get("/users/{user}/apps", Account, users::apps)
+        .delete("/users/{user}", Admin, users::remove)
+        .get("/dyno-sizes", Account, dyno_sizes::list)
+        .get("/dyno-sizes/{size}", Account, dyno_sizes::show)
+        .get("/stacks", Account, stacks::list)
+        .get("/stacks/{stack}", Account, stacks::show)
+        .get("/teams/permissions", Account, collaborators::permissions)
+        .get("/drift", Account, drift::show)
+}
+
+fn app_routes(table: Table) -> Table {
+    const UPDATE: &[Action] = &[Rename, SetMaintenance, SetStack];
+    table
+        .get("/apps", Account, apps::list)
+        .post("/apps", Account, apps::create)
+        .get("/apps/{app}", App(See), apps::show)
+        .patch("/apps/{app}", AnyOf(UPDATE), apps::update)
+        .delete("/apps/{app}", App(Destroy), apps::destroy)
+        .get("/apps/{app}/config-vars", App(ReadConfig), config_vars::list)
+        .patch("/apps/{app}/config-vars", App(WriteConfig), config_vars::update)
+        .get("/apps/{app}/collaborators", App(See), collaborators::list)
+        .post("/apps/{app}/collaborators", App(SetAccess), collaborators::create)
+        .get("/apps/{app}/collaborators/{user}", App(See), collaborators::show)
+        .delete("/apps/{app}/collaborators/{user}", SelfOr(SetAccess), collaborators::remove)
+        // Heroku has permissions on apps of teams only; here every app has them.
+        .get("/teams/apps/{app}/collaborators", App(See), collaborators::list)
+        .post("/teams/apps/{app}/collaborators", App(SetAccess), collaborators::create)
+        .get("/teams/apps/{app}/collaborators/{user}", App(See), collaborators::show)
+        .patch("/teams/apps/{app}/collaborators/{user}", App(SetAccess), collaborators::update)
+        .delete("/teams/apps/{app}/collaborators/{user}", SelfOr(SetAccess), collaborators::remove)
+        .get("/apps/{app}/domains", App(See), domains::list)
+        .post("/apps/{app}/domains", App(SetDomains), domains::create)
+        .get("/apps/{app}/domains/{domain}", App(See), domains::show)
+        .patch("/apps/{app}/domains/{domain}", App(SetCerts), domains::update)
+        .delete("/apps/{app}/domains/{domain}", App(SetDomains), domains::destroy)
+        .get("/apps/{app}/sni-endpoints", App(See), sni_endpoints::list)
+        .post("/apps/{app}/sni-endpoints", App(SetCerts), sni_endpoints::create)
+        .get("/apps/{app}/sni-endpoints/{endpoint}", App(See), sni_endpoints::show)
+        .patch("/apps/{app}/sni-endpoints/{endpoint}", App(SetCerts), sni_endpoints::update)
+        .delete("/apps/{app}/sni-endpoints/{endpoint}", App(SetCerts), sni_endpoints::destroy)
+        .get("/apps/{app}/https", App(See), https::show)
+        .patch("/apps/{app}/https", App(SetHttps), https::update)
+        .get("/apps/{app}/egress", App(See), egress::show)
+        .patch("/apps/{app}/egress", App(SetEgress), egress::update)
+}
+
+fn runtime_routes(table: Table) -> Table {
+    table
+        .get("/apps/{app}/formation", App(See), formation::list)
+        .patch("/apps/{app}/formation", App(Scale), formation::batch)
+        .get("/apps/{app}/formation/{type}", App(See), formation::show)
+        .patch("/apps/{app}/formation/{type}", App(Scale), formation::update)
+        .delete("/apps/{app}/formations/{type}", App(Restart), dynos::restart_type)
+        .post("/apps/{app}/formations/{type}/actions/stop", App(Restart), dynos::stop_type)
+        .get("/apps/{app}/dynos", App(See), dynos::list)
+        .post("/apps/{app}/dynos", App(Run), one_offs::create)
+        .delete("/apps/{app}/dynos", App(Restart), dynos::restart_all)
+        .get("/apps/{app}/dynos/{dyno}", App(See), dynos::show)
+        .delete("/apps/{app}/dynos/{dyno}", App(Restart), dynos::restart)
+        .post("/apps/{app}/dynos/{dyno}/actions/stop", App(Restart), dynos::restart)
+        .get("/apps/{app}/available-dyno-sizes", App(See), dyno_sizes::of_app)
+        .get("/apps/{app}/available-stacks", App(See), stacks::of_app)
+        .get("/apps/{app}/rollout", App(See), rollout::show)
+        .post("/apps/{app}/log-sessions", App(ReadLogs), logs::create)
+        .get("/streams/logs/{token}", Secret, logs::stream)
+        .get("/streams/attach/{secret}", Secret, attach::attach)
+}
+
+fn build_routes(table: Table) -> Table {
+    table
+        .get("/apps/{app}/buildpack-installations", App(See), buildpacks::list)
+        .put("/apps/{app}/buildpack-installations", App(SetBuildpacks), buildpacks::replace)
+        .post("/sources", Account, sources::create)
+        .post("/apps/{app}/sources", App(Build), sources::create_for_app)
+        .get("/sources/{secret}", Secret, sources::download)
+        .put("/sources/{secret}", Secret, sources::upload)
+        .get("/apps/{app}/builds", App(See), builds::list)
+        .post("/apps/{app}/builds", App(Build), builds::create)
+        .get("/apps/{app}/builds/{build}", App(See), builds::show)
+        .delete("/apps/{app}/builds/{build}", App(Build), builds::cancel)
+        .delete("/apps/{app}/build-cache", App(Build), builds::purge_cache)
+        .get("/apps/{app}/slugs/{slug}", App(See), builds::slug)
+        .get("/apps/{app}/releases", App(See), releases::list)
+        .post("/apps/{app}/releases", App(RollBack), releases::create)
+        .get("/apps/{app}/releases/{release}", App(See), releases::show)
+        .get("/apps/{app}/releases/{release}/config-vars", App(ReadConfig), config_vars::of_release)
+        .get("/streams/outputs/{id}", Secret, streams::output)
 }

@@ -1,13 +1,13 @@
 //! One-off dynos: `POST /apps/APP/dynos`.
 
-use super::auth::{Auth, State};
+use super::auth::State;
 use super::body::Body;
 use super::error::Result;
+use super::guard::OnApp;
 use super::json;
 use crate::dynos::one_off::RunRequest;
 use crate::error::Error;
 use crate::{frames, limits};
-use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::{Json, extract};
@@ -19,11 +19,9 @@ const FIELDS: [&str; 7] =
 
 pub async fn create(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path(app): Path<String>,
+    OnApp { caller, app, .. }: OnApp,
     body: Body,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     body.only(&FIELDS)?;
     let request = RunRequest {
         command: body

@@ -1,8 +1,9 @@
 //! Releases: list, show, roll back.
 
-use super::auth::{Auth, State};
+use super::auth::State;
 use super::body::Body;
 use super::error::Result;
+use super::guard::OnApp;
 use super::{json, range};
 use crate::error::Error;
 use crate::model::{Release, ReleaseStatus};
@@ -13,11 +14,9 @@ use axum::{Json, extract};
 
 pub async fn list(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path(app): Path<String>,
+    OnApp { app, .. }: OnApp,
     headers: HeaderMap,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     let rows = api.releases_of(&app).await?;
     let current = current(&rows);
     let items = rows.iter().map(|row| json::release(row, &app, current, &api.settings)).collect();
@@ -26,10 +25,9 @@ pub async fn list(
 
 pub async fn show(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path((app, release)): Path<(String, String)>,
+    OnApp { app, .. }: OnApp,
+    Path((_, release)): Path<(String, String)>,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     let rows = api.releases_of(&app).await?;
     let current = current(&rows);
     let version = release.strip_prefix('v').unwrap_or(&release).parse::<i64>().ok();
@@ -43,11 +41,9 @@ pub async fn show(
 /// `{"release": ID}` rolls back to that release.
 pub async fn create(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path(app): Path<String>,
+    OnApp { caller, app, .. }: OnApp,
     body: Body,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     body.only(&["release", "slug", "description"])?;
     let to = body
         .text("release")?

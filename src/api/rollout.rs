@@ -1,12 +1,13 @@
 //! How far what is wanted has come true: the one endpoint that Heroku doesn't have. Our CLI waits
 //! on it, so that a command returns when traffic has switched.
 
-use super::auth::{Auth, State};
+use super::auth::State;
 use super::error::Result;
+use super::guard::OnApp;
 use crate::dynos::Progress;
 use crate::error::Error;
 use crate::limits;
-use axum::extract::{Path, Query};
+use axum::extract::Query;
 use axum::{Json, extract};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -15,11 +16,9 @@ use std::time::Duration;
 /// `?wait=SECONDS` answers as soon as the state is `settled` or `failing`, or when the time is up.
 pub async fn show(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path(app): Path<String>,
+    OnApp { app, .. }: OnApp,
     Query(query): Query<HashMap<String, String>>,
 ) -> Result<Json<Value>> {
-    let app = api.app(&caller, &app).await?;
     let wait = match query.get("wait") {
         None => Duration::ZERO,
         Some(text) => {

@@ -1,8 +1,9 @@
 //! SNI endpoints: an app's certificates.
 
-use super::auth::{Auth, State};
+use super::auth::State;
 use super::body::Body;
 use super::error::Result;
+use super::guard::OnApp;
 use super::{json, range};
 use crate::apps::lifecycle;
 use crate::certs::Pem;
@@ -15,11 +16,9 @@ use axum::{Json, extract};
 
 pub async fn list(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path(app): Path<String>,
+    OnApp { app, .. }: OnApp,
     headers: HeaderMap,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     let rows = api.certs.list(&app).await?;
     let items: crate::error::Result<Vec<_>> = rows
         .iter()
@@ -28,13 +27,7 @@ pub async fn list(
     range::page(&headers, items?, &["name", "id"])
 }
 
-pub async fn create(
-    extract::State(api): State,
-    Auth(caller): Auth,
-    Path(app): Path<String>,
-    body: Body,
-) -> Result {
-    let app = api.app(&caller, &app).await?;
+pub async fn create(extract::State(api): State, OnApp { app, .. }: OnApp, body: Body) -> Result {
     let row = api.certs.add(&app, lifecycle::generated_name(), pem(&body)?).await?;
     let shown = json::sni_endpoint(&row, &chain::read(&row.chain)?, &app);
     Ok((StatusCode::CREATED, Json(shown)).into_response())
@@ -42,31 +35,28 @@ pub async fn create(
 
 pub async fn show(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path((app, endpoint)): Path<(String, String)>,
+    OnApp { app, .. }: OnApp,
+    Path((_, endpoint)): Path<(String, String)>,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     let row = api.certs.find(&app, &endpoint).await?;
     Ok(Json(json::sni_endpoint(&row, &chain::read(&row.chain)?, &app)).into_response())
 }
 
 pub async fn update(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path((app, endpoint)): Path<(String, String)>,
+    OnApp { app, .. }: OnApp,
+    Path((_, endpoint)): Path<(String, String)>,
     body: Body,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     let row = api.certs.update(&app, &endpoint, pem(&body)?).await?;
     Ok(Json(json::sni_endpoint(&row, &chain::read(&row.chain)?, &app)).into_response())
 }
 
 pub async fn destroy(
     extract::State(api): State,
-    Auth(caller): Auth,
-    Path((app, endpoint)): Path<(String, String)>,
+    OnApp { app, .. }: OnApp,
+    Path((_, endpoint)): Path<(String, String)>,
 ) -> Result {
-    let app = api.app(&caller, &app).await?;
     let row = api.certs.remove(&app, &endpoint).await?;
     Ok(Json(json::sni_endpoint(&row, &chain::read(&row.chain)?, &app)).into_response())
 }

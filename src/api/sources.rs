@@ -1,8 +1,10 @@
 //! Addresses to which a source's tar is put, and from which it may be read, until a build takes
 //! it. They need no token: each is a secret of its own, for an hour.
 
+use super::Api;
 use super::auth::{Auth, State};
 use super::error::Result;
+use super::guard::OnApp;
 use crate::deploy::{Sources, Upload};
 use crate::error::{Context, Error};
 use crate::{limits, tasks};
@@ -15,16 +17,19 @@ use http_body_util::BodyExt;
 use serde_json::json;
 
 pub async fn create(extract::State(api): State, Auth(_): Auth) -> Result {
+    address(&api).await
+}
+
+pub async fn create_for_app(extract::State(api): State, OnApp { .. }: OnApp) -> Result {
+    address(&api).await
+}
+
+async fn address(api: &Api) -> Result {
     let sources = api.deploy.sources().clone();
     let secret = tasks::blocking("make a source's address", move || sources.create()).await?;
     let url = format!("{}/sources/{secret}", api.settings.control_url());
     let value = json!({ "source_blob": { "get_url": url, "put_url": url } });
     Ok((StatusCode::CREATED, Json(value)).into_response())
-}
-
-pub async fn create_for_app(state: State, Auth(caller): Auth, Path(app): Path<String>) -> Result {
-    state.app(&caller, &app).await?;
-    create(extract::State(state.0), Auth(caller)).await
 }
 
 pub async fn upload(extract::State(api): State, Path(secret): Path<String>, body: Body) -> Result {

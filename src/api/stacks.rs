@@ -1,13 +1,14 @@
 //! The stacks that an app can be built on.
 
-use super::auth::{Auth, State};
+use super::auth::Auth;
 use super::error::Result;
+use super::guard::OnApp;
 use super::json;
 use crate::error::Error;
 use crate::limits;
+use axum::Json;
 use axum::extract::Path;
 use axum::response::IntoResponse;
-use axum::{Json, extract};
 use serde_json::Value;
 
 const STACKS: [&str; 2] = [limits::STACK, limits::CONTAINER_STACK];
@@ -37,11 +38,6 @@ pub async fn show(Auth(_): Auth, Path(stack): Path<String>) -> Result {
     Ok(Json(found).into_response())
 }
 
-pub async fn of_app(
-    extract::State(api): State,
-    Auth(caller): Auth,
-    Path(app): Path<String>,
-) -> Result {
-    api.app(&caller, &app).await?;
+pub async fn of_app(OnApp { .. }: OnApp) -> Result {
     Ok(Json(all()).into_response())
 }

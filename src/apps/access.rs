@@ -1,9 +1,10 @@
-//! Who is asking, and may they: tokens, passwords, and the rule that an app is its owner's and
-//! the admins'.
+//! Who is asking, and may they: tokens, passwords, and the one table of what each permission on an
+//! app allows. API, git and console ask here, and nowhere else.
 
 use crate::clock::Timestamp;
 use crate::error::{Error, Kind, Result};
-use crate::model::{App, Caller, User, UserId};
+use crate::model::Permission::{self, Deploy, Manage, Operate, View};
+use crate::model::{App, Caller, Permissions, User, UserId};
 use crate::secrets;
 use crate::store::users::Authorization;
 use crate::store::{self, Store};
@@ -11,9 +12,96 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
+macro_rules! rules {
+    ($($action:ident: $any_of:expr, $words:literal;)+) => {
+        /// What somebody may want to do with an app.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Action { $($action),+ }
+
+        impl Action {
+            pub const ALL: &'static [Self] = &[$(Self::$action),+];
+
+            /// The permissions of which any one suffices.
+            pub fn takes(self) -> &'static [Permission] {
+                match self { $(Self::$action => &$any_of),+ }
+            }
+
+            /// The action in words: "to ... it takes".
+            pub fn words(self) -> &'static str {
+                match self { $(Self::$action => $words),+ }
+            }
+        }
+    };
+}
+
+// The table of rules. The owner of an app and the platform's admins may all of it.
+rules! {
+    See: [View], "see it";
+    ReadLogs: [View], "read its logs";
+    ReadMetrics: [View], "read its metrics";
+
+    ReadConfig: [Deploy, Operate], "read its config vars";
+    WriteConfig: [Deploy], "change its config vars";
+    Fetch: [Deploy], "fetch its code";
+    Push: [Deploy], "push to it";
+    Build: [Deploy], "build it";
+    SetBuildpacks: [Deploy], "change its buildpacks";
+    RollBack: [Deploy], "roll it back";
+    Run: [Deploy], "run commands in it";
+
+    Restart: [Deploy, Operate], "restart or stop its dynos";
+    Scale: [Operate], "scale it";
+    SetMaintenance: [Operate], "switch its maintenance mode";
+    SetStack: [Operate], "change its stack";
+    SetDomains: [Operate], "change its domains";
+    SetCerts: [Operate], "change its certificates";
+    SetHttps: [Operate], "send its requests to HTTPS";
+    SetEgress: [Operate], "change where its dynos may connect to";
+
+    Rename: [Manage], "rename it";
+    Destroy: [Manage], "destroy it";
+    SetAccess: [Manage], "say who may use it";
+    ReadAudit: [Manage], "read its audit";
+}
+
+impl Action {
+    pub fn is_allowed(self, held: Permissions) -> bool {
+        self.takes().iter().any(|permission| held.has(*permission))
+    }
+}
+
+/// An app, for somebody who may see it at least.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub app: App,
+    pub held: Permissions,
+}
+
+impl Entry {
+    pub fn may(&self, action: Action) -> bool {
+        action.is_allowed(self.held)
+    }
+
+    /// Heroku's 403 where the permission is missing.
+    pub fn require(&self, action: Action) -> Result<()> {
+        if self.may(action) {
+            return Ok(());
+        }
+        let takes: Vec<&str> = action.takes().iter().map(|one| one.as_str()).collect();
+        let message = format!(
+            "You do not have access to the app {}: to {} takes the permission {}. Whoever manages \
+             the app can give it to you.",
+            self.app.name,
+            action.words(),
+            takes.join(" or "),
+        );
+        Err(Error::new(Kind::Forbidden, message))
+    }
+}
+
 #[derive(Clone)]
 pub struct Access {
-    store: Store,
+    pub(super) store: Store,
     /// argon2 takes 19 MiB and 70 ms each: few at a time.
     hashing: Arc<Semaphore>,
 }
@@ -57,34 +145,6 @@ impl Access {
         .await
     }
 
-    /// Makes an admin, unless the e-mail is taken: then `None`. The password is told once.
-    pub async fn create_admin(&self, email: &str) -> Result<(User, Option<String>)> {
-        let email = email.trim().to_string();
-        let plausible = email
-            .split_once('@')
-            .is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && email.len() <= 254);
-        if !plausible || email.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return Err(Error::invalid(format!("Email {email:?} is not an e-mail address")));
-        }
-        let lookup = email.clone();
-        if let Some((user, _)) =
-            self.store.read(move |db| store::users::by_email(db, &lookup)).await?
-        {
-            return Ok((user, None));
-        }
-        let password = secrets::random_hex::<12>();
-        let plain = password.clone();
-        let hash =
-            crate::tasks::blocking("hash a password", move || secrets::hash_password(&plain))
-                .await?;
-        let now = Timestamp::now();
-        let user =
-            User { id: UserId::random(), email, admin: true, created_at: now, updated_at: now };
-        let row = user.clone();
-        self.store.write(move |db| store::users::insert(db, &row, &hash)).await?;
-        Ok((user, Some(password)))
-    }
-
     /// Makes a token; this is the only time that it is seen.
     pub async fn authorize(
         &self,
@@ -108,24 +168,44 @@ impl Access {
         Ok((authorization, token))
     }
 
-    /// The app, if the caller may use it; one that is somebody else's does not exist for them.
-    pub async fn app(&self, caller: &Caller, name_or_id: &str) -> Result<App> {
-        let wanted = name_or_id.to_string();
-        self.store
-            .read(move |db| store::apps::find(db, &wanted))
-            .await?
-            .filter(|app| may_use(&caller.user, app.owner))
-            .ok_or_else(|| Error::not_found("app"))
+    /// The app, for one who may see it; to anybody else it does not exist.
+    pub async fn enter(&self, caller: &Caller, name_or_id: &str) -> Result<Entry> {
+        let (user, wanted) = (caller.user.clone(), name_or_id.to_string());
+        let found = self
+            .store
+            .read(move |db| {
+                let Some(app) = store::apps::find(db, &wanted)? else { return Ok(None) };
+                let given = store::collaborators::held(db, app.id, user.id)?;
+                let held = held(&user, app.owner, given);
+                Ok((!held.is_none()).then_some(Entry { app, held }))
+            })
+            .await?;
+        found.ok_or_else(|| Error::not_found("app"))
     }
 
-    /// The apps that the caller may use, by id.
+    /// The app, for one who may do this with it.
+    pub async fn allow(&self, caller: &Caller, name_or_id: &str, action: Action) -> Result<App> {
+        let entry = self.enter(caller, name_or_id).await?;
+        entry.require(action)?;
+        Ok(entry.app)
+    }
+
+    /// The apps that the caller may see, by id.
     pub async fn apps(&self, caller: &Caller) -> Result<Vec<App>> {
-        let mut apps = self.store.read(store::apps::all).await?;
-        apps.retain(|app| may_use(&caller.user, app.owner));
-        Ok(apps)
+        match caller.user.admin {
+            true => self.store.read(store::apps::all).await,
+            false => self.shared_apps(&caller.user).await,
+        }
+    }
+
+    /// The apps that a user owns or was given permissions on, by id.
+    pub async fn shared_apps(&self, user: &User) -> Result<Vec<App>> {
+        let id = user.id;
+        self.store.read(move |db| store::apps::of_user(db, id)).await
     }
 }
 
-pub(super) fn may_use(user: &User, owner: UserId) -> bool {
-    user.admin || owner == user.id
+/// What a user may do with an app: what was given, or all for its owner and for admins.
+pub(super) fn held(user: &User, owner: UserId, given: Permissions) -> Permissions {
+    if user.admin || owner == user.id { Permissions::ALL } else { given }
 }

@@ -1,7 +1,7 @@
 //! An app's custom domains. A name belongs to one app on the whole platform, and a wildcard never
-//! takes names from under an app of somebody else.
+//! takes names from under an app whose domains the caller may not change.
 
-use super::access::may_use;
+use super::access::{Action, held};
 use crate::clock::Timestamp;
 use crate::config::ServerSettings;
 use crate::error::{Error, Result};
@@ -35,7 +35,9 @@ pub async fn add(
                 if is_same && claim.app == domain.app {
                     return Err(Error::invalid("Domain already added to this app."));
                 }
-                if is_same || !may_use(&user, claim.owner) {
+                let given = store::collaborators::held(db, claim.app, user.id)?;
+                let held = held(&user, claim.owner, given);
+                if is_same || !Action::SetDomains.is_allowed(held) {
                     let name = &domain.hostname;
                     let message = format!("{name} is currently in use by another app.");
                     return Err(Error::invalid(message));

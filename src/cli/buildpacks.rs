@@ -5,8 +5,37 @@ use super::app::AppArgs;
 use super::client::{segment, text};
 use super::failure::{Failure, Result};
 use super::{Cx, config};
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+
+#[derive(Debug, Subcommand)]
+pub enum Commands {
+    /// Display the buildpacks of an app
+    #[command(name = "buildpacks")]
+    List(List),
+    /// Add a buildpack, at the end of the list or at an index
+    #[command(name = "buildpacks:add")]
+    Add(Add),
+    /// Set a buildpack, in the place of the first one or the one at an index
+    #[command(name = "buildpacks:set")]
+    Set(Add),
+    /// Remove a buildpack
+    #[command(name = "buildpacks:remove")]
+    Remove(Remove),
+    /// Remove all buildpacks: the next build detects its own
+    #[command(name = "buildpacks:clear")]
+    Clear(List),
+}
+
+pub async fn run(cx: &Cx, command: Commands) -> Result {
+    match command {
+        Commands::List(args) => list(cx, args).await,
+        Commands::Add(args) => add(cx, args).await,
+        Commands::Set(args) => set(cx, args).await,
+        Commands::Remove(args) => remove(cx, args).await,
+        Commands::Clear(args) => clear(cx, args).await,
+    }
+}
 
 #[derive(Debug, Args)]
 pub struct List {
@@ -69,7 +98,7 @@ async fn put(cx: &Cx, app: &str, list: &[String]) -> Result<Vec<String>> {
     Ok(names(&cx.client.put(&path(app), &json!({ "updates": updates })).await?))
 }
 
-pub async fn list(cx: &Cx, args: List) -> Result {
+async fn list(cx: &Cx, args: List) -> Result {
     let app = cx.app(&args.app)?;
     match fetch(cx, &app).await?.as_slice() {
         [] => cx.ui.line(format!("⬢ {app} has no Buildpacks.")),
@@ -113,7 +142,7 @@ fn shown(buildpack: &str) -> String {
     buildpack.strip_prefix("urn:buildpack:").unwrap_or(buildpack).to_string()
 }
 
-pub async fn add(cx: &Cx, args: Add) -> Result {
+async fn add(cx: &Cx, args: Add) -> Result {
     let app = cx.app(&args.app)?;
     let mut list = fetch(cx, &app).await?;
     let at = position(&list, args.index)?;
@@ -123,7 +152,7 @@ pub async fn add(cx: &Cx, args: Add) -> Result {
 }
 
 /// Replaces the one at the index, the first one without.
-pub async fn set(cx: &Cx, args: Add) -> Result {
+async fn set(cx: &Cx, args: Add) -> Result {
     let app = cx.app(&args.app)?;
     let mut list = fetch(cx, &app).await?;
     let at = position(&list, args.index)?.unwrap_or(0);
@@ -135,7 +164,7 @@ pub async fn set(cx: &Cx, args: Add) -> Result {
     change(cx, &args.app, &app, &list, "set").await
 }
 
-pub async fn remove(cx: &Cx, args: Remove) -> Result {
+async fn remove(cx: &Cx, args: Remove) -> Result {
     let app = cx.app(&args.app)?;
     let (index, wanted) = match (args.index, args.buildpack) {
         (Some(_), Some(_)) => {
@@ -181,7 +210,7 @@ fn out_of_range(length: usize) -> Failure {
     })
 }
 
-pub async fn clear(cx: &Cx, args: List) -> Result {
+async fn clear(cx: &Cx, args: List) -> Result {
     let app = cx.app(&args.app)?;
     none_left(cx, &app, "Buildpacks cleared.").await
 }

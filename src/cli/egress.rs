@@ -4,8 +4,33 @@ use super::app::AppArgs;
 use super::client::{segment, text};
 use super::failure::Result;
 use super::{Cx, rollout};
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+
+#[derive(Debug, Subcommand)]
+pub enum Commands {
+    /// Show where the app's dynos may connect to
+    #[command(name = "egress")]
+    Show(Egress),
+    /// Let the app's dynos connect to anything outside
+    #[command(name = "egress:on")]
+    On(Egress),
+    /// Let the app's dynos connect to nothing outside
+    #[command(name = "egress:off")]
+    Off(Egress),
+    /// Let the app's dynos connect to a list of destinations only
+    #[command(name = "egress:allow")]
+    Allow(Allow),
+}
+
+pub async fn run(cx: &Cx, command: Commands) -> Result {
+    match command {
+        Commands::Show(args) => show(cx, args).await,
+        Commands::On(args) => switch(cx, args, true).await,
+        Commands::Off(args) => switch(cx, args, false).await,
+        Commands::Allow(args) => allow(cx, args).await,
+    }
+}
 
 #[derive(Debug, Args)]
 pub struct Egress {
@@ -22,18 +47,18 @@ pub struct Allow {
     app: AppArgs,
 }
 
-pub async fn show(cx: &Cx, args: Egress) -> Result {
+async fn show(cx: &Cx, args: Egress) -> Result {
     let app = cx.app(&args.app)?;
     let egress = cx.client.get(&format!("/apps/{}/egress", segment(&app))).await?;
     cx.ui.line(words(&egress))
 }
 
-pub async fn switch(cx: &Cx, args: Egress, on: bool) -> Result {
+async fn switch(cx: &Cx, args: Egress, on: bool) -> Result {
     let mode = if on { "on" } else { "off" };
     set(cx, &args.app, &json!({ "mode": mode })).await
 }
 
-pub async fn allow(cx: &Cx, args: Allow) -> Result {
+async fn allow(cx: &Cx, args: Allow) -> Result {
     set(cx, &args.app, &json!({ "mode": "list", "allow": args.destinations })).await
 }
 

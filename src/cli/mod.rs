@@ -2,6 +2,7 @@
 //! Heroku's. This file is the command tree; each group of commands has a file of its own, and all
 //! but the host's own speak to the server through the Platform API only.
 
+mod access;
 mod admin;
 mod app;
 mod apps;
@@ -43,6 +44,7 @@ mod terminal;
 #[cfg(test)]
 mod testing;
 mod ui;
+mod users;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -156,18 +158,8 @@ enum Command {
     /// Take the app out of maintenance mode
     #[command(name = "maintenance:off")]
     MaintenanceOff(maintenance::Maintenance),
-    /// Show where the app's dynos may connect to
-    #[command(name = "egress")]
-    Egress(egress::Egress),
-    /// Let the app's dynos connect to anything outside
-    #[command(name = "egress:on")]
-    EgressOn(egress::Egress),
-    /// Let the app's dynos connect to nothing outside
-    #[command(name = "egress:off")]
-    EgressOff(egress::Egress),
-    /// Let the app's dynos connect to a list of destinations only
-    #[command(name = "egress:allow")]
-    EgressAllow(egress::Allow),
+    #[command(flatten)]
+    Egress(egress::Commands),
     /// Display recent log output
     #[command(name = "logs")]
     Logs(logs::Logs),
@@ -195,6 +187,10 @@ enum Command {
     Certs(certs::Certs),
     #[command(flatten)]
     Https(https::Https),
+    #[command(flatten)]
+    Access(access::Access),
+    #[command(flatten)]
+    Users(users::Users),
 
     /// Display the releases of an app
     #[command(name = "releases")]
@@ -211,21 +207,8 @@ enum Command {
     /// Roll back to a previous release
     #[command(name = "releases:rollback", visible_alias = "rollback")]
     ReleasesRollback(releases::Rollback),
-    /// Display the buildpacks of an app
-    #[command(name = "buildpacks")]
-    Buildpacks(buildpacks::List),
-    /// Add a buildpack, at the end of the list or at an index
-    #[command(name = "buildpacks:add")]
-    BuildpacksAdd(buildpacks::Add),
-    /// Set a buildpack, in the place of the first one or the one at an index
-    #[command(name = "buildpacks:set")]
-    BuildpacksSet(buildpacks::Add),
-    /// Remove a buildpack
-    #[command(name = "buildpacks:remove")]
-    BuildpacksRemove(buildpacks::Remove),
-    /// Remove all buildpacks: the next build detects its own
-    #[command(name = "buildpacks:clear")]
-    BuildpacksClear(buildpacks::List),
+    #[command(flatten)]
+    Buildpacks(buildpacks::Commands),
     /// Display the stacks that an app can be built on
     #[command(name = "stack", visible_alias = "apps:stacks")]
     Stack(stack::List),
@@ -448,10 +431,7 @@ async fn run(cx: &Cx, command: Command) -> Result {
         Command::Maintenance(args) => maintenance::show(cx, args).await,
         Command::MaintenanceOn(args) => maintenance::switch(cx, args, true).await,
         Command::MaintenanceOff(args) => maintenance::switch(cx, args, false).await,
-        Command::Egress(args) => egress::show(cx, args).await,
-        Command::EgressOn(args) => egress::switch(cx, args, true).await,
-        Command::EgressOff(args) => egress::switch(cx, args, false).await,
-        Command::EgressAllow(args) => egress::allow(cx, args).await,
+        Command::Egress(command) => egress::run(cx, command).await,
         Command::Logs(args) => logs::logs(cx, args).await,
         Command::Domains(args) => domains::list(cx, args).await,
         Command::DomainsAdd(args) => domains::add(cx, args).await,
@@ -461,16 +441,14 @@ async fn run(cx: &Cx, command: Command) -> Result {
         Command::DomainsWait(args) => domains::wait(cx, args).await,
         Command::Certs(command) => certs::run(cx, command).await,
         Command::Https(command) => https::run(cx, command).await,
+        Command::Access(command) => access::run(cx, command).await,
+        Command::Users(command) => users::run(cx, command).await,
         Command::Releases(args) => releases::list(cx, args).await,
         Command::ReleasesInfo(args) => releases::info(cx, args).await,
         Command::ReleasesOutput(args) => releases::output(cx, args).await,
         Command::ReleasesWait(args) => releases::wait(cx, args).await,
         Command::ReleasesRollback(args) => releases::rollback(cx, args).await,
-        Command::Buildpacks(args) => buildpacks::list(cx, args).await,
-        Command::BuildpacksAdd(args) => buildpacks::add(cx, args).await,
-        Command::BuildpacksSet(args) => buildpacks::set(cx, args).await,
-        Command::BuildpacksRemove(args) => buildpacks::remove(cx, args).await,
-        Command::BuildpacksClear(args) => buildpacks::clear(cx, args).await,
+        Command::Buildpacks(command) => buildpacks::run(cx, command).await,
         Command::Stack(args) => stack::list(cx, args).await,
         Command::StackSet(args) => stack::set(cx, args).await,
         Command::Builds(args) => builds::list(cx, args).await,

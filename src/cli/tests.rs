@@ -1,5 +1,6 @@
 //! Whole commands against a server on a real socket: their words and their exit status.
 
+mod access;
 mod builds;
 mod releases;
 

@@ -53,10 +53,7 @@ impl GitHost {
         let (user, app) = allowed.map_err(|refusal| match refusal {
             Refusal::Unauthorized => unauthorized(),
             Refusal::NotFound => text(StatusCode::NOT_FOUND, &format!("There is no app {name}.")),
-            Refusal::Forbidden => {
-                let sentence = format!("You may not do that with app {name}.");
-                text(StatusCode::FORBIDDEN, &sentence)
-            }
+            Refusal::Forbidden(sentence) => text(StatusCode::FORBIDDEN, &sentence),
             Refusal::Failed(error) => fault(&error),
         })?;
         if write && self.stopping.is_cancelled() {

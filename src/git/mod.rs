@@ -100,8 +100,8 @@ pub enum Refusal {
     Unauthorized,
     /// 404: no such app.
     NotFound,
-    /// 403: the app is there, and this user may not do that.
-    Forbidden,
+    /// 403: the app is there, and this user may not do that; why, in a sentence.
+    Forbidden(String),
     /// Our own fault, or the server is too busy.
     Failed(crate::error::Error),
 }

@@ -33,4 +33,4 @@ macro_rules! ids {
     )+};
 }
 
-ids!(AppId, UserId, BuildId, SlugId, ReleaseId, DomainId, SniEndpointId,);
+ids!(AppId, UserId, BuildId, SlugId, ReleaseId, DomainId, SniEndpointId, CollaboratorId,);

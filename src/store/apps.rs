@@ -3,7 +3,7 @@
 use super::row::{parsed, time, time_option, wrong};
 use crate::clock::Timestamp;
 use crate::error::{Context, Error, Result};
-use crate::model::{App, AppId, AppName, Egress, Https};
+use crate::model::{App, AppId, AppName, Egress, Https, UserId};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 const SELECT: &str =
@@ -140,6 +140,34 @@ pub fn all(db: &Connection) -> Result<Vec<App>> {
     let mut query = db.prepare_cached(&format!("{SELECT} ORDER BY a.id")).context("read apps")?;
     let rows = query.query_map([], app).context("read apps")?;
     rows.collect::<rusqlite::Result<_>>().context("read apps")
+}
+
+/// The apps that a user owns or was given permissions on, by id.
+pub fn of_user(db: &Connection, user: UserId) -> Result<Vec<App>> {
+    let mut query = db
+        .prepare_cached(&format!(
+            "{SELECT} WHERE a.owner_id = ?1
+             OR a.id IN (SELECT app_id FROM collaborators WHERE user_id = ?1) ORDER BY a.id"
+        ))
+        .context("read apps")?;
+    let rows = query.query_map([user.to_string()], app).context("read apps")?;
+    rows.collect::<rusqlite::Result<_>>().context("read apps")
+}
+
+/// Gives all of a user's apps to another.
+pub fn transfer_all(db: &Connection, from: UserId, to: UserId, now: Timestamp) -> Result<()> {
+    db.execute(
+        "DELETE FROM collaborators WHERE user_id = ?1
+         AND app_id IN (SELECT id FROM apps WHERE owner_id = ?2)",
+        params![to.to_string(), from.to_string()],
+    )
+    .context("hand apps over")?;
+    db.execute(
+        "UPDATE apps SET owner_id = ?, updated_at = ? WHERE owner_id = ?",
+        params![to.to_string(), now.0, from.to_string()],
+    )
+    .context("hand apps over")?;
+    Ok(())
 }
 
 /// Removes an app with all its rows, and remembers that what lies outside has to go as well.

@@ -4,6 +4,7 @@
 
 pub mod apps;
 pub mod buildpacks;
+pub mod collaborators;
 pub mod desired;
 pub mod domains;
 pub mod formations;
@@ -32,6 +33,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("migrations/007_app_images.sql")),
     M::up(include_str!("migrations/008_sni_endpoints.sql")),
     M::up(include_str!("migrations/009_https.sql")),
+    M::up(include_str!("migrations/010_collaborators.sql")),
 ];
 
 type Job = Box<dyn FnOnce(&mut Transaction<'_>) -> Answer + Send>;

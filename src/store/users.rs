@@ -52,10 +52,70 @@ pub fn by_id(db: &Connection, id: UserId) -> Result<Option<User>> {
         .context("read a user")
 }
 
-/// A user and the hash of the password.
+/// A user by e-mail or id, unless the user was removed.
+pub fn find(db: &Connection, email_or_id: &str) -> Result<Option<User>> {
+    db.query_row(
+        &format!(
+            "SELECT {COLUMNS} FROM users WHERE (email = ?1 OR id = ?1) AND removed_at IS NULL"
+        ),
+        [email_or_id],
+        user,
+    )
+    .optional()
+    .context("read a user")
+}
+
+/// Everybody, by e-mail.
+pub fn all(db: &Connection) -> Result<Vec<User>> {
+    let mut query = db
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM users WHERE removed_at IS NULL ORDER BY email"
+        ))
+        .context("read users")?;
+    let rows = query.query_map([], user).context("read users")?;
+    rows.collect::<rusqlite::Result<_>>().context("read users")
+}
+
+/// Ends a user's password and tokens. The row stays, for what the user has made.
+pub fn remove(db: &Connection, id: UserId, now: Timestamp) -> Result<()> {
+    db.execute("DELETE FROM authorizations WHERE user_id = ?", [id.to_string()])
+        .context("remove a user's tokens")?;
+    db.execute(
+        "UPDATE users SET removed_at = ?1, updated_at = ?1, password_hash = '', admin = 0
+         WHERE id = ?2",
+        params![now.0, id.to_string()],
+    )
+    .context("remove a user")?;
+    Ok(())
+}
+
+/// Takes back a user who was removed and has this e-mail, with a new password.
+pub fn restore(
+    db: &Connection,
+    email: &str,
+    admin: bool,
+    password_hash: &str,
+    now: Timestamp,
+) -> Result<Option<User>> {
+    db.query_row(
+        &format!(
+            "UPDATE users SET removed_at = NULL, password_hash = ?, admin = ?, updated_at = ?
+             WHERE email = ? AND removed_at IS NOT NULL RETURNING {COLUMNS}"
+        ),
+        params![password_hash, admin, now.0, email],
+        user,
+    )
+    .optional()
+    .context("take a user back")
+}
+
+/// A user and the hash of the password, unless the user was removed.
 pub fn by_email(db: &Connection, email: &str) -> Result<Option<(User, String)>> {
     db.query_row(
-        &format!("SELECT {COLUMNS}, password_hash FROM users WHERE email = ?"),
+        &format!(
+            "SELECT {COLUMNS}, password_hash FROM users
+             WHERE email = ? AND removed_at IS NULL"
+        ),
         [email],
         |row| Ok((user(row)?, row.get("password_hash")?)),
     )

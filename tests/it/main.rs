@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failing step is a failing test")]
 
+mod access;
 mod api;
 mod buildpacks;
 mod builds;

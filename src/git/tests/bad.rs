@@ -39,7 +39,7 @@ async fn git_is_told_why_it_is_turned_away() {
         (test.url("wrong", "sample"), "Authentication failed"),
         (format!("http://{}/sample.git", test.address), "could not read Username"),
         (test.url("secret", "nothing"), "There is no app nothing."),
-        (test.url("reader", "sample"), "You may not do that with app sample."),
+        (test.url("reader", "sample"), "You may not push to sample."),
     ];
     for (url, sentence) in cases {
         let output = test.git("work", &["push", &url, "main"]).await;

@@ -80,7 +80,7 @@ impl Access for FakeAccess {
         }
         let app = self.apps.lock().unwrap().get(app).cloned().ok_or(Refusal::NotFound)?;
         if write && credentials.password == "reader" {
-            return Err(Refusal::Forbidden);
+            return Err(Refusal::Forbidden(format!("You may not push to {}.", app.name)));
         }
         let user = User {
             id: UserId::random(),

@@ -14,7 +14,7 @@ pub mod terminal;
 pub mod wait;
 
 pub use app::App;
-pub use command::Output;
+pub use command::{Output, run};
 pub use http::{Connection, Reply};
 pub use outside::Outside;
 pub use platform::Platform;

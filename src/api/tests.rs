@@ -1,0 +1,4 @@
+//! The API as a whole: who may call what.
+
+mod rules;
+mod users;

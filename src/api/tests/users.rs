@@ -1,0 +1,137 @@
+//! How people come, what they are given, and that nothing of it is left once they are removed.
+
+use crate::api::testing::Stage;
+use axum::http::{Method, StatusCode};
+use serde_json::json;
+
+#[tokio::test]
+async fn a_user_is_made_by_an_admin_and_let_in_by_password() {
+    let stage = Stage::new().await;
+    let admin = stage.person("admin@x.org", true).await;
+    let made = stage
+        .ask(Some(&admin), &Method::POST, "/users", Some(json!({ "email": "eve@x.org" })))
+        .await;
+    assert_eq!(made.status, StatusCode::CREATED);
+    assert_eq!(made.body["admin"], false);
+    let password = made.body["password"].as_str().unwrap();
+    let caller = stage.api.access.by_password("EVE@x.org", password).await.unwrap();
+    assert!(!caller.user.admin);
+    let again = json!({ "email": "Eve@X.org", "admin": true });
+    let again = stage.ask(Some(&admin), &Method::POST, "/users", Some(again)).await;
+    assert_eq!(again.status, StatusCode::UNPROCESSABLE_ENTITY);
+    for bad in ["eve", "@x.org", "a b@x.org", "a/b@x.org", ""] {
+        let body = Some(json!({ "email": bad }));
+        let answer = stage.ask(Some(&admin), &Method::POST, "/users", body).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{bad}");
+    }
+    let all = stage.ask(Some(&admin), &Method::GET, "/users", None).await.body;
+    let emails: Vec<&str> =
+        all.as_array().unwrap().iter().map(|user| user["email"].as_str().unwrap()).collect();
+    assert_eq!(emails, ["admin@x.org", "eve@x.org"]);
+    assert!(!all.to_string().contains("password"), "{all}");
+}
+
+#[tokio::test]
+async fn a_removed_user_has_no_way_in_and_the_apps_have_a_new_owner() {
+    let stage = Stage::new().await;
+    let admin = stage.person("admin@x.org", true).await;
+    let (ada, eve) =
+        (stage.person("ada@x.org", false).await, stage.person("eve@x.org", false).await);
+    let (shop, blog) = (stage.app(&eve, "shop").await, stage.app(&ada, "blog").await);
+    stage.share(&shop, &ada, "view").await;
+    stage.share(&blog, &eve, "deploy").await;
+
+    let remove = async |path: &str| stage.ask(Some(&admin), &Method::DELETE, path, None).await;
+    let owns = remove("/users/eve@x.org").await;
+    assert_eq!(owns.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(
+        owns.body["message"].as_str().unwrap().contains("eve@x.org owns shop"),
+        "{}",
+        owns.body
+    );
+    let gone = remove("/users/eve@x.org?apps_to=ada@x.org").await;
+    assert_eq!(gone.status, StatusCode::OK, "{}", gone.body);
+
+    let refused = stage.ask(Some(&eve), &Method::GET, "/account", None).await;
+    assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+    let shown = stage.ask(Some(&ada), &Method::GET, "/apps/shop", None).await.body;
+    assert_eq!(shown["owner"]["email"], "ada@x.org");
+    let who = stage.ask(Some(&ada), &Method::GET, "/apps/shop/collaborators", None).await.body;
+    assert_eq!(who.as_array().unwrap().len(), 1, "the new owner is no collaborator: {who}");
+    let who = stage.ask(Some(&ada), &Method::GET, "/apps/blog/collaborators", None).await.body;
+    assert_eq!(who.as_array().unwrap().len(), 1, "{who}");
+    let path = "/apps/blog/collaborators";
+    let body = Some(json!({ "user": "eve@x.org" }));
+    let none = stage.ask(Some(&ada), &Method::POST, path, body).await;
+    assert_eq!(none.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(remove("/users/eve@x.org").await.status, StatusCode::NOT_FOUND);
+    let last = remove("/users/admin@x.org?apps_to=ada@x.org").await;
+    assert!(last.body["message"].as_str().unwrap().contains("last admin"), "{}", last.body);
+
+    // The same e-mail may come back, with a new password and nothing of the old.
+    let body = Some(json!({ "email": "eve@x.org" }));
+    let back = stage.ask(Some(&admin), &Method::POST, "/users", body).await;
+    assert_eq!(back.status, StatusCode::CREATED, "{}", back.body);
+    let refused = stage.ask(Some(&eve), &Method::GET, "/account", None).await;
+    assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn collaborators_are_added_changed_and_removed() {
+    let stage = Stage::new().await;
+    let (ada, eve) =
+        (stage.person("ada@x.org", false).await, stage.person("eve@x.org", false).await);
+    let app = stage.app(&ada, "shop").await;
+    let ask = async |method: Method, path: &str, body| {
+        stage.ask(Some(&ada), &method, &format!("{path}/shop/collaborators"), body).await
+    };
+    let added = ask(Method::POST, "/apps", Some(json!({ "user": "eve@x.org" }))).await;
+    assert_eq!(added.status, StatusCode::CREATED, "{}", added.body);
+    let names = |value: &serde_json::Value| -> Vec<String> {
+        let list = value["permissions"].as_array().unwrap().iter();
+        list.map(|one| one["name"].as_str().unwrap().to_string()).collect()
+    };
+    assert_eq!(names(&added.body), ["view", "deploy", "operate"]);
+    assert_eq!(added.body["role"], "collaborator");
+    assert_eq!(added.body["app"]["name"], "shop");
+    for body in [
+        json!({ "user": "eve@x.org" }),
+        json!({ "user": "ada@x.org" }),
+        json!({ "user": "nobody@x.org" }),
+        json!({ "user": "eve@x.org", "permissions": ["root"] }),
+        json!({ "user": "eve@x.org", "permissions": "view" }),
+        json!({}),
+    ] {
+        let answer = ask(Method::POST, "/teams/apps", Some(body.clone())).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}: {}", answer.body);
+    }
+    let path = "/teams/apps/shop/collaborators/eve@x.org";
+    let body = Some(json!({ "permissions": ["operate"] }));
+    let changed = stage.ask(Some(&ada), &Method::PATCH, path, body).await;
+    assert_eq!(names(&changed.body), ["view", "operate"]);
+    let none = Some(json!({ "permissions": [] }));
+    let none = stage.ask(Some(&ada), &Method::PATCH, path, none).await;
+    assert_eq!(none.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let owner = "/teams/apps/shop/collaborators/ada@x.org";
+    for method in [Method::PATCH, Method::DELETE] {
+        let body = Some(json!({ "permissions": ["view"] }));
+        let answer = stage.ask(Some(&ada), &method, owner, body).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", answer.body);
+    }
+    // Nobody may give himself more, and nobody but who manages may remove others.
+    let body = Some(json!({ "permissions": ["manage"] }));
+    let more = stage.ask(Some(&eve), &Method::PATCH, path, body).await;
+    assert_eq!(more.status, StatusCode::FORBIDDEN);
+    let other = stage.ask(Some(&eve), &Method::DELETE, owner, None).await;
+    assert_eq!(other.status, StatusCode::FORBIDDEN);
+    let all = stage.ask(Some(&eve), &Method::GET, "/apps/shop/collaborators", None).await.body;
+    let all = all.as_array().unwrap();
+    let of = |role: &str| all.iter().find(|one| one["role"] == role).unwrap();
+    assert_eq!(of("owner")["user"]["email"], "ada@x.org");
+    let id = of("collaborator")["id"].as_str().unwrap();
+    let path = format!("/apps/shop/collaborators/{id}");
+    assert_eq!(stage.ask(Some(&ada), &Method::DELETE, &path, None).await.status, StatusCode::OK);
+    let gone = stage.ask(Some(&eve), &Method::GET, "/apps/shop", None).await;
+    assert_eq!((gone.status, &gone.body["resource"]), (StatusCode::NOT_FOUND, &json!("app")));
+    drop(app);
+}

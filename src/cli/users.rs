@@ -1,0 +1,94 @@
+//! `users` and its commands, for admins: who may use this platform.
+
+use super::Cx;
+use super::apps::confirmed;
+use super::client::{segment, text};
+use super::failure::Result;
+use super::format::table;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+#[derive(Debug, Subcommand)]
+pub enum Users {
+    /// List the users of this platform
+    #[command(name = "users", alias = "users:list")]
+    List(List),
+    /// Make a user; the password is shown this once
+    #[command(name = "users:create", alias = "users:add")]
+    Create(Create),
+    /// Remove a user: tokens and password end at once
+    #[command(name = "users:remove", alias = "users:destroy")]
+    Remove(Remove),
+}
+
+#[derive(Debug, Args)]
+pub struct List {
+    /// Output in JSON format
+    #[arg(short, long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Create {
+    /// E-mail address of the user
+    #[arg(value_name = "EMAIL")]
+    email: String,
+    /// An admin: may do everything with every app, and make users
+    #[arg(long)]
+    admin: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "What the user has released and built stays and keeps the name.")]
+pub struct Remove {
+    /// E-mail address of the user
+    #[arg(value_name = "EMAIL")]
+    email: String,
+    /// Who gets the apps that the user owns; without it such a user is not removed
+    #[arg(long, value_name = "EMAIL")]
+    apps_to: Option<String>,
+    /// The user's e-mail address, to be asked nothing
+    #[arg(short, long, value_name = "EMAIL")]
+    confirm: Option<String>,
+}
+
+pub async fn run(cx: &Cx, command: Users) -> Result {
+    match command {
+        Users::List(args) => list(cx, args).await,
+        Users::Create(args) => create(cx, args).await,
+        Users::Remove(args) => remove(cx, args).await,
+    }
+}
+
+async fn list(cx: &Cx, args: List) -> Result {
+    let all = cx.client.get_all("/users").await?;
+    if args.json {
+        return cx.ui.json(&Value::Array(all));
+    }
+    let row = |user: &Value| {
+        let role = if user["admin"] == true { "admin" } else { "member" };
+        let since = text(user, "/created_at").to_string();
+        vec![text(user, "/email").to_string(), role.to_string(), since]
+    };
+    let rows: Vec<Vec<String>> = all.iter().map(row).collect();
+    table(&cx.ui, &["Email", "Role", "Since"], &rows)
+}
+
+async fn create(cx: &Cx, args: Create) -> Result {
+    let body = json!({ "email": args.email, "admin": args.admin });
+    let what = format!("Creating {} {}", if args.admin { "admin" } else { "user" }, args.email);
+    let done = |_: &Value| "done".to_string();
+    let made = cx.ui.action(&what, cx.client.post("/users", &body), done).await?;
+    cx.ui.say("The password is shown this once:\n");
+    cx.ui.line(text(&made, "/password"))
+}
+
+async fn remove(cx: &Cx, args: Remove) -> Result {
+    confirmed(cx, &args.email, args.confirm)?;
+    let mut path = format!("/users/{}", segment(&args.email));
+    if let Some(heir) = &args.apps_to {
+        path.push_str(&format!("?apps_to={}", segment(heir)));
+    }
+    let what = format!("Removing {}", args.email);
+    cx.ui.action(&what, cx.client.delete(&path), |_| "done".to_string()).await.map(|_| ())
+}

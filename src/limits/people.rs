@@ -1,0 +1,8 @@
+//! Limits of users, collaborators and the audit.
+
+/// Bytes of an e-mail address, by the protocol of mail.
+pub const EMAIL_BYTES: usize = 254;
+/// Collaborators of one app: as many as a page of the API shows in one answer.
+pub const COLLABORATORS_PER_APP: usize = 1000;
+/// Apps that a message names before it counts the rest.
+pub const APPS_NAMED: usize = 5;
