@@ -5,7 +5,7 @@
 //! source into a build, [`build`] runs the buildpacks and makes the slug, [`release`] joins slug
 //! and config vars into a numbered release, [`dynos`] makes the formation true in the [`engine`],
 //! [`routing`] tells the [`router`] process where requests go. [`actions`] are what can be asked for; [`api`] is Heroku's Platform API
-//! over all of it, [`cli`] its client. `src/ARCHITECTURE.md` is the map.
+//! over all of it, [`console`] the pages, [`cli`] the client. `src/ARCHITECTURE.md` is the map.
 
 pub mod cgroup;
 pub mod clock;
@@ -38,4 +38,5 @@ pub mod router;
 pub mod actions;
 pub mod api;
 pub mod cli;
+pub mod console;
 pub mod server;

@@ -6,6 +6,7 @@ use crate::apps::access::{Access, Action};
 use crate::build::Builder;
 use crate::certs::{Certs, CertsParts};
 use crate::config::ServerSettings;
+use crate::console;
 use crate::deploy::{Deploy, DeployParts};
 use crate::dynos::{Dynos, DynosParts};
 use crate::engine::Engine;
@@ -235,7 +236,8 @@ impl Platform {
             log_sessions: Sessions::new(),
             settings: settings.clone(),
         });
-        let public = git.clone().routes().merge(api::routes(api.clone()));
+        let pages = console::routes(api.clone());
+        let public = git.clone().routes().merge(pages).merge(api::routes(api.clone()));
         listen(&settings.server_socket(), SocketFor::Router(&settings), public)?;
         listen(&settings.admin_socket(), SocketFor::Root, api::internal::routes(api))?;
         tracing::info!(url = settings.control_url(), installation, "ready");
@@ -353,12 +355,12 @@ impl GitAccess for PushAccess {
         let refuse = |error: Error| match error.kind() {
             Kind::Unauthorized => Refusal::Unauthorized,
             Kind::NotFound => Refusal::NotFound,
-            Kind::Forbidden => Refusal::Forbidden(error.to_string()),
+            Kind::Forbidden | Kind::RateLimit => Refusal::Forbidden(error.to_string()),
             _ => Refusal::Failed(error),
         };
         let caller = match self.0.by_token(&credentials.password).await {
             Err(error) if error.kind() == Kind::Unauthorized && credentials.user.contains('@') => {
-                self.0.by_password(&credentials.user, &credentials.password).await
+                self.0.by_password(&credentials.user, &credentials.password, "").await
             }
             other => other,
         };

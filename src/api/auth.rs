@@ -3,8 +3,8 @@
 use super::{Api, Shared};
 use crate::error::{Error, Kind};
 use crate::model::Caller;
-use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
@@ -41,12 +41,18 @@ pub async fn by_token(parts: &Parts, api: &Api) -> Result<Caller, Error> {
     api.access.by_token(&token).await
 }
 
+/// Where the client is, as the router saw it: the last in its list.
+fn address(headers: &HeaderMap) -> &str {
+    let list = headers.get("x-forwarded-for").and_then(|value| value.to_str().ok());
+    list.and_then(|list| list.rsplit(',').next()).unwrap_or_default().trim()
+}
+
 /// For making tokens only.
 pub async fn by_login(parts: &Parts, api: &Api) -> Result<Caller, Error> {
     let (user, password) = credentials(parts)?;
     match api.access.by_token(&password).await {
         Err(error) if error.kind() == Kind::Unauthorized && !user.is_empty() => {
-            api.access.by_password(&user, &password).await
+            api.access.by_password(&user, &password, address(&parts.headers)).await
         }
         other => other,
     }

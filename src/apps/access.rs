@@ -1,6 +1,7 @@
 //! Who is asking, and may they: tokens, passwords, and the one table of what each permission on an
 //! app allows. API, git and console ask here, and nowhere else.
 
+use super::attempts::Attempts;
 use crate::clock::Timestamp;
 use crate::error::{Error, Kind, Result};
 use crate::model::Permission::{self, Deploy, Manage, Operate, View};
@@ -104,6 +105,7 @@ pub struct Access {
     pub(super) store: Store,
     /// argon2 takes 19 MiB and 70 ms each: few at a time.
     hashing: Arc<Semaphore>,
+    attempts: Attempts,
 }
 
 fn refused() -> Error {
@@ -112,7 +114,8 @@ fn refused() -> Error {
 
 impl Access {
     pub fn new(store: Store) -> Self {
-        Self { store, hashing: Arc::new(Semaphore::new(crate::limits::PARALLEL_HASHES)) }
+        let hashing = Arc::new(Semaphore::new(crate::limits::PARALLEL_HASHES));
+        Self { store, hashing, attempts: Attempts::default() }
     }
 
     /// The caller that a token stands for; 401 if none.
@@ -126,8 +129,16 @@ impl Access {
         Ok(Caller { user: found.user, authorization: Some(found.id) })
     }
 
-    /// The caller with this e-mail and password; 401 if none, as slow as if there were one.
-    pub async fn by_password(&self, email: &str, password: &str) -> Result<Caller> {
+    /// The caller with this e-mail and password; 401 if none, as slow as if there were one. Too
+    /// many wrong tries for an account, or from one address, are a 429.
+    pub async fn by_password(&self, email: &str, password: &str, from: &str) -> Result<Caller> {
+        self.attempts.begin(email, from)?;
+        let caller = self.proved(email, password).await?;
+        self.attempts.succeeded(email, from);
+        Ok(caller)
+    }
+
+    async fn proved(&self, email: &str, password: &str) -> Result<Caller> {
         let email = email.trim().to_string();
         let found = self.store.read(move |db| store::users::by_email(db, &email)).await?;
         let _permit = self.hashing.acquire().await.map_err(|_| refused())?;

@@ -14,6 +14,7 @@ pub mod drift;
 mod events;
 mod execute;
 pub mod formation;
+pub mod host;
 mod lifecycle;
 mod listen;
 

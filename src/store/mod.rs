@@ -5,6 +5,7 @@
 pub mod apps;
 pub mod buildpacks;
 pub mod collaborators;
+pub mod console_sessions;
 pub mod desired;
 pub mod domains;
 pub mod formations;
@@ -34,6 +35,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("migrations/008_sni_endpoints.sql")),
     M::up(include_str!("migrations/009_https.sql")),
     M::up(include_str!("migrations/010_collaborators.sql")),
+    M::up(include_str!("migrations/011_console_sessions.sql")),
 ];
 
 type Job = Box<dyn FnOnce(&mut Transaction<'_>) -> Answer + Send>;

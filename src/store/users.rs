@@ -19,7 +19,7 @@ pub struct Authorization {
     pub created_at: Timestamp,
 }
 
-fn user(row: &Row<'_>) -> rusqlite::Result<User> {
+pub(super) fn user(row: &Row<'_>) -> rusqlite::Result<User> {
     Ok(User {
         id: parsed(row, "id")?,
         email: row.get("email")?,
@@ -80,6 +80,8 @@ pub fn all(db: &Connection) -> Result<Vec<User>> {
 pub fn remove(db: &Connection, id: UserId, now: Timestamp) -> Result<()> {
     db.execute("DELETE FROM authorizations WHERE user_id = ?", [id.to_string()])
         .context("remove a user's tokens")?;
+    db.execute("DELETE FROM console_sessions WHERE user_id = ?", [id.to_string()])
+        .context("end a user's sessions")?;
     db.execute(
         "UPDATE users SET removed_at = ?1, updated_at = ?1, password_hash = '', admin = 0
          WHERE id = ?2",
@@ -99,7 +101,8 @@ pub fn restore(
 ) -> Result<Option<User>> {
     db.query_row(
         &format!(
-            "UPDATE users SET removed_at = NULL, password_hash = ?, admin = ?, updated_at = ?
+            "UPDATE users SET removed_at = NULL, password_hash = ?, admin = ?, updated_at = ?,
+             must_change_password = 1
              WHERE email = ? AND removed_at IS NOT NULL RETURNING {COLUMNS}"
         ),
         params![password_hash, admin, now.0, email],

@@ -9,6 +9,7 @@ mod buildpacks;
 mod builds;
 mod certs;
 mod config;
+mod console;
 mod container;
 mod crash;
 mod destroy;

@@ -2,6 +2,8 @@
 //! `git`, by the command line and over HTTP. Nothing here knows the program's code.
 
 pub mod app;
+pub mod axe;
+pub mod browser;
 pub mod command;
 pub mod docker;
 pub mod http;

@@ -1,0 +1,126 @@
+//! How often passwords are tried, for one account and from one address. A try counts before it is
+//! checked, so that many at once are no way around; one that was right does not count.
+
+use crate::error::{Error, Kind, Result};
+use crate::limits;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::time::Instant;
+
+#[derive(Debug, Clone, Copy)]
+struct Count {
+    tries: u32,
+    since: Instant,
+}
+
+/// Counts of this server; a restart begins anew.
+#[derive(Clone, Default)]
+pub struct Attempts(Arc<Mutex<BTreeMap<String, Count>>>);
+
+impl Attempts {
+    /// Counts a try, or refuses it: 429 with the time to wait.
+    pub fn begin(&self, email: &str, address: &str) -> Result<()> {
+        let now = Instant::now();
+        let [account, place] = keys(email, address);
+        let mut counts = self.lock();
+        let bounds =
+            [(&account, limits::SIGN_IN_TRIES_ACCOUNT), (&place, limits::SIGN_IN_TRIES_ADDRESS)];
+        for (key, most) in bounds {
+            let count = counts.get(key).filter(|count| is_open(count, now));
+            let Some(count) = count.filter(|_| !key.is_empty()) else { continue };
+            if count.tries >= most {
+                let left = limits::SIGN_IN_WINDOW.saturating_sub(now - count.since);
+                let minutes = left.as_secs() / 60 + 1;
+                let message = format!("Too many attempts. Try again in {minutes} minutes.");
+                return Err(Error::new(Kind::RateLimit, message));
+            }
+        }
+        for key in [account, place].into_iter().filter(|key| !key.is_empty()) {
+            make_room(&mut counts, now);
+            let count = counts.entry(key).or_insert(Count { tries: 0, since: now });
+            if !is_open(count, now) {
+                *count = Count { tries: 0, since: now };
+            }
+            count.tries += 1;
+        }
+        Ok(())
+    }
+
+    /// The try was right: the account starts anew, and the address gets it back.
+    pub fn succeeded(&self, email: &str, address: &str) {
+        let [account, place] = keys(email, address);
+        let mut counts = self.lock();
+        counts.remove(&account);
+        if let Some(count) = counts.get_mut(&place) {
+            count.tries = count.tries.saturating_sub(1);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Count>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_open(count: &Count, now: Instant) -> bool {
+    now - count.since < limits::SIGN_IN_WINDOW
+}
+
+fn make_room(counts: &mut BTreeMap<String, Count>, now: Instant) {
+    if counts.len() < limits::SIGN_IN_COUNTS {
+        return;
+    }
+    counts.retain(|_, count| is_open(count, now));
+    while counts.len() >= limits::SIGN_IN_COUNTS {
+        let oldest = counts.iter().min_by_key(|(_, count)| count.since).map(|(key, _)| key.clone());
+        let Some(oldest) = oldest else { return };
+        counts.remove(&oldest);
+    }
+}
+
+/// Whoever has one IPv6 address has the 2^64 beside it. An address that is not known (git) has no
+/// count.
+fn keys(email: &str, address: &str) -> [String; 2] {
+    let place = match address.parse() {
+        Ok(IpAddr::V6(v6)) => format!("{:x?}", &v6.segments()[..4]),
+        _ => address.to_string(),
+    };
+    let place = if place.is_empty() { place } else { format!("address {place}") };
+    let email: String = email.trim().to_ascii_lowercase().chars().take(254).collect();
+    [format!("account {email}"), place]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn tries_are_counted_for_the_account_and_for_the_address() {
+        let attempts = Attempts::default();
+        for n in 0..limits::SIGN_IN_TRIES_ACCOUNT {
+            attempts.begin("Ada@x.org", &format!("192.0.2.{n}")).unwrap();
+        }
+        let refused = attempts.begin("ada@x.org ", "198.51.100.1").unwrap_err();
+        assert_eq!(refused.kind(), Kind::RateLimit);
+        assert!(refused.to_string().ends_with("in 16 minutes."), "{refused}");
+        attempts.begin("eve@x.org", "192.0.2.1").unwrap();
+
+        for n in 0..limits::SIGN_IN_TRIES_ADDRESS {
+            attempts.begin(&format!("{n}@x.org"), "2001:db8:1:2::5").unwrap();
+        }
+        assert!(attempts.begin("who@x.org", "2001:db8:1:2:9::7").is_err(), "the same network");
+        attempts.begin("who@x.org", "2001:db8:1:3::5").unwrap();
+
+        tokio::time::advance(limits::SIGN_IN_WINDOW).await;
+        attempts.begin("ada@x.org", "198.51.100.1").unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_right_does_not_count() {
+        let attempts = Attempts::default();
+        for _ in 0..limits::SIGN_IN_TRIES_ADDRESS * 2 {
+            attempts.begin("ada@x.org", "192.0.2.1").unwrap();
+            attempts.succeeded("ada@x.org", "192.0.2.1");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Who is signed in to the console. A session is a secret in a cookie, of which only a hash is
+//! kept; it ends when nobody used it for a while, after a week, and whenever its owner says so.
+
+use super::access::Access;
+use crate::clock::Timestamp;
+use crate::error::{Error, Kind, Result};
+use crate::limits;
+use crate::model::User;
+use crate::secrets;
+use crate::store::{self, Store};
+use std::time::Duration;
+use uuid::Uuid;
+
+pub use crate::store::console_sessions::Session;
+
+#[derive(Clone)]
+pub struct Sessions {
+    store: Store,
+}
+
+impl Sessions {
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// Signs somebody in who has proved who they are. The secret is told this once.
+    pub async fn open(&self, user: &User, address: &str, agent: &str) -> Result<String> {
+        let secret = secrets::random_hex::<32>();
+        let hash = secrets::hash_token(&secret);
+        let now = Timestamp::now();
+        let session = Session {
+            id: Uuid::new_v4(),
+            user: user.clone(),
+            must_change_password: false,
+            address: address.to_string(),
+            agent: agent.chars().take(limits::AGENT_CHARS).collect(),
+            created_at: now,
+            seen_at: now,
+        };
+        self.store
+            .write(move |db| {
+                let (created, seen) = (limits::SESSION_LIFE, limits::SESSION_IDLE);
+                store::console_sessions::delete_old(db, ago(now, created), ago(now, seen))?;
+                store::console_sessions::insert(db, &session, &hash)
+            })
+            .await?;
+        Ok(secret)
+    }
+
+    /// The session that a secret stands for, unless it is over. It counts as used now.
+    pub async fn find(&self, secret: &str) -> Result<Option<Session>> {
+        let hash = secrets::hash_token(secret);
+        let found =
+            self.store.read(move |db| store::console_sessions::by_secret(db, &hash)).await?;
+        let now = Timestamp::now();
+        let Some(session) = found.filter(|session| is_live(session, now)) else { return Ok(None) };
+        if session.seen_at < ago(now, limits::SESSION_SEEN) {
+            let id = session.id;
+            self.store.write(move |db| store::console_sessions::seen(db, id, now)).await?;
+        }
+        Ok(Some(session))
+    }
+
+    /// Whether a session that was found a while ago still holds, for pages that stay open.
+    pub async fn still(&self, id: Uuid) -> Result<bool> {
+        let found = self.store.read(move |db| store::console_sessions::by_id(db, id)).await?;
+        Ok(found.is_some_and(|session| is_live(&session, Timestamp::now())))
+    }
+
+    /// The sessions of a person that are not over.
+    pub async fn of(&self, user: &User) -> Result<Vec<Session>> {
+        let id = user.id;
+        let mut all = self.store.read(move |db| store::console_sessions::of_user(db, id)).await?;
+        let now = Timestamp::now();
+        all.retain(|session| is_live(session, now));
+        Ok(all)
+    }
+
+    /// Ends one of a person's own sessions.
+    pub async fn end(&self, user: &User, id: Uuid) -> Result<()> {
+        let user = user.id;
+        match self.store.write(move |db| store::console_sessions::delete(db, user, id)).await? {
+            true => Ok(()),
+            false => Err(Error::not_found("session")),
+        }
+    }
+
+    /// Ends all of a person's sessions but the one that asks.
+    pub async fn end_others(&self, user: &User, keep: Uuid) -> Result<()> {
+        let user = user.id;
+        self.store.write(move |db| store::console_sessions::delete_others(db, user, keep)).await
+    }
+
+    /// Changes a password that is known, and ends the person's other sessions: whoever knew the
+    /// old one may be in them.
+    pub async fn change_password(
+        &self,
+        access: &Access,
+        session: &Session,
+        current: &str,
+        new: &str,
+        from: &str,
+    ) -> Result<()> {
+        check_new(&session.user.email, current, new)?;
+        // A session that somebody left open is no way to guess a password.
+        let proved = access.by_password(&session.user.email, current, from).await;
+        proved.map_err(|error| match error.kind() {
+            Kind::Unauthorized => Error::invalid("The current password is not right."),
+            _ => error,
+        })?;
+        let plain = new.to_string();
+        let hash =
+            crate::tasks::blocking("hash a password", move || secrets::hash_password(&plain));
+        let (hash, user, keep) = (hash.await?, session.user.id, session.id);
+        self.store
+            .write(move |db| {
+                store::console_sessions::set_password(db, user, &hash, Timestamp::now())?;
+                store::console_sessions::delete_others(db, user, keep)
+            })
+            .await
+    }
+}
+
+fn check_new(email: &str, current: &str, new: &str) -> Result<()> {
+    if new.chars().count() < limits::PASSWORD_CHARS {
+        let least = limits::PASSWORD_CHARS;
+        let message = format!("The new password is too short: it needs {least} characters.");
+        return Err(Error::invalid(message));
+    }
+    if new.len() > limits::PASSWORD_BYTES {
+        return Err(Error::invalid("The new password is too long."));
+    }
+    if new == current || new.eq_ignore_ascii_case(email) {
+        return Err(Error::invalid(
+            "The new password must differ from the old one and from your e-mail address.",
+        ));
+    }
+    Ok(())
+}
+
+fn ago(now: Timestamp, time: Duration) -> Timestamp {
+    Timestamp(now.0.saturating_sub(i64::try_from(time.as_micros()).unwrap_or(i64::MAX)))
+}
+
+fn is_live(session: &Session, now: Timestamp) -> bool {
+    session.created_at > ago(now, limits::SESSION_LIFE)
+        && session.seen_at > ago(now, limits::SESSION_IDLE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn signed_in() -> (tempfile::TempDir, Store, Sessions, Access, User, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("state.db")).unwrap();
+        let access = Access::new(store.clone());
+        let (user, password) = access.create_user("ada@example.com", true).await.unwrap();
+        (dir, store.clone(), Sessions::new(store), access, user, password.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_session_ends_unused_after_its_life_and_at_its_owners_word() {
+        let (_dir, store, sessions, _, user, _) = signed_in().await;
+        let secret = sessions.open(&user, "192.0.2.1", "Browser").await.unwrap();
+        assert!(sessions.find("guess").await.unwrap().is_none());
+        let found = sessions.find(&secret).await.unwrap().unwrap();
+        assert!(found.must_change_password && found.user.email == "ada@example.com");
+        let (id, now) = (found.id, Timestamp::now());
+
+        let idle = ago(now, limits::SESSION_IDLE + Duration::from_secs(1));
+        store.write(move |db| store::console_sessions::seen(db, id, idle)).await.unwrap();
+        assert!(sessions.find(&secret).await.unwrap().is_none());
+        store.write(move |db| store::console_sessions::seen(db, id, now)).await.unwrap();
+        assert!(sessions.find(&secret).await.unwrap().is_some());
+        let old = Session { created_at: ago(now, limits::SESSION_LIFE), ..found.clone() };
+        assert!(!is_live(&old, now), "used a moment ago, but too old");
+
+        sessions.end(&user, id).await.unwrap();
+        assert!(sessions.find(&secret).await.unwrap().is_none());
+        assert!(!sessions.still(id).await.unwrap());
+        assert!(sessions.end(&user, id).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_new_password_ends_the_other_sessions_and_the_duty_to_change_it() {
+        let (_dir, _, sessions, access, user, first) = signed_in().await;
+        let (here, there) = (
+            sessions.open(&user, "", "").await.unwrap(),
+            sessions.open(&user, "", "").await.unwrap(),
+        );
+        let session = sessions.find(&here).await.unwrap().unwrap();
+        let change = async |old: &str, new: &str| {
+            sessions.change_password(&access, &session, old, new, "").await
+        };
+        for (old, new) in [
+            ("wrong", "a long enough one"),
+            (&*first, "short"),
+            (&*first, &*first),
+            (&*first, "Ada@Example.com"),
+        ] {
+            assert!(change(old, new).await.is_err(), "{new}");
+        }
+        change(&first, "a long enough one").await.unwrap();
+        assert!(sessions.find(&there).await.unwrap().is_none());
+        let now = sessions.find(&here).await.unwrap().unwrap();
+        assert!(!now.must_change_password);
+        assert!(access.by_password("ada@example.com", &first, "").await.is_err());
+        access.by_password("ada@example.com", "a long enough one", "").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn nobody_has_more_sessions_than_fit() {
+        let (_dir, _, sessions, _, user, _) = signed_in().await;
+        let first = sessions.open(&user, "", "").await.unwrap();
+        for _ in 0..limits::SESSIONS_PER_USER {
+            sessions.open(&user, "", "").await.unwrap();
+        }
+        assert!(sessions.find(&first).await.unwrap().is_none());
+        assert_eq!(sessions.of(&user).await.unwrap().len(), limits::SESSIONS_PER_USER as usize);
+    }
+}

@@ -1,0 +1,174 @@
+//! An app's builds, and the output of one: so far, and on while it grows.
+
+use super::app::{Here, Tab, back};
+use super::form::Act;
+use super::frame::{self, Frame, Place};
+use super::signed::Signed;
+use super::words::{self, Mark};
+use super::{Console, Page, State};
+use crate::apps::access::Action;
+use crate::clock::Timestamp;
+use crate::deploy::outputs::Stream;
+use crate::error::{Context, Result};
+use crate::model::{Build, BuildStatus};
+use crate::{limits, tasks};
+use askama::Template;
+use axum::extract::{self, Path};
+use axum::response::IntoResponse;
+use axum::response::sse::{Event, Sse};
+use futures_util::FutureExt;
+use std::convert::Infallible;
+use std::io::{Read, Seek, SeekFrom};
+use tokio::sync::mpsc::channel;
+use tokio_stream::wrappers::ReceiverStream;
+
+struct Row {
+    id: String,
+    /// Of the commit, or what the caller named.
+    source: String,
+    mark: Mark,
+    email: String,
+    when: String,
+    took: String,
+}
+
+impl Row {
+    fn of(build: &Build) -> Self {
+        let source = build.commit.as_deref().unwrap_or("no version");
+        Self {
+            id: build.id.to_string(),
+            source: words::visible(source).chars().take(12).collect(),
+            mark: words::of_build(build.status),
+            email: build.user_email.clone(),
+            when: words::ago(build.created_at, Timestamp::now()),
+            took: build.total_millis.map(words::took).unwrap_or_default(),
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "console/builds.html", config = "web/askama.toml")]
+struct View {
+    frame: Frame,
+    app: String,
+    tab: Here,
+    rows: Vec<Row>,
+    more: usize,
+}
+
+pub async fn list(extract::State(console): State, signed: Signed, Path(app): Path<String>) -> Page {
+    let entry = signed.enter(&console, &app, Action::See).await?;
+    let builds = console.platform.builds_of(&entry.app).await?;
+    let rows: Vec<Row> = builds.iter().rev().take(limits::ROWS_PER_PAGE).map(Row::of).collect();
+    let more = builds.len() - rows.len();
+    let frame = Frame::new(format!("Builds of {}", entry.app.name), Place::Apps, &signed);
+    let (app, tab) = (entry.app.name.to_string(), Here::at(Tab::Builds, &entry));
+    let view = View { frame, app, tab, rows, more };
+    frame::render(view.frame.status(), &view)
+}
+
+#[derive(Template)]
+#[template(path = "console/build.html", config = "web/askama.toml")]
+struct OneView {
+    frame: Frame,
+    app: String,
+    tab: Here,
+    row: Row,
+    is_running: bool,
+    output: String,
+    /// Only the end of a very long output is shown.
+    is_cut: bool,
+}
+
+pub async fn show(
+    extract::State(console): State,
+    signed: Signed,
+    Path((app, build)): Path<(String, String)>,
+) -> Page {
+    let entry = signed.enter(&console, &app, Action::See).await?;
+    let build = console.platform.build(&entry.app, &build).await?;
+    let (output, is_cut) = so_far(&console, &build).await?;
+    let frame = Frame::new(format!("A build of {}", entry.app.name), Place::Apps, &signed);
+    let view = OneView {
+        frame,
+        app: entry.app.name.to_string(),
+        tab: Here::at(Tab::Builds, &entry),
+        is_running: build.status == BuildStatus::Pending,
+        row: Row::of(&build),
+        output,
+        is_cut,
+    };
+    frame::render(view.frame.status(), &view)
+}
+
+/// The end of what the build has said until now, and whether there is more before it.
+async fn so_far(console: &Console, build: &Build) -> Result<(String, bool)> {
+    let most = limits::OUTPUT_SHOWN_BYTES;
+    let (bytes, is_cut) = match console.platform.deploy.outputs().get(build.id.0) {
+        None => return Ok((String::new(), false)),
+        Some(Stream::Running(mut reader)) => {
+            let mut bytes = Vec::new();
+            let mut is_cut = false;
+            while let Some(Some(piece)) = reader.next().now_or_never() {
+                bytes.extend_from_slice(&piece);
+                if bytes.len() > 2 * most {
+                    bytes.drain(..bytes.len() - most);
+                    is_cut = true;
+                }
+            }
+            (bytes, is_cut)
+        }
+        Some(Stream::Ended(path)) => {
+            tasks::blocking("read a build's output", move || {
+                let mut file = std::fs::File::open(path).context("open an output")?;
+                let length = file.metadata().context("look at an output")?.len();
+                let skipped = length.saturating_sub(most as u64);
+                file.seek(SeekFrom::Start(skipped)).context("read an output")?;
+                let mut bytes = Vec::new();
+                file.take(most as u64).read_to_end(&mut bytes).context("read an output")?;
+                Ok((bytes, skipped > 0))
+            })
+            .await?
+        }
+    };
+    Ok((words::visible(&String::from_utf8_lossy(&bytes)), is_cut))
+}
+
+/// The whole output from its start, and on until the build ends.
+pub async fn stream(
+    extract::State(console): State,
+    signed: Signed,
+    Path((app, build)): Path<(String, String)>,
+) -> Page {
+    let entry = signed.enter(&console, &app, Action::See).await?;
+    let build = console.platform.build(&entry.app, &build).await?;
+    let (events, receiver) =
+        channel::<std::result::Result<Event, Infallible>>(limits::LOG_STREAM_PIECES);
+    let stream = console.platform.deploy.outputs().get(build.id.0);
+    tasks::spawn("build output", async move {
+        if let Some(Stream::Running(mut reader)) = stream {
+            while let Some(piece) = reader.next().await {
+                let text = words::visible(&String::from_utf8_lossy(&piece));
+                let event = Event::default().data(serde_json::Value::from(text).to_string());
+                if events.send(Ok(event)).await.is_err() {
+                    return;
+                }
+            }
+        }
+        let _ = events.send(Ok(Event::default().event("end").data("end"))).await;
+    });
+    Ok(Sse::new(ReceiverStream::new(receiver)).into_response())
+}
+
+pub async fn cancel(
+    extract::State(console): State,
+    Path((app, build)): Path<(String, String)>,
+    Act { signed, .. }: Act,
+) -> Page {
+    let entry = signed.enter(&console, &app, Action::Build).await?;
+    // One that has ended meanwhile shows so on its page.
+    if let Err(error) = console.platform.cancel_build(&entry.app, &build).await {
+        super::app::refuse_or_fail(error)?;
+    }
+    back(&entry.app, &format!("/builds/{build}"))
+}

@@ -1,0 +1,215 @@
+//! Config vars: names at first, values when they are asked for, and a form in which all are
+//! changed together, as one release.
+
+use super::app::{Here, Tab, back, refuse_or_fail};
+use super::form::{Act, Fields};
+use super::frame::{self, Frame, Place};
+use super::signed::Signed;
+use super::{Console, Page, State};
+use crate::apps::access::{Action, Entry};
+use crate::error::Error;
+use crate::model::config_vars::ConfigChanges;
+use crate::model::{App, ConfigVars};
+use crate::secrets;
+use askama::Template;
+use axum::extract::{self, Path, Query};
+use serde::Deserialize;
+
+/// Rows for new config vars in the form.
+const NEW_ROWS: usize = 3;
+
+struct Row {
+    key: String,
+    /// What it was called when the form was made; empty in a new row.
+    was: String,
+    value: String,
+    /// Of the value then: whoever changes one config var leaves alone what others do to the rest.
+    mark: String,
+    is_shown: bool,
+}
+
+#[derive(Template)]
+#[template(path = "console/config.html", config = "web/askama.toml")]
+struct View {
+    frame: Frame,
+    app: String,
+    tab: Here,
+    rows: Vec<Row>,
+    edits: bool,
+}
+
+#[derive(Deserialize)]
+pub struct Asked {
+    done: Option<String>,
+    edit: Option<String>,
+    /// The one whose value shall be seen.
+    show: Option<String>,
+}
+
+pub async fn show(
+    extract::State(console): State,
+    signed: Signed,
+    Path(app): Path<String>,
+    Query(asked): Query<Asked>,
+) -> Page {
+    let entry = signed.enter(&console, &app, Action::ReadConfig).await?;
+    let config = console.platform.releases.config(entry.app.id).await?;
+    let said = match asked.done.as_deref() {
+        Some("nothing") => Some("Nothing was different, so there is no new release."),
+        Some(_) => Some("Saved as one release. The dynos are replaced by new ones."),
+        None => None,
+    };
+    let edits = asked.edit.is_some() && entry.may(Action::WriteConfig);
+    let mut rows: Vec<Row> = config
+        .iter()
+        .map(|(key, value)| {
+            let is_shown = edits || asked.show.as_deref() == Some(key);
+            row(key, if is_shown { value } else { "" }, is_shown)
+        })
+        .collect();
+    if edits {
+        rows.extend((0..NEW_ROWS).map(|_| new_row("", "")));
+    }
+    page(&signed, &entry, rows, edits, said, None)
+}
+
+fn row(key: &str, value: &str, is_shown: bool) -> Row {
+    Row {
+        key: key.to_string(),
+        was: key.to_string(),
+        mark: mark(value),
+        value: value.to_string(),
+        is_shown,
+    }
+}
+
+fn new_row(key: &str, value: &str) -> Row {
+    Row { was: String::new(), mark: String::new(), ..row(key, value, true) }
+}
+
+/// Forms send each line's end as two characters.
+fn plain(value: &str) -> String {
+    value.replace("\r\n", "\n")
+}
+
+fn mark(value: &str) -> String {
+    let hash = secrets::hash_token(&plain(value));
+    hash.iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn page(
+    signed: &Signed,
+    entry: &Entry,
+    rows: Vec<Row>,
+    edits: bool,
+    said: Option<&str>,
+    refused: Option<&Error>,
+) -> Page {
+    let app = &entry.app;
+    let title = format!("Config vars of {}", app.name);
+    let frame = Frame::new(title, Place::Apps, signed).saying(said).refusing(refused);
+    let view =
+        View { frame, app: app.name.to_string(), tab: Here::at(Tab::Config, entry), rows, edits };
+    frame::render(view.frame.status(), &view)
+}
+
+/// One row as it was sent: what it was called, its mark, its key and value now.
+struct Sent<'a> {
+    was: &'a str,
+    mark: &'a str,
+    key: &'a str,
+    value: String,
+}
+
+fn sent(fields: &Fields) -> Vec<Sent<'_>> {
+    let rows = fields.all("was").zip(fields.all("mark"));
+    let rows = rows.zip(fields.all("key").zip(fields.all("value")));
+    rows.map(|((was, mark), (key, value))| Sent { was, mark, key: key.trim(), value: plain(value) })
+        .collect()
+}
+
+/// What the form changes: first what goes, then what is set.
+fn changes(rows: &[Sent<'_>]) -> ConfigChanges {
+    let gone = rows.iter().filter(|row| !row.was.is_empty() && row.key != row.was);
+    let gone = gone.map(|row| (row.was.to_string(), None));
+    let set = rows.iter().filter(|row| !row.key.is_empty());
+    let set = set.filter(|row| row.key != row.was || mark(&row.value) != row.mark);
+    gone.chain(set.map(|row| (row.key.to_string(), Some(row.value.clone())))).collect()
+}
+
+pub async fn save(
+    extract::State(console): State,
+    Path(app): Path<String>,
+    Act { signed, fields }: Act,
+) -> Page {
+    let entry = signed.enter(&console, &app, Action::WriteConfig).await?;
+    let rows = sent(&fields);
+    match saved(&console, &signed, &entry.app, &rows).await {
+        Ok(done) => back(&entry.app, done),
+        Err(error) => {
+            let error = refuse_or_fail(error)?;
+            let as_sent = rows.iter().map(|sent| Row {
+                was: sent.was.to_string(),
+                mark: sent.mark.to_string(),
+                ..row(sent.key, &sent.value, true)
+            });
+            page(&signed, &entry, as_sent.collect(), true, None, Some(&error))
+        }
+    }
+}
+
+async fn saved(
+    console: &Console,
+    signed: &Signed,
+    app: &App,
+    rows: &[Sent<'_>],
+) -> crate::error::Result<&'static str> {
+    if let Some(row) = rows.iter().find(|row| row.key.is_empty() && !row.value.is_empty()) {
+        let shown = if row.was.is_empty() { "A new value" } else { row.was };
+        // To remove a config var its row is emptied; a value without a name is a slip.
+        if row.was.is_empty() {
+            return Err(Error::invalid(format!("{shown} has no name.")));
+        }
+    }
+    let changes = changes(rows);
+    if changes.is_empty() {
+        return Ok("/config?done=nothing");
+    }
+    let before: ConfigVars = console.platform.releases.config(app.id).await?;
+    let after = console.platform.change_config(&signed.caller, app, changes).await?;
+    Ok(if before == after { "/config?done=nothing" } else { "/config?done=saved" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent<'a>(was: &'a str, old: &'a str, key: &'a str, value: &str) -> Sent<'a> {
+        let mark = Box::leak(mark(old).into_boxed_str());
+        Sent { was, mark: if was.is_empty() { "" } else { mark }, key, value: value.to_string() }
+    }
+
+    #[test]
+    fn only_what_is_different_is_changed() {
+        let rows = [
+            sent("SAME", "1\n2", "SAME", "1\n2"),
+            sent("OTHER", "1", "OTHER", "2"),
+            sent("OLD_NAME", "kept", "NEW_NAME", "kept"),
+            sent("GONE", "x", "", "x"),
+            sent("", "", "ADDED", ""),
+            sent("", "", "", ""),
+        ];
+        let text = |text: &str| Some(text.to_string());
+        let expected = [
+            ("OLD_NAME", None),
+            ("GONE", None),
+            ("OTHER", text("2")),
+            ("NEW_NAME", text("kept")),
+            ("ADDED", text("")),
+        ];
+        let expected: ConfigChanges =
+            expected.into_iter().map(|(key, value)| (key.to_string(), value)).collect();
+        assert_eq!(changes(&rows), expected);
+        assert_eq!(mark("a\r\nb"), mark("a\nb"), "a browser's line ends are no change");
+    }
+}

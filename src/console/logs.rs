@@ -1,0 +1,162 @@
+//! An app's log: its newest lines that fit the filters, and what comes after them.
+
+use super::app::{Here, Tab};
+use super::frame::{self, Frame, Place};
+use super::signed::Signed;
+use super::words;
+use super::{Console, Page, State};
+use crate::apps::access::Action;
+use crate::error::Result;
+use crate::logs::{Filter, LogLine, Source, Tail};
+use crate::model::App;
+use crate::{limits, tasks};
+use askama::Template;
+use axum::extract::{self, Path, Query};
+use axum::response::IntoResponse;
+use axum::response::sse::{Event, Sse};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+use std::convert::Infallible;
+use std::sync::Arc;
+use tokio::sync::mpsc::{Sender, channel};
+use tokio_stream::wrappers::ReceiverStream;
+
+/// As the form sends it: what is empty filters nothing.
+#[derive(Deserialize, Default)]
+pub struct Asked {
+    #[serde(default)]
+    source: String,
+    #[serde(default)]
+    dyno: String,
+    #[serde(default)]
+    process: String,
+}
+
+impl Asked {
+    fn filter(&self) -> Filter {
+        let set = |text: &str| Some(text.trim().to_string()).filter(|text| !text.is_empty());
+        Filter {
+            source: Source::parse(&self.source),
+            dyno: set(&self.dyno),
+            process_type: set(&self.process),
+        }
+    }
+
+    fn query(&self) -> String {
+        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let (source, dyno) = (encoded(&self.source), encoded(&self.dyno));
+        format!("source={source}&dyno={dyno}&process={}", encoded(&self.process))
+    }
+}
+
+#[derive(Template)]
+#[template(path = "console/logs.html", config = "web/askama.toml")]
+struct View {
+    frame: Frame,
+    app: String,
+    tab: Here,
+    asked: Asked,
+    query: String,
+    lines: Vec<String>,
+    processes: Vec<String>,
+    most: usize,
+}
+
+pub async fn show(
+    extract::State(console): State,
+    signed: Signed,
+    Path(app): Path<String>,
+    Query(asked): Query<Asked>,
+) -> Page {
+    let entry = signed.enter(&console, &app, Action::ReadLogs).await?;
+    let app = &entry.app;
+    let lines =
+        console.platform.logs.last(app.id, &asked.filter(), limits::LOG_LINES_SHOWN).await?;
+    let id = app.id;
+    let rows = console.platform.store.read(move |db| crate::store::formations::of_app(db, id));
+    let processes = rows.await?.iter().map(|row| row.process.to_string()).collect();
+    let view = View {
+        frame: Frame::new(format!("Logs of {}", app.name), Place::Apps, &signed),
+        app: app.name.to_string(),
+        tab: Here::at(Tab::Logs, &entry),
+        query: asked.query(),
+        asked,
+        lines: lines.iter().map(text).collect(),
+        processes,
+        most: limits::LOG_LINES_SHOWN,
+    };
+    frame::render(view.frame.status(), &view)
+}
+
+fn text(line: &LogLine) -> String {
+    words::visible(&line.to_string())
+}
+
+type Events = Sender<std::result::Result<Event, Infallible>>;
+
+/// The same lines again and then each new one, many to an event when they come fast.
+pub async fn stream(
+    extract::State(console): State,
+    signed: Signed,
+    Path(app): Path<String>,
+    Query(asked): Query<Asked>,
+) -> Page {
+    let entry = signed.enter(&console, &app, Action::ReadLogs).await?;
+    let (history, tail) = console
+        .platform
+        .logs
+        .last_and_tail(entry.app.id, asked.filter(), limits::LOG_LINES_SHOWN)
+        .await?;
+    let (events, receiver) = channel(limits::LOG_STREAM_PIECES);
+    tasks::spawn("live log", async move {
+        if let Err(error) = follow(console, signed, entry.app, history, tail, &events).await {
+            tracing::debug!(error = error.chain(), "a live log ended");
+        }
+    });
+    Ok(Sse::new(ReceiverStream::new(receiver)).into_response())
+}
+
+async fn follow(
+    console: Arc<Console>,
+    signed: Signed,
+    app: App,
+    history: Vec<LogLine>,
+    mut tail: Tail,
+    events: &Events,
+) -> Result<()> {
+    let mut event = Event::default().event("begin").data(lines(&history));
+    let mut looked = tokio::time::Instant::now();
+    loop {
+        if events.send(Ok(event)).await.is_err() {
+            return Ok(());
+        }
+        // Whoever may not see it any more reads no further, however fast it is written.
+        if looked.elapsed() >= limits::LIVE_PING {
+            if !console.sessions.still(signed.session.id).await? {
+                return Ok(());
+            }
+            signed.enter(&console, &app.id.to_string(), Action::ReadLogs).await?;
+            looked = tokio::time::Instant::now();
+        }
+        event = tokio::select! {
+            line = tail.next() => {
+                let Some(line) = line else { return Ok(()) };
+                let mut batch = vec![line];
+                // What comes within a moment goes together: the page is drawn as often.
+                tokio::time::sleep(limits::LOG_GATHER).await;
+                while batch.len() < limits::LOG_LINES_SHOWN {
+                    let Some(line) = tail.ready() else { break };
+                    batch.push(line);
+                }
+                Event::default().data(lines(&batch))
+            }
+            () = tokio::time::sleep(limits::LIVE_PING) => Event::default().comment("still here"),
+            () = events.closed() => return Ok(()),
+        };
+    }
+}
+
+/// A JSON array: a line's own text can hold no end of an event.
+fn lines(lines: &[LogLine]) -> String {
+    serde_json::Value::from(lines.iter().map(text).collect::<Vec<_>>()).to_string()
+}

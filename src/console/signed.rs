@@ -1,0 +1,99 @@
+//! Who looks at a page: the person of the session, and the token that this session's forms carry.
+
+use super::oops::Oops;
+use super::{Console, cookie};
+use crate::apps::access::{Action, Entry};
+use crate::apps::sessions::Session;
+use crate::error::{Error, Kind, Result};
+use crate::model::Caller;
+use crate::secrets;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method};
+use std::sync::Arc;
+use subtle::ConstantTimeEq;
+
+/// Somebody who is signed in.
+#[derive(Clone)]
+pub struct Signed {
+    pub session: Session,
+    pub caller: Caller,
+    /// Derived from the session's secret, so that nothing has to be stored.
+    key: Vec<u8>,
+}
+
+/// Where the browser is, as the router saw it: the last in its list.
+pub fn address(headers: &HeaderMap) -> String {
+    let list = headers.get("x-forwarded-for").and_then(|value| value.to_str().ok());
+    list.and_then(|list| list.rsplit(',').next()).unwrap_or_default().trim().to_string()
+}
+
+impl Signed {
+    pub async fn read(parts: &Parts, console: &Console) -> Result<Option<Self>> {
+        let Some(secret) = cookie::secret(parts) else { return Ok(None) };
+        let Some(session) = console.sessions.find(&secret).await? else { return Ok(None) };
+        let caller = Caller { user: session.user.clone(), authorization: None };
+        let key = secrets::hash_token(&format!("form {secret}"));
+        Ok(Some(Self { session, caller, key }))
+    }
+
+    /// The token for a form. It looks different each time: pages are packed, and how small one
+    /// gets must not tell the token.
+    pub fn token(&self) -> String {
+        let mask: Vec<u8> = self.key.iter().map(|_| rand::random()).collect();
+        let masked = self.key.iter().zip(&mask).map(|(key, mask)| key ^ mask);
+        mask.iter().copied().chain(masked).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    pub fn is_token(&self, text: &str) -> bool {
+        let Some(bytes) = from_hex(text) else { return false };
+        if bytes.len() != 2 * self.key.len() {
+            return false;
+        }
+        let (mask, masked) = bytes.split_at(self.key.len());
+        let key: Vec<u8> = mask.iter().zip(masked).map(|(mask, byte)| mask ^ byte).collect();
+        key.ct_eq(&self.key).into()
+    }
+
+    /// Pages of the machine as a whole are the admins'.
+    pub fn admin(&self) -> Result<()> {
+        match self.caller.user.admin {
+            true => Ok(()),
+            false => Err(Error::new(Kind::Forbidden, "This page is for admins.")),
+        }
+    }
+
+    /// The app that an address names, if this person may do that with it, and what else they may.
+    pub async fn enter(&self, console: &Console, name: &str, action: Action) -> Result<Entry> {
+        let entry = console.platform.access.enter(&self.caller, name).await?;
+        entry.require(action)?;
+        Ok(entry)
+    }
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes().chunks(2);
+    digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+}
+
+/// For pages: whoever is not signed in is led to where that is done, and back; whoever has a
+/// password that others have seen, to where that is changed.
+impl FromRequestParts<Arc<Console>> for Signed {
+    type Rejection = Oops;
+
+    async fn from_request_parts(parts: &mut Parts, console: &Arc<Console>) -> Result<Self, Oops> {
+        let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
+        let back = if parts.method == Method::GET { path } else { "" };
+        match Self::read(parts, console).await? {
+            None => Err(Oops::sign_in(back)),
+            Some(signed) => {
+                let on_its_way = ["/console/password", "/console/sign-out"];
+                match signed.session.must_change_password && !on_its_way.contains(&parts.uri.path())
+                {
+                    true => Err(Oops::go("/console/password")),
+                    false => Ok(signed),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Limits of the console: sign-in, sessions, forms and pages.
+
+use std::time::Duration;
+
+/// A session nobody used for so long is over: half a day covers a lunch, not a lost laptop.
+pub const SESSION_IDLE: Duration = Duration::from_secs(12 * 3600);
+/// A session is over after this, used or not: a stolen cookie does not live on for ever.
+pub const SESSION_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// When a session was last used is stored this often at most: each is a write.
+pub const SESSION_SEEN: Duration = Duration::from_secs(60);
+/// Sessions of one person; the one that was used longest ago makes room.
+pub const SESSIONS_PER_USER: u32 = 50;
+/// Characters of a browser's own name that are kept with its session.
+pub const AGENT_CHARS: usize = 200;
+/// Passwords that may be tried for one account, and from one address, within [`SIGN_IN_WINDOW`].
+/// Offices share an address; nobody mistypes a password ten times.
+pub const SIGN_IN_TRIES_ACCOUNT: u32 = 10;
+pub const SIGN_IN_TRIES_ADDRESS: u32 = 30;
+pub const SIGN_IN_WINDOW: Duration = Duration::from_secs(15 * 60);
+/// Accounts and addresses whose tries are counted at one time; the oldest count makes room.
+pub const SIGN_IN_COUNTS: usize = 20_000;
+/// Characters of a password at least: length is what guessing costs.
+pub const PASSWORD_CHARS: usize = 12;
+/// Bytes of a password at most: more is no password, and hashing takes time.
+pub const PASSWORD_BYTES: usize = 1024;
+/// Bytes of a form: all config vars of an app, each byte of which may take three.
+pub const FORM_BYTES: usize = 4 * super::CONFIG_VARS_BYTES;
+/// Apps on one page of the list, rows of which are some 400 bytes.
+pub const APPS_PER_PAGE: usize = 50;
+/// Releases or builds on a page.
+pub const ROWS_PER_PAGE: usize = 100;
+/// Dynos on the page of the host; those in trouble come first.
+pub const DYNOS_SHOWN: usize = 500;
+/// Bytes of a build's output on its page: the end of it, which says what became of it.
+pub const OUTPUT_SHOWN_BYTES: usize = 256 * 1024;
+/// Lines of a log on its page, where new ones push out the oldest: more makes browsers slow.
+pub const LOG_LINES_SHOWN: usize = 1000;
+/// Log lines are gathered this long before a page is sent them.
+pub const LOG_GATHER: Duration = Duration::from_millis(100);
+/// Bytes of a page from which packing it pays.
+pub const PACK_BYTES: usize = 1024;
+/// Between two pictures of an app's dynos that a page is sent: faster is a flicker.
+pub const LIVE_PERIOD: Duration = Duration::from_millis(200);
+/// A live page shows that it lives this often, and is looked at: its session may have ended.
+pub const LIVE_PING: Duration = Duration::from_secs(20);

@@ -1,0 +1,496 @@
+//! The web console: in a browser, as its users see it, and by hand, as others would try it.
+
+use crate::support::axe::Axe;
+use crate::support::browser::Browser;
+use crate::support::{App, Connection, Platform, Reply, eventually};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const PASSWORD: &str = "four random words here";
+
+/// A new admin of the platform: e-mail address and first password.
+fn admin(platform: &Platform) -> (String, String) {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let email = format!("admin-{}@example.com", NUMBER.fetch_add(1, Ordering::Relaxed));
+    let socket = platform.run_dir().join("admin.sock");
+    let made = platform.cli(&["admin:create", &email, "--socket", socket.to_str().unwrap()]);
+    (email, made.succeeded().stdout.trim().to_string())
+}
+
+fn sign_in(browser: &Browser, email: &str, password: &str) {
+    browser.goto("/");
+    browser.fill("E-mail", email);
+    browser.fill("Password", password);
+    browser.click("Sign in");
+}
+
+/// Signs a new admin in, who has chosen a password.
+fn signed_in(platform: &Platform) -> Browser {
+    let browser = Browser::start(platform);
+    let (email, first) = admin(platform);
+    sign_in(&browser, &email, &first);
+    choose_password(&browser, &first);
+    browser.sees("Your password is changed.");
+    browser
+}
+
+fn choose_password(browser: &Browser, first: &str) {
+    browser.fill("Current password", first);
+    browser.fill("New password", PASSWORD);
+    browser.fill("New password, once more", PASSWORD);
+    browser.click("Change password");
+}
+
+#[test]
+fn a_new_admin_gets_from_the_sign_in_to_three_dynos_by_visible_labels() {
+    let platform = Platform::shared();
+    let app = platform.app_from("tiny");
+    let (email, first) = admin(&platform);
+    let browser = Browser::start(&platform);
+    sign_in(&browser, &email, "wrong password");
+    browser.sees("E-mail or password is not right.");
+    browser.fill("Password", &first);
+    browser.click("Sign in");
+    browser.sees("Your first password has been on a screen.");
+    browser.goto("/console/apps");
+    browser.sees("Choose a password");
+    choose_password(&browser, &first);
+    browser.click(&app.name);
+    browser.sees("1 of 1 up");
+    browser.click("One web dyno more");
+    browser.click("One web dyno more");
+    browser.click("Scale");
+    browser.sees("Scaled. The dynos below show how far it is.");
+    browser.sees("3 of 3 up");
+    browser.sees("web.3");
+    assert_eq!(app.ps().len(), 3);
+
+    let before = app.dynos();
+    browser.click("Restart web.2");
+    browser.sees("Restarting.");
+    eventually("one dyno is another one", || {
+        let now = app.dynos();
+        now.len() == 3 && now.iter().filter(|id| before.contains(id)).count() == 2
+    });
+    browser.click("Turn maintenance on");
+    browser.sees("visitors see a notice");
+    app.get("/").is(503);
+    browser.click("Turn maintenance off");
+    browser.sees("visitors reach the app");
+    app.get("/").is(200);
+
+    browser.fill("Number of web dynos", "1000");
+    browser.script("document.querySelector('[name=quantity]').max = 9999", serde_json::json!([]));
+    browser.click("Scale");
+    browser.sees("Quantity must be between 0 and 100 for web");
+    app.log_says(&format!("Scaled to web@3:Standard-1X by user {email}"));
+
+    browser.click("Sign out");
+    browser.sees("Sign in");
+    browser.goto(&format!("/console/apps/{}", app.name));
+    browser.sees("Sign in");
+    browser.fill("E-mail", &email);
+    browser.fill("Password", PASSWORD);
+    browser.click("Sign in");
+    browser.sees("3 of 3 up");
+}
+
+#[test]
+fn a_new_app_says_what_to_type_and_that_is_what_works() {
+    let platform = Platform::shared();
+    let browser = signed_in(&platform);
+    browser.click("New app");
+    browser.fill("Name", "Not A Name");
+    browser.click("Create app");
+    browser.sees("can only contain lowercase letters");
+    browser.fill("Name", "made-by-mouse");
+    browser.click("Create app");
+    browser.sees("git push senryu main");
+    let text = browser.text();
+    let remote = text.lines().find(|line| line.starts_with("git remote add senryu ")).unwrap();
+    assert_eq!(remote, format!("git remote add senryu {}/made-by-mouse.git", platform.url()));
+    assert!(text.contains(&format!("export SENRYU_URL={}", platform.url())), "{text}");
+    browser.click("Apps");
+    browser.fill("Search apps", "by-mou");
+    browser.click("Search");
+    browser.sees("not deployed");
+    assert!(browser.text().contains("made-by-mouse"), "{}", browser.text());
+    browser.fill("Search apps", "<script>alert(1)</script>");
+    browser.click("Search");
+    browser.sees("contains “<script>alert(1)</script>”");
+}
+
+#[test]
+fn each_page_does_what_its_buttons_say_and_shows_script_as_text() {
+    let platform = Platform::shared();
+    let app = platform.app_with("tiny");
+    let hostile = "<img src=x onerror=hacked=1>";
+    app.write("Procfile", &format!("web: printf '\\033[31m{hostile}\\n'; exec node server.js\n"));
+    app.commit(hostile);
+    let browser = signed_in(&platform);
+    let page = |rest: &str| browser.goto(&format!("/console/apps/{}{rest}", app.name));
+    std::thread::scope(|scope| {
+        let push = scope.spawn(|| app.push());
+        page("/builds");
+        eventually("the build is listed", || {
+            page("/builds");
+            browser.text().contains("building")
+        });
+        browser.script("document.querySelector('.rows a').click()", serde_json::json!([]));
+        browser.sees("Discovering process types");
+        push.join().unwrap().succeeded();
+        browser.sees("succeeded");
+    });
+
+    config_vars(&browser, &app, hostile);
+    logs(&browser, &app, hostile);
+    releases_and_domains(&browser, &app);
+    page("");
+    browser.sees(hostile);
+    let hacked = browser.script("return window.hacked ?? null", serde_json::json!([]));
+    assert_eq!(hacked, serde_json::Value::Null);
+}
+
+fn config_vars(browser: &Browser, app: &App, hostile: &str) {
+    browser.goto(&format!("/console/apps/{}/config", app.name));
+    browser.click("Add config vars");
+    browser.fill("Name of new config var 1", "HOSTILE");
+    browser.fill("Value of new config var 1", hostile);
+    browser.fill("Name of new config var 2", "not a name");
+    browser.fill("Value of new config var 2", "two\nlines");
+    browser.click("Save as one release");
+    browser.sees("not a name");
+    assert_eq!(app.releases().len(), 3, "all or nothing");
+    browser.fill("Name of new config var 2", "LINES");
+    browser.click("Save as one release");
+    browser.sees("Saved as one release.");
+    assert!(!browser.text().contains(hostile), "values are hidden at first");
+    let config = app.api("GET", "/config-vars", None).is(200).json();
+    assert_eq!(config["HOSTILE"], hostile);
+    assert_eq!(config["LINES"], "two\nlines");
+    assert_eq!(app.releases().len(), 4, "one release for both");
+    browser.click("Show HOSTILE");
+    browser.sees(hostile);
+    browser.click("Show and edit all");
+    browser.click("Save as one release");
+    browser.sees("Nothing was different");
+}
+
+fn logs(browser: &Browser, app: &App, hostile: &str) {
+    browser.goto(&format!("/console/apps/{}/logs", app.name));
+    browser.sees(&format!("\u{241b}[31m{hostile}"));
+    browser.sees("live");
+    app.get("/from-the-test").is(200);
+    browser.sees("path=\"/from-the-test\"");
+    browser.click("Pause");
+    browser.sees("paused");
+    browser.goto(&format!("/console/apps/{}/logs?source=app&dyno=api", app.name));
+    browser.sees("Set HOSTILE, LINES config vars");
+    assert!(!browser.text().contains("State changed"), "{}", browser.text());
+}
+
+fn releases_and_domains(browser: &Browser, app: &App) {
+    let page = |rest: &str| browser.goto(&format!("/console/apps/{}{rest}", app.name));
+    page("/releases");
+    browser.click("Roll back to v3");
+    browser.sees("Rolled back, as a new release.");
+    browser.sees("Rollback to v3");
+
+    page("/domains");
+    browser.fill("Domain", "not a domain");
+    browser.click("Add domain");
+    browser.sees("not a domain");
+    let domain = format!("shop.{}.example.com", app.name);
+    browser.fill("Domain", &domain);
+    browser.click("Add domain");
+    browser.sees(&format!("DNS target {}", app.host()));
+    browser.click(&format!("Remove {domain}"));
+    browser.sees("The domain is gone.");
+}
+
+#[test]
+fn an_app_is_renamed_and_deleted_only_by_its_name() {
+    let platform = Platform::shared();
+    let app = platform.empty_app();
+    let browser = signed_in(&platform);
+    browser.goto(&format!("/console/apps/{}/settings", app.name));
+    browser.fill("New name", "Bad Name");
+    browser.click("Rename app");
+    browser.sees("Name must start with a letter");
+    let name = format!("{}-renamed", app.name);
+    browser.fill("New name", &name);
+    browser.click("Rename app");
+    browser.sees("Renamed.");
+    browser.fill(&format!("Type {name} to confirm"), "something else");
+    browser.click("Delete app");
+    browser.sees("Nothing is deleted");
+    platform.api("GET", &format!("/apps/{name}"), None).is(200);
+    browser.fill(&format!("Type {name} to confirm"), &name);
+    browser.click("Delete app");
+    browser.sees("The app is gone.");
+    platform.api("GET", &format!("/apps/{name}"), None).is(404);
+    browser.goto("/console/host");
+    browser.sees("Memory promised to dynos");
+}
+
+/// Every page that there is, in light, dark and on a phone: nothing that a checker of
+/// accessibility finds serious, nothing wider than the screen; with pictures if somebody wants some.
+#[test]
+fn every_page_can_be_read_by_everybody() {
+    let platform = Platform::shared();
+    let app = platform.app_from("tiny");
+    let empty = platform.empty_app();
+    let vars =
+        ["config:set", "GREETING=hello", "DATABASE_URL=postgres://user:secret@10.0.0.7/shop"];
+    app.cli(&vars).succeeded();
+    app.cli(&["domains:add", &format!("www.{}.example.com", app.name)]).succeeded();
+    let axe = Axe::install();
+    let browser = Browser::start(&platform);
+    let (email, first) = admin(&platform);
+    let look = |name: &str, path: &str| look(&browser, &axe, name, path);
+    look("sign-in", "/console/sign-in");
+    sign_in(&browser, &email, &first);
+    look("first-password", "/console/password");
+    choose_password(&browser, &first);
+    for (name, path) in pages(&app, &empty) {
+        look(name, &path);
+    }
+}
+
+fn pages(app: &App, empty: &App) -> Vec<(&'static str, String)> {
+    let of = |rest: &str| format!("/console/apps/{}{rest}", app.name);
+    let builds = app.api("GET", "/builds", None).is(200).json();
+    let build = builds[0]["id"].as_str().unwrap();
+    vec![
+        ("apps", "/console/apps".to_string()),
+        ("apps-none-found", "/console/apps?q=nothing".to_string()),
+        ("new-app", "/console/new-app".to_string()),
+        ("app", of("")),
+        ("app-not-deployed", format!("/console/apps/{}", empty.name)),
+        ("logs", of("/logs")),
+        ("releases", of("/releases")),
+        ("builds", of("/builds")),
+        ("build", of(&format!("/builds/{build}"))),
+        ("config", of("/config")),
+        ("config-shown", of("/config?show=DATABASE_URL")),
+        ("config-edit", of("/config?edit=all")),
+        ("domains", of("/domains")),
+        ("access", of("/access")),
+        ("settings", of("/settings")),
+        ("people", "/console/people".to_string()),
+        ("account", "/console/account".to_string()),
+        ("password", "/console/password".to_string()),
+        ("host", "/console/host".to_string()),
+        ("not-found", "/console/nothing".to_string()),
+    ]
+}
+
+#[track_caller]
+fn look(browser: &Browser, axe: &Axe, name: &str, path: &str) {
+    let pictures = std::env::var_os("SENRYU_SCREENSHOTS").map(PathBuf::from);
+    browser.goto(path);
+    for (kind, scheme, width) in
+        [("light", "light", 1280), ("dark", "dark", 1280), ("phone", "light", 390)]
+    {
+        browser.scheme(scheme);
+        browser.size(width, 844);
+        let found = axe.check(browser);
+        assert!(found.is_empty(), "{name} in {kind}:\n{}", found.join("\n"));
+        let wide =
+            browser.script("return document.documentElement.scrollWidth", serde_json::json!([]));
+        assert!(wide.as_u64().unwrap() <= u64::from(width), "{name} in {kind} is {wide} wide");
+        if let Some(dir) = &pictures {
+            std::fs::create_dir_all(dir).unwrap();
+            browser.screenshot(&dir.join(format!("{name}-{kind}.png")));
+        }
+    }
+    browser.scheme("light");
+    browser.size(1280, 844);
+}
+
+/// Somebody at the console without a browser: a cookie, and the token of its forms.
+struct ByHand {
+    platform: Arc<Platform>,
+    cookie: String,
+    token: String,
+}
+
+const HERE: (&str, &str) = ("Sec-Fetch-Site", "same-origin");
+const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
+
+impl ByHand {
+    fn admin(platform: &Arc<Platform>) -> Self {
+        let (email, first) = admin(platform);
+        Self::sign_in(platform, &email, &first)
+    }
+
+    fn sign_in(platform: &Arc<Platform>, email: &str, first: &str) -> Self {
+        let body = format!("email={email}&password={first}");
+        let reply = post(platform, "/console/sign-in", &[HERE, FORM], &body).is(303);
+        let cookie = reply.header("set-cookie").split(';').next().unwrap().to_string();
+        let mut me = Self { platform: platform.clone(), cookie, token: String::new() };
+        me.token = me.token_of("/console/password");
+        let body = format!("current={first}&new={PASSWORD}&again={PASSWORD}");
+        me.act("/console/password", &body).is(303);
+        me
+    }
+
+    fn get(&self, path: &str) -> Reply {
+        let headers = [("Cookie", self.cookie.as_str())];
+        self.platform.connection().request("GET", "localhost", path, &headers, b"").unwrap()
+    }
+
+    fn token_of(&self, path: &str) -> String {
+        let text = self.get(path).is(200).text();
+        let (_, rest) = text.split_once("name=\"token\" value=\"").unwrap();
+        rest.split('"').next().unwrap().to_string()
+    }
+
+    /// Sends a form as a page would.
+    fn act(&self, path: &str, body: &str) -> Reply {
+        self.send(path, &[HERE], &format!("token={}&{body}", self.token))
+    }
+
+    fn send(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+        let mut all = vec![FORM, ("Cookie", self.cookie.as_str())];
+        all.extend(headers);
+        post(&self.platform, path, &all, body)
+    }
+}
+
+fn post(platform: &Platform, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+    let mut connection: Connection = platform.connection();
+    connection.request("POST", "localhost", path, headers, body.as_bytes()).unwrap()
+}
+
+#[test]
+fn forms_of_other_sites_and_pages_in_frames_are_refused() {
+    let platform = Platform::shared();
+    let app = platform.empty_app();
+    let me = ByHand::admin(&platform);
+    let path = format!("/console/apps/{}/maintenance", app.name);
+    let whole = format!("token={}&on=yes", me.token);
+    for headers in [
+        &[][..],
+        &[("Sec-Fetch-Site", "cross-site")],
+        &[("Sec-Fetch-Site", "same-site")],
+        &[("Origin", "http://evil.localhost")],
+        &[("Origin", "null")],
+    ] {
+        let page = me.send(&path, headers, &whole).is(403).text();
+        assert!(page.contains("not sent from a page of this console"), "{page}");
+    }
+    let other = ByHand::admin(&platform);
+    for token in ["", "00", &other.token] {
+        me.send(&path, &[HERE], &format!("token={token}&on=yes")).is(403);
+    }
+    me.send("/console/sign-in", &[("Sec-Fetch-Site", "cross-site")], "email=a&password=b").is(403);
+    let shown = app.api("GET", "", None).is(200).json();
+    assert_eq!(shown["maintenance"], false);
+    me.act(&path, "on=yes").is(303);
+
+    for page in ["/console/apps", "/console/sign-in", "/console/none", &path] {
+        let reply = me.get(page);
+        let policy = reply.header("content-security-policy");
+        assert!(policy.contains("default-src 'none'"), "{page}: {policy}");
+        assert!(policy.contains("frame-ancestors 'none'"), "{page}: {policy}");
+        assert!(!policy.contains("unsafe"), "{page}: {policy}");
+        assert_eq!(reply.header("x-frame-options"), "DENY");
+        assert_eq!(reply.header("x-content-type-options"), "nosniff");
+        assert_eq!(reply.header("referrer-policy"), "same-origin");
+        assert_eq!(reply.header("cache-control"), "no-store");
+    }
+}
+
+#[test]
+fn sessions_are_new_at_each_sign_in_and_tries_are_limited() {
+    let platform = Platform::shared();
+    let (email, first) = admin(&platform);
+    let planted = format!("senryu_session={}", "a".repeat(64));
+    let headers = [HERE, FORM, ("Cookie", planted.as_str())];
+    let body = format!("email={email}&password={first}");
+    let reply = post(&platform, "/console/sign-in", &headers, &body).is(303);
+    let cookie = reply.header("set-cookie").to_string();
+    assert!(cookie.contains("; HttpOnly; SameSite=Lax"), "{cookie}");
+    assert!(!cookie.contains(&"a".repeat(64)), "{cookie}");
+    let get = |cookie: &str| {
+        let headers = [("Cookie", cookie)];
+        let mut connection = platform.connection();
+        connection.request("GET", "localhost", "/console/apps", &headers, b"").unwrap()
+    };
+    assert_eq!(get(&planted).is(303).header("location"), "/console/sign-in");
+    let own = cookie.split(';').next().unwrap();
+    assert_eq!(get(own).is(303).header("location"), "/console/password", "the first password");
+
+    let (email, first) = admin(&platform);
+    let body = format!("email={email}&password=wrong");
+    for _ in 0..10 {
+        post(&platform, "/console/sign-in", &[HERE, FORM], &body).is(422);
+    }
+    let body = format!("email={email}&password={first}");
+    let page = post(&platform, "/console/sign-in", &[HERE, FORM], &body).is(429).text();
+    assert!(page.contains("Too many attempts. Try again in"), "{page}");
+
+    let me = ByHand::admin(&platform);
+    me.act("/console/sign-out", "").is(303);
+    me.get("/console/account").is(303);
+}
+
+#[test]
+fn what_somebody_may_not_do_is_neither_shown_nor_done() {
+    let platform = Platform::shared();
+    let app = platform.empty_app();
+    let email = "guest@example.com";
+    let boss = ByHand::admin(&platform);
+    let made = boss.act("/console/people", &format!("email={email}")).is(200).text();
+    let (_, rest) = made.split_once("aria-label=\"First password\">").unwrap();
+    let guest = ByHand::sign_in(&platform, email, rest.split('<').next().unwrap());
+
+    let of = |rest: &str| format!("/console/apps/{}{rest}", app.name);
+    let pages =
+        ["", "/logs", "/releases", "/builds", "/config", "/domains", "/access", "/settings"];
+    for page in pages {
+        guest.get(&of(page)).is(404);
+    }
+    for page in ["/console/host", "/console/people"] {
+        guest.get(page).is(403);
+        assert!(!guest.get("/console/apps").text().contains(page));
+    }
+    guest.act("/console/people", "email=x@example.com&admin=yes").is(403);
+    assert!(!guest.get("/console/apps").is(200).text().contains(&app.name));
+
+    boss.act(&of("/access"), &format!("is_new=yes&email={email}")).is(303);
+    let shown = guest.get(&of("")).is(200).text();
+    for action in ["Turn maintenance on", "Restart all", ">Scale<", "/config\""] {
+        assert!(!shown.contains(action), "{action}: {shown}");
+    }
+    for (path, body) in [
+        ("/scale", "process=web&quantity=3"),
+        ("/restart", ""),
+        ("/maintenance", "on=yes"),
+        ("/releases", "release=v1"),
+        ("/config", "was=&mark=&key=A&value=b"),
+        ("/domains", "hostname=www.example.org"),
+        ("/domains/remove", "hostname=www.example.org"),
+        ("/access", "is_new=yes&permission=manage&email=x"),
+        ("/access/remove", "email=x"),
+        ("/settings/name", "name=taken-over"),
+        ("/settings/delete", &format!("confirm={}", app.name)),
+    ] {
+        let page = guest.act(&of(path), body).is(403).text();
+        assert!(page.contains("takes the permission"), "{path}: {page}");
+    }
+    guest.get(&of("/config")).is(403);
+    boss.act(&of("/access"), &format!("email={email}&permission=deploy")).is(303);
+    guest.act(&of("/config"), "was=&mark=&key=A&value=b").is(303);
+    guest.act(&of("/scale"), "process=web&quantity=3").is(403);
+
+    let user = platform.api("GET", "/users", None).is(200).json();
+    let rows = user.as_array().unwrap().iter();
+    let id = rows.filter(|one| one["email"] == email).map(|one| one["id"].clone()).next();
+    let id = id.unwrap();
+    boss.act("/console/people/remove", &format!("user={}", id.as_str().unwrap())).is(303);
+    let out = guest.get("/console/account").is(303);
+    assert!(out.header("location").starts_with("/console/sign-in"), "the session has ended");
+}
