@@ -6,7 +6,7 @@ use super::oops::Oops;
 use super::signed::Signed;
 use crate::error::{Error, Kind, Result};
 use axum::extract::{Form, FromRequest, Request};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Uri, header};
 use std::sync::Arc;
 
 /// The fields, in the order of the form.
@@ -44,14 +44,16 @@ fn foreign() -> Error {
     )
 }
 
-/// Every browser says by one of these headers that a form comes from here.
-fn check_origin(headers: &HeaderMap) -> Result<()> {
+/// Every browser says by one of these headers that a form comes from here. What this is called
+/// stands in the request's target by HTTP/2, and in a header of its own before that.
+fn check_origin(target: &Uri, headers: &HeaderMap) -> Result<()> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let site = text("sec-fetch-site");
     if site.is_some_and(|site| site != "same-origin") {
         return Err(foreign());
     }
-    let host = text(header::HOST.as_str()).unwrap_or_default();
+    let host = target.authority().map(|authority| authority.as_str());
+    let host = host.or_else(|| text(header::HOST.as_str())).unwrap_or_default();
     match text(header::ORIGIN.as_str()) {
         Some(origin) => {
             let place = origin.split_once("://").map(|(_, place)| place);
@@ -74,7 +76,7 @@ impl FromRequest<Arc<Console>> for Open {
     type Rejection = Oops;
 
     async fn from_request(request: Request, _: &Arc<Console>) -> Result<Self, Oops> {
-        check_origin(request.headers())?;
+        check_origin(request.uri(), request.headers())?;
         let headers = request.headers().clone();
         Ok(Self { fields: fields(request).await?, headers })
     }
@@ -86,7 +88,7 @@ impl FromRequest<Arc<Console>> for Act {
     async fn from_request(request: Request, console: &Arc<Console>) -> Result<Self, Oops> {
         use axum::extract::FromRequestParts;
         let (mut parts, body) = request.into_parts();
-        check_origin(&parts.headers)?;
+        check_origin(&parts.uri, &parts.headers)?;
         let signed = Signed::from_request_parts(&mut parts, console).await?;
         let fields = fields(Request::from_parts(parts, body)).await?;
         if !signed.is_token(fields.get("token")) {
@@ -106,7 +108,11 @@ mod tests {
         for (name, value) in headers {
             map.insert(*name, value.parse().unwrap());
         }
-        check_origin(&map).is_ok()
+        let of_http1 = check_origin(&Uri::from_static("/console/apps"), &map).is_ok();
+        map.remove(header::HOST);
+        let target = Uri::from_static("https://paas.example.com:8443/console/apps");
+        assert_eq!(check_origin(&target, &map).is_ok(), of_http1, "HTTP/2, {headers:?}");
+        of_http1
     }
 
     #[test]
