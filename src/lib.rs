@@ -15,6 +15,7 @@ pub mod frames;
 pub mod limits;
 pub mod link;
 pub mod model;
+pub mod origin;
 pub mod secrets;
 pub mod tasks;
 pub mod wake;

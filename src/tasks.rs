@@ -1,15 +1,17 @@
 //! The only place that spawns: each task has a name, and one that panics is seen in the log.
 
+use crate::origin::Origin;
 use std::future::Future;
 use tokio::task::JoinHandle;
 
-/// Spawns a named task. A panic inside it is logged with the name; the process goes on.
+/// Spawns a named task, which works for whom this one does. A panic inside it is logged with the name; the process goes on.
 pub fn spawn<F>(name: &'static str, future: F) -> JoinHandle<()>
 where
     F: Future<Output = ()> + Send + 'static,
 {
+    let origin = Origin::current();
     #[allow(clippy::disallowed_methods, reason = "the one place that may")]
-    tokio::spawn(async move {
+    tokio::spawn(origin.scope(async move {
         if let Err(panic) =
             futures_util::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(future)).await
         {
@@ -20,7 +22,7 @@ where
                 .unwrap_or_default();
             tracing::error!(task = name, panic = text, "task panicked");
         }
-    })
+    }))
 }
 
 /// Runs blocking work (git objects, tar, hashing) off the async threads.

@@ -26,6 +26,7 @@ impl Platform {
         if row.status != BuildStatus::Pending {
             return Err(Error::invalid(format!("The build has {} already", row.status.as_str())));
         }
+        self.record("build:cancel", app.id, ("build", &row.id.to_string())).await?;
         self.deploy.cancel_build(row.id).await?;
         self.build(app, build).await
     }

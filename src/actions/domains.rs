@@ -51,8 +51,14 @@ impl Platform {
     /// Removes a custom domain; `None` if the app has none that is called so.
     pub async fn remove_domain(&self, app: &App, wanted: &str) -> Result<Option<Domain>> {
         let Some(found) = self.custom_domain(app, wanted).await? else { return Ok(None) };
-        let id = found.id;
-        self.store.write(move |db| store::domains::delete(db, id)).await?;
+        let gone = found.clone();
+        self.store
+            .write(move |db| {
+                let details = [("hostname", gone.hostname.as_str())];
+                store::audit::note(db, "domain:destroy", Some(gone.app), &details)?;
+                store::domains::delete(db, gone.id)
+            })
+            .await?;
         self.dynos.routed(limits::TABLE_MARGIN).await;
         if found.sni_endpoint.is_some() {
             self.certs.hand_over().await?;

@@ -45,6 +45,7 @@ impl Platform {
             }
             Dynos::One(dyno) if self.dynos.stop_one_off(app.id, dyno) => {
                 self.note(app.id, caller, &format!("Stop of {dyno}")).await;
+                self.record("dyno:stop", app.id, ("dynos", dyno)).await?;
                 return Ok(());
             }
             Dynos::One(dyno) => {
@@ -68,7 +69,7 @@ impl Platform {
     pub async fn stop_type(&self, caller: &Caller, app: &App, process: &str) -> Result<()> {
         if self.dynos.stop_one_offs(app.id, Some(process)) > 0 {
             self.note(app.id, caller, &format!("Stop of {process} dynos")).await;
-            return Ok(());
+            return self.record("dyno:stop", app.id, ("dynos", process)).await;
         }
         self.restart(caller, app, Dynos::Type(process)).await
     }

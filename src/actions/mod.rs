@@ -22,7 +22,7 @@ use crate::logs::session::Sessions;
 use crate::logs::{LogLine, Logs};
 use crate::model::{App, AppId, Caller};
 use crate::release::Releases;
-use crate::store::Store;
+use crate::store::{self, Store};
 use std::sync::Arc;
 
 /// Handles on all that the faces use.
@@ -43,6 +43,19 @@ impl Platform {
     /// [`Access::allow`] with the action, or [`Access::enter`] for all that the caller may do.
     pub async fn app(&self, caller: &Caller, name_or_id: &str) -> Result<App> {
         Ok(self.access.enter(caller, name_or_id).await?.app)
+    }
+
+    /// An entry of the audit about what is changed outside the store.
+    pub async fn record(
+        &self,
+        action: &'static str,
+        app: AppId,
+        detail: (&'static str, &str),
+    ) -> Result<()> {
+        let (key, value) = (detail.0, detail.1.to_string());
+        self.store
+            .write(move |db| store::audit::note(db, action, Some(app), &[(key, &value)]))
+            .await
     }
 
     /// One line in the app's log about what somebody did: `… by user EMAIL` ends it.

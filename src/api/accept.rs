@@ -10,7 +10,11 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
-pub async fn conventions(request: Request, next: Next) -> Response {
+/// What the reply's `Request-Id` says, for the audit.
+#[derive(Clone)]
+pub struct RequestId(pub String);
+
+pub async fn conventions(mut request: Request, next: Next) -> Response {
     if !accepted(request.headers()) {
         return reply(
             StatusCode::NOT_ACCEPTABLE,
@@ -21,6 +25,7 @@ pub async fn conventions(request: Request, next: Next) -> Response {
     }
     let is_get = request.method() == Method::GET;
     let id = request_id(request.headers());
+    request.extensions_mut().insert(RequestId(id.clone()));
     let matches = request.headers().get(header::IF_NONE_MATCH).cloned();
     let mut response = next.run(request).await;
     if is_get && response.status().is_success() {

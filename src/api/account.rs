@@ -5,7 +5,7 @@ use super::body::Body;
 use super::error::Result;
 use super::{json, range};
 use crate::error::Error;
-use crate::limits;
+use crate::{limits, store};
 use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
@@ -67,7 +67,13 @@ pub async fn revoke(
         .into_iter()
         .find(|row| row.id == id)
         .ok_or_else(|| Error::not_found("authorization"))?;
-    api.store.write(move |db| crate::store::users::delete_authorization(db, user, id)).await?;
+    api.store
+        .write(move |db| {
+            let details = [("authorization", &id.to_string()[..])];
+            store::audit::note(db, "authorization:destroy", None, &details)?;
+            store::users::delete_authorization(db, user, id)
+        })
+        .await?;
     Ok(Json(json::authorization(&row, None, None)).into_response())
 }
 

@@ -33,6 +33,13 @@ pub async fn replace(extract::State(api): State, OnApp { app, .. }: OnApp, body:
         installed.push(Buildpack::parse(text)?);
     }
     let (id, rows) = (app.id, installed.clone());
-    api.store.write(move |db| store::buildpacks::replace(db, id, &rows)).await?;
+    api.store
+        .write(move |db| {
+            let names: Vec<String> = rows.iter().map(ToString::to_string).collect();
+            let details = [("buildpacks", &names.join(" ")[..])];
+            store::audit::note(db, "buildpack-installation:update", Some(id), &details)?;
+            store::buildpacks::replace(db, id, &rows)
+        })
+        .await?;
     Ok(Json(json::buildpack_installations(&installed)).into_response())
 }

@@ -87,6 +87,7 @@ pub async fn cancel(
 
 pub async fn purge_cache(extract::State(api): State, OnApp { app, .. }: OnApp) -> Result {
     api.deploy.purge_cache(&app).await?;
+    api.record("build-cache:destroy", app.id, ("app", app.name.as_str())).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -2,15 +2,17 @@
 //! a handler learns of an app only by a rule that let the caller in.
 
 use super::Api;
+use super::accept::RequestId;
 use super::auth::{self, Auth};
 use super::error::ApiError;
 use crate::apps::access::{Action, Entry};
 use crate::error::{Error, Kind, Result};
 use crate::model::{App, Caller};
+use crate::origin::{Origin, Via};
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::handler::Handler;
-use axum::http::Method;
 use axum::http::request::Parts;
+use axum::http::{Method, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
@@ -137,7 +139,27 @@ async fn enforce(
             parts.extensions.insert(entry);
         }
     }
-    Ok(next.run(Request::from_parts(parts, body)).await)
+    let request = Request::from_parts(parts, body);
+    Ok(match origin(&request) {
+        Some(origin) => origin.scope(next.run(request)).await,
+        None => next.run(request).await,
+    })
+}
+
+/// For whom and from where all is done that the request asks for.
+fn origin(request: &Request) -> Option<Origin> {
+    let extensions = request.extensions();
+    let caller = match (extensions.get::<Auth>(), extensions.get::<OnApp>()) {
+        (Some(Auth(caller)), _) => caller,
+        (None, Some(on)) => &on.caller,
+        (None, None) => return None,
+    };
+    let agent = request.headers().get(header::USER_AGENT);
+    let agent = agent.and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    let mut origin = Origin::of(&caller.user, Via::of_agent(agent));
+    origin.address = Origin::address(request.headers());
+    origin.request = extensions.get::<RequestId>().map(|id| id.0.clone());
+    Some(origin)
 }
 
 /// The caller and the app that the path names, which does not exist for one who may not see it.

@@ -5,6 +5,7 @@ use super::Api;
 use super::body::Body;
 use super::error::Result;
 use crate::error::Error;
+use crate::origin::{Origin, Via};
 use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -23,14 +24,17 @@ pub fn routes(api: Arc<Api>) -> Router {
 async fn create_admin(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Value>> {
     body.only(&["email", "login"])?;
     let email = body.text("email")?.ok_or_else(|| Error::invalid("email is required"))?;
-    let (user, password) = api.access.create_user(email, true).await?;
-    let token = match body.flag("login")? {
-        Some(true) => {
-            let (_, token) = api.access.authorize(&user, "admin:create --login", None).await?;
-            Some(token)
-        }
-        _ => None,
-    };
+    let login = body.flag("login")?.unwrap_or(false);
+    let root = Origin { via: Via::Root, ..Origin::server() };
+    let made = root.scope(async {
+        let (user, password) = api.access.create_user(email, true).await?;
+        let token = match login {
+            true => Some(api.access.authorize(&user, "admin:create --login", None).await?.1),
+            false => None,
+        };
+        Ok::<_, Error>((user, password, token))
+    });
+    let (user, password, token) = made.await?;
     Ok(Json(json!({
         "email": user.email,
         "created": password.is_some(),

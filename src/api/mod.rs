@@ -5,6 +5,7 @@ mod accept;
 mod account;
 mod apps;
 mod attach;
+mod audit;
 mod auth;
 mod body;
 mod buildpacks;
@@ -85,6 +86,8 @@ fn account_routes(table: Table) -> Table {
         .get("/stacks/{stack}", Account, stacks::show)
         .get("/teams/permissions", Account, collaborators::permissions)
         .get("/drift", Account, drift::show)
+        .get("/audit", Admin, audit::list)
+        .get("/audit/verify", Admin, audit::verify)
 }
 
 fn app_routes(table: Table) -> Table {
@@ -97,6 +100,7 @@ fn app_routes(table: Table) -> Table {
         .delete("/apps/{app}", App(Destroy), apps::destroy)
         .get("/apps/{app}/config-vars", App(ReadConfig), config_vars::list)
         .patch("/apps/{app}/config-vars", App(WriteConfig), config_vars::update)
+        .get("/apps/{app}/audit", App(ReadAudit), audit::of_app)
         .get("/apps/{app}/collaborators", App(See), collaborators::list)
         .post("/apps/{app}/collaborators", App(SetAccess), collaborators::create)
         .get("/apps/{app}/collaborators/{user}", App(See), collaborators::show)

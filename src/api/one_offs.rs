@@ -36,6 +36,7 @@ pub async fn create(
         time_to_live: body.integer("time_to_live")?.map(time_to_live).transpose()?,
     };
     let run = api.dynos.run(&app, &caller.user.email, request).await?;
+    api.record("dyno:create", app.id, ("dyno", &run.dyno.name.to_string())).await?;
     let mut shown = json::dyno(&run.dyno, &app);
     if let Some(secret) = run.secret {
         let url = format!("{}{}{secret}", api.settings.control_url(), frames::PATH);

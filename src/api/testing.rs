@@ -168,6 +168,8 @@ impl Stage {
         body: Option<Value>,
     ) -> Answer {
         let mut request = axum::http::Request::builder().method(method).uri(path);
+        request = request.header("user-agent", "senryu-cli/test");
+        request = request.header("x-forwarded-for", "198.51.100.1, 192.0.2.7");
         if let Some(person) = who {
             request = request.header("authorization", format!("Bearer {}", person.token));
         }

@@ -1,4 +1,5 @@
-//! The API as a whole: who may call what.
+//! The API as a whole: who may call what, and what is left of it.
 
+mod audit;
 mod rules;
 mod users;

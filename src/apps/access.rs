@@ -175,7 +175,14 @@ impl Access {
             created_at: now,
         };
         let row = authorization.clone();
-        self.store.write(move |db| store::users::insert_authorization(db, &row, &hash)).await?;
+        self.store
+            .write(move |db| {
+                let id = row.id.to_string();
+                let details = [("user", row.user.email.as_str()), ("authorization", id.as_str())];
+                store::audit::note(db, "authorization:create", None, &details)?;
+                store::users::insert_authorization(db, &row, &hash)
+            })
+            .await?;
         Ok((authorization, token))
     }
 

@@ -93,6 +93,10 @@ impl Access {
                     let message = format!("An app can have at most {most} collaborators.");
                     return Err(Error::invalid(message));
                 }
+                let action = if is_new { "collaborator:create" } else { "collaborator:update" };
+                let given = permissions.to_string();
+                let details = [("user", user.email.as_str()), ("permissions", given.as_str())];
+                store::audit::note(db, action, Some(id), &details)?;
                 store::collaborators::put(db, id, user.id, permissions, Timestamp::now())
             })
             .await?;
@@ -104,8 +108,14 @@ impl Access {
         if found.is_owner {
             return Err(Error::invalid("The owner of an app cannot be removed from it."));
         }
-        let (app, user) = (app.id, found.user);
-        self.store.write(move |db| store::collaborators::delete(db, app, user)).await?;
+        let gone = found.clone();
+        self.store
+            .write(move |db| {
+                let details = [("user", gone.email.as_str())];
+                store::audit::note(db, "collaborator:destroy", Some(gone.app), &details)?;
+                store::collaborators::delete(db, gone.app, gone.user)
+            })
+            .await?;
         Ok(found)
     }
 }

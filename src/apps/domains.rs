@@ -48,6 +48,8 @@ pub async fn add(
                 return Err(Error::invalid(format!("An app can have at most {most} domains.")));
             }
             store::domains::insert(db, &domain)?;
+            let details = [("hostname", domain.hostname.as_str())];
+            store::audit::note(db, "domain:create", Some(domain.app), &details)?;
             Ok(domain)
         })
         .await

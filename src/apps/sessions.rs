@@ -6,6 +6,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Kind, Result};
 use crate::limits;
 use crate::model::User;
+use crate::origin::{Origin, Via};
 use crate::secrets;
 use crate::store::{self, Store};
 use std::time::Duration;
@@ -37,13 +38,15 @@ impl Sessions {
             created_at: now,
             seen_at: now,
         };
-        self.store
-            .write(move |db| {
-                let (created, seen) = (limits::SESSION_LIFE, limits::SESSION_IDLE);
-                store::console_sessions::delete_old(db, ago(now, created), ago(now, seen))?;
-                store::console_sessions::insert(db, &session, &hash)
-            })
-            .await?;
+        let address = Some(session.address.clone());
+        let origin = Origin { address, ..Origin::of(user, Via::Console) };
+        let stored = self.store.write(move |db| {
+            let (created, seen) = (limits::SESSION_LIFE, limits::SESSION_IDLE);
+            store::console_sessions::delete_old(db, ago(now, created), ago(now, seen))?;
+            store::audit::note(db, "session:create", None, &[])?;
+            store::console_sessions::insert(db, &session, &hash)
+        });
+        origin.scope(stored).await?;
         Ok(secret)
     }
 
@@ -79,7 +82,14 @@ impl Sessions {
     /// Ends one of a person's own sessions.
     pub async fn end(&self, user: &User, id: Uuid) -> Result<()> {
         let user = user.id;
-        match self.store.write(move |db| store::console_sessions::delete(db, user, id)).await? {
+        let ended = self.store.write(move |db| {
+            let is_there = store::console_sessions::delete(db, user, id)?;
+            if is_there {
+                store::audit::note(db, "session:destroy", None, &[])?;
+            }
+            Ok(is_there)
+        });
+        match ended.await? {
             true => Ok(()),
             false => Err(Error::not_found("session")),
         }
@@ -88,7 +98,12 @@ impl Sessions {
     /// Ends all of a person's sessions but the one that asks.
     pub async fn end_others(&self, user: &User, keep: Uuid) -> Result<()> {
         let user = user.id;
-        self.store.write(move |db| store::console_sessions::delete_others(db, user, keep)).await
+        self.store
+            .write(move |db| {
+                store::audit::note(db, "session:destroy", None, &[("which", "all others")])?;
+                store::console_sessions::delete_others(db, user, keep)
+            })
+            .await
     }
 
     /// Changes a password that is known, and ends the person's other sessions: whoever knew the
@@ -114,6 +129,7 @@ impl Sessions {
         let (hash, user, keep) = (hash.await?, session.user.id, session.id);
         self.store
             .write(move |db| {
+                store::audit::note(db, "user:update", None, &[("changed", "password")])?;
                 store::console_sessions::set_password(db, user, &hash, Timestamp::now())?;
                 store::console_sessions::delete_others(db, user, keep)
             })

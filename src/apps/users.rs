@@ -33,6 +33,9 @@ impl Access {
                     let taken = format!("Email {} has just been taken.", user.email);
                     return Err(Error::conflict(taken));
                 }
+                let role = if admin { "admin" } else { "member" };
+                let details = [("user", user.email.as_str()), ("role", role)];
+                store::audit::note(db, "user:create", None, &details)?;
                 match store::users::restore(db, &user.email, admin, &hash, now)? {
                     Some(back) => Ok(back),
                     None => store::users::insert(db, &user, &hash).map(|()| user),
@@ -79,6 +82,9 @@ impl Access {
                     None if own.is_empty() => {}
                     None => return Err(owns(&user, &own)),
                 }
+                let apps_to = heir.as_ref().map_or("", |heir| heir.email.as_str());
+                let details = [("user", user.email.as_str()), ("apps_to", apps_to)];
+                store::audit::note(db, "user:destroy", None, &details)?;
                 store::collaborators::delete_of_user(db, user.id)?;
                 store::users::remove(db, user.id, now)
             })

@@ -10,12 +10,13 @@ use crate::config::ServerSettings;
 use crate::error::{Context, Error, Result};
 use crate::limits;
 use crate::link::{Certificate, Secret};
-use crate::model::{App, Domain, DomainId, Hostname, SniEndpoint, SniEndpointId};
+use crate::model::{App, AppId, Domain, Hostname, SniEndpoint, SniEndpointId};
 use crate::secrets::Secrets;
 use crate::store::{self, Store};
 use crate::tasks;
 use async_trait::async_trait;
 use chain::Facts;
+use rusqlite::Connection;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
@@ -93,6 +94,7 @@ impl Certs {
                     return Err(Error::invalid(message));
                 }
                 store::sni_endpoints::insert(db, &row, &sealed)?;
+                note(db, "sni-endpoint:create", row.app, &row.name)?;
                 for domain in store::domains::of_app(db, row.app)? {
                     let is_bare = domain.sni_endpoint.is_none();
                     if is_bare && facts.covers(domain.hostname.as_str()) {
@@ -122,6 +124,7 @@ impl Certs {
                     }
                 }
                 store::sni_endpoints::replace(db, old.id, &pem.chain, &sealed, Timestamp::now())?;
+                note(db, "sni-endpoint:update", old.app, &old.name)?;
                 store::sni_endpoints::again(db, &old)
             })
             .await?;
@@ -131,8 +134,15 @@ impl Certs {
 
     pub async fn remove(&self, app: &App, id_or_name: &str) -> Result<SniEndpoint> {
         let row = self.find(app, id_or_name).await?;
-        let id = row.id;
-        self.0.parts.store.write(move |db| store::sni_endpoints::delete(db, id)).await?;
+        let gone = row.clone();
+        self.0
+            .parts
+            .store
+            .write(move |db| {
+                note(db, "sni-endpoint:destroy", gone.app, &gone.name)?;
+                store::sni_endpoints::delete(db, gone.id)
+            })
+            .await?;
         self.hand_over().await?;
         Ok(row)
     }
@@ -143,7 +153,7 @@ impl Certs {
             Some(wanted) => Some(self.covering(app, wanted, &domain.hostname).await?),
             None => None,
         };
-        self.set(domain.id, endpoint).await
+        self.set(domain, endpoint).await
     }
 
     /// Serves a new domain with the one of the app's certificates that covers it and lasts longest.
@@ -156,7 +166,7 @@ impl Certs {
             }
         }
         match best {
-            Some((_, endpoint)) => self.set(domain.id, Some(endpoint)).await,
+            Some((_, endpoint)) => self.set(domain, Some(endpoint)).await,
             None => Ok(()),
         }
     }
@@ -173,10 +183,18 @@ impl Certs {
         Ok(endpoint.id)
     }
 
-    async fn set(&self, domain: DomainId, endpoint: Option<SniEndpointId>) -> Result<()> {
-        let now = Timestamp::now();
+    async fn set(&self, domain: &Domain, endpoint: Option<SniEndpointId>) -> Result<()> {
+        let (now, domain) = (Timestamp::now(), domain.clone());
         let store = &self.0.parts.store;
-        store.write(move |db| store::sni_endpoints::attach(db, domain, endpoint, now)).await?;
+        store
+            .write(move |db| {
+                let served = endpoint.map_or("none".to_string(), |id| id.to_string());
+                let details =
+                    [("hostname", domain.hostname.as_str()), ("sni_endpoint", served.as_str())];
+                store::audit::note(db, "domain:update", Some(domain.app), &details)?;
+                store::sni_endpoints::attach(db, domain.id, endpoint, now)
+            })
+            .await?;
         self.hand_over().await
     }
 
@@ -262,6 +280,10 @@ fn refuse_uncovered(facts: &Facts, hostname: &Hostname) -> Result<()> {
     Err(Error::invalid(format!(
         "certificate_chain is not for the domain {hostname}: it is for {names}."
     )))
+}
+
+fn note(db: &Connection, action: &str, app: AppId, name: &str) -> Result<()> {
+    store::audit::note(db, action, Some(app), &[("name", name)])
 }
 
 fn seal_name(id: SniEndpointId) -> String {

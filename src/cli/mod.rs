@@ -7,6 +7,7 @@ mod admin;
 mod app;
 mod apps;
 mod attach;
+mod audit;
 mod auth;
 mod buildpacks;
 mod builds;
@@ -191,6 +192,8 @@ enum Command {
     Access(access::Access),
     #[command(flatten)]
     Users(users::Users),
+    #[command(flatten)]
+    Audit(audit::Audit),
 
     /// Display the releases of an app
     #[command(name = "releases")]
@@ -443,6 +446,7 @@ async fn run(cx: &Cx, command: Command) -> Result {
         Command::Https(command) => https::run(cx, command).await,
         Command::Access(command) => access::run(cx, command).await,
         Command::Users(command) => users::run(cx, command).await,
+        Command::Audit(command) => audit::run(cx, command).await,
         Command::Releases(args) => releases::list(cx, args).await,
         Command::ReleasesInfo(args) => releases::info(cx, args).await,
         Command::ReleasesOutput(args) => releases::output(cx, args).await,

@@ -30,7 +30,7 @@ use crate::apps::sessions::Sessions;
 use crate::limits;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{any, get, post};
 use std::sync::Arc;
@@ -84,6 +84,7 @@ pub fn routes(platform: Arc<Platform>) -> Router {
         .route("/console/", get(home))
         .route("/console/{*rest}", any(oops::no_page))
         .route("/", get(home))
+        .layer(from_fn_with_state(console.clone(), signed::named))
         .layer(from_fn(frame::finish))
         .layer(DefaultBodyLimit::max(limits::FORM_BYTES))
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(oops::panicked))

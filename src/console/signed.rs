@@ -6,10 +6,13 @@ use crate::apps::access::{Action, Entry};
 use crate::apps::sessions::Session;
 use crate::error::{Error, Kind, Result};
 use crate::model::Caller;
+use crate::origin::{Origin, Via};
 use crate::secrets;
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
+use axum::middleware::Next;
+use axum::response::Response;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
@@ -68,6 +71,26 @@ impl Signed {
         let entry = console.platform.access.enter(&self.caller, name).await?;
         entry.require(action)?;
         Ok(entry)
+    }
+}
+
+/// What a form changes is changed in the name of whom the session is of.
+pub async fn named(State(console): State<Arc<Console>>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let signed = match parts.method {
+        Method::GET => None,
+        _ => Signed::read(&parts, &console).await.ok().flatten(),
+    };
+    let id = parts.headers.get("x-request-id").and_then(|id| id.to_str().ok());
+    let origin = signed.map(|signed| Origin {
+        address: Origin::address(&parts.headers),
+        request: id.map(str::to_string),
+        ..Origin::of(&signed.caller.user, Via::Console)
+    });
+    let request = Request::from_parts(parts, body);
+    match origin {
+        Some(origin) => origin.scope(next.run(request)).await,
+        None => next.run(request).await,
     }
 }
 

@@ -161,7 +161,16 @@ impl Deploy {
             updated_at: now,
         };
         let stored = row.clone();
-        self.parts().store.write(move |db| store::releases::insert_build(db, &stored)).await?;
+        self.parts()
+            .store
+            .write(move |db| {
+                store::releases::insert_build(db, &stored)?;
+                let build = stored.id.to_string();
+                let commit = stored.commit.as_deref().unwrap_or_default();
+                let details = [("build", build.as_str()), ("commit", commit)];
+                store::audit::note(db, "build:create", Some(stored.app), &details)
+            })
+            .await?;
         self.say(request.app.id, format!("Build started by user {}", request.user.email)).await;
         Ok(row)
     }

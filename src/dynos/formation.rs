@@ -56,6 +56,14 @@ pub async fn scale(
                 };
                 more += takes(quantity, &size) - takes(row.quantity, &row.size);
                 store::formations::scale(db, app, &row.process, quantity, &size, now)?;
+                let quantities = format!("{} -> {quantity}", row.quantity);
+                let sizes = format!("{} -> {size}", row.size);
+                let details = [
+                    ("type", row.process.as_str()),
+                    ("quantity", quantities.as_str()),
+                    ("size", sizes.as_str()),
+                ];
+                store::audit::note(db, "formation:update", Some(app), &details)?;
                 changed.push(Formation { quantity, size, updated_at: now, ..row.clone() });
             }
             super::room::check(&settings, &describe(&changed), more)?;
@@ -102,6 +110,8 @@ pub async fn restart(store: &Store, app: AppId, process: Option<String>) -> Resu
                     Some(known.process)
                 }
             };
+            let dynos = process.as_ref().map_or("all", |process| process.as_str());
+            store::audit::note(db, "dyno:restart", Some(app), &[("dynos", dynos)])?;
             store::formations::restart(db, app, process.as_ref())
         })
         .await
@@ -117,6 +127,8 @@ pub async fn restart_one(store: &Store, app: AppId, dyno: DynoName) -> Result<()
             if !exists {
                 return Err(Error::not_found("dyno"));
             }
+            let details = [("dynos", &dyno.to_string()[..])];
+            store::audit::note(db, "dyno:restart", Some(app), &details)?;
             store::formations::restart_one(db, app, &dyno)
         })
         .await

@@ -9,6 +9,7 @@ use super::{Credentials, GitHost, Refusal, pktline, process};
 use crate::error::Error;
 use crate::limits;
 use crate::model::{App, User};
+use crate::origin::{Origin, Via};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
@@ -119,6 +120,8 @@ async fn receive_pack(
 ) -> Answer {
     let started = tokio::time::Instant::now();
     let entry = host.enter(&repo, &headers, true).await?;
+    let address = Origin::address(&headers);
+    let request_id = value(&headers, "x-request-id").map(str::to_string);
     let mut body = incoming(&headers, body, RECEIVE).map_err(|why| unsupported(&why))?;
     let commands = read_commands(&mut body).await?;
     let result = "application/x-git-receive-pack-result";
@@ -128,9 +131,12 @@ async fn receive_pack(
     }
     let (client, answer) = Client::new(commands.band);
     let Entry { user, app, credentials, git_dir } = entry;
+    let mut origin = Origin::of(&user, Via::Git);
+    origin.address = address;
+    origin.request = request_id;
     let request = PushRequest { user, app, credentials, git_dir, commands, body, started };
     let push = host.pushes.track_future(host.clone().receive(request, client));
-    crate::tasks::spawn("push", push);
+    origin.sync_scope(|| crate::tasks::spawn("push", push));
     Ok(reply(StatusCode::OK, result, answer))
 }
 

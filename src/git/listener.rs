@@ -77,7 +77,8 @@ impl GitHost {
                 let _ = tell.send(verdict);
             }
         });
-        tasks::spawn("pre-receive", deploy);
+        // The hook is git's child, which knows nothing of who pushes.
+        tasks::spawn("pre-receive", running.origin.clone().scope(deploy));
         while let Some(chunk) = chunks.recv().await {
             for part in chunk.chunks(hook::MAX_FRAME) {
                 if stream.write_all(&hook::encode(frame::TEXT, part)).await.is_err() {

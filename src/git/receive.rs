@@ -9,6 +9,7 @@ use super::{Credentials, GitHost, Progress, Push, process};
 use crate::deploy::Place;
 use crate::error::Result;
 use crate::model::{App, User};
+use crate::origin::Origin;
 use crate::{limits, tasks};
 use bytes::Bytes;
 use std::ffi::OsString;
@@ -57,6 +58,8 @@ pub(super) struct Running {
     /// The other one of `main` and `master`, when both are pushed.
     pub also: Option<String>,
     pub verdict: Mutex<Verdict>,
+    /// Whom the push is for, and from where.
+    pub origin: Origin,
     pub tasks: TaskTracker,
 }
 
@@ -370,6 +373,7 @@ fn begin(request: &mut Request, update: &Update, current: String) -> Running {
             started: request.started,
         },
         verdict: Mutex::new(Verdict::Open),
+        origin: Origin::current(),
         tasks: TaskTracker::new(),
     }
 }

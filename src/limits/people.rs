@@ -6,3 +6,6 @@ pub const EMAIL_BYTES: usize = 254;
 pub const COLLABORATORS_PER_APP: usize = 1000;
 /// Apps that a message names before it counts the rest.
 pub const APPS_NAMED: usize = 5;
+/// Entries of the audit that one request may ask for, and those that it gets without a number.
+pub const AUDIT_ENTRIES: usize = 1000;
+pub const AUDIT_ENTRIES_SHOWN: usize = 50;

@@ -2,6 +2,7 @@
 //! business of `api` and `store`.
 
 pub mod app;
+pub mod audit;
 pub mod buildpack;
 pub mod collaborator;
 pub mod config_vars;
@@ -18,6 +19,7 @@ pub mod sni_endpoint;
 pub mod user;
 
 pub use app::{App, AppName};
+pub use audit::AuditEntry;
 pub use buildpack::Buildpack;
 pub use collaborator::Collaborator;
 pub use config_vars::ConfigVars;

@@ -48,6 +48,7 @@ impl Releases {
         self.store
             .write(move |db| {
                 store::apps::insert(db, &app)?;
+                store::audit::note(db, "app:create", Some(app.id), &[("stack", &app.stack)])?;
                 for description in ["Initial release", "Enable Logplex"] {
                     let new = NewRelease {
                         app: app.id,
@@ -86,6 +87,10 @@ impl Releases {
         };
         let sealed = self.seal(id, &new.config)?;
         release.version = store::releases::insert_release(db, &release, &sealed)?;
+        let version = format!("v{}", release.version);
+        let details =
+            [("version", version.as_str()), ("description", release.description.as_str())];
+        store::audit::note(db, "release:create", Some(new.app), &details)?;
         if let (false, Some(slug)) = (pending, &new.slug) {
             bring_formation(db, slug, now)?;
         }

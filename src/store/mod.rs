@@ -3,6 +3,7 @@
 //! one commit, each in a savepoint of its own, so that one that fails takes no other with it.
 
 pub mod apps;
+pub mod audit;
 pub mod buildpacks;
 pub mod collaborators;
 pub mod console_sessions;
@@ -18,6 +19,7 @@ pub mod users;
 
 use crate::error::{Context, Error, Result};
 use crate::limits;
+use crate::origin::Origin;
 use rusqlite::{Connection, OpenFlags, Transaction};
 use rusqlite_migration::{M, Migrations};
 use std::path::Path;
@@ -36,6 +38,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("migrations/009_https.sql")),
     M::up(include_str!("migrations/010_collaborators.sql")),
     M::up(include_str!("migrations/011_console_sessions.sql")),
+    M::up(include_str!("migrations/012_audit.sql")),
 ];
 
 type Job = Box<dyn FnOnce(&mut Transaction<'_>) -> Answer + Send>;
@@ -94,8 +97,9 @@ impl Store {
         F: FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
     {
         let (done, answer) = oneshot::channel();
+        let origin = Origin::current();
         let job: Job = Box::new(move |transaction| {
-            let result = in_savepoint(transaction, change);
+            let result = origin.sync_scope(|| in_savepoint(transaction, change));
             Box::new(move |commit| {
                 let _ = done.send(match commit {
                     Ok(()) => result,
