@@ -9,6 +9,8 @@ use tokio_util::codec::Decoder;
 
 /// What the `Upgrade` header names.
 pub const PROTOCOL: &str = "senryu-run.1";
+/// What it names for Heroku's own client, which knows no frames.
+pub const RENDEZVOUS: &str = "rendezvous";
 /// Below this path, the last part of a dyno's `attach_url` leads to its connection.
 pub const PATH: &str = "/streams/attach/";
 

@@ -135,6 +135,8 @@ pub const ATTACH_QUEUE: usize = 8;
 pub const ATTACH_ALIVE: Duration = Duration::from_secs(15);
 /// After the last frame, what a client still sends is read for this long, so that it can read it.
 pub const ATTACH_LINGER: Duration = Duration::from_secs(5);
+/// Before the line with the exit status, which Heroku's client finds only in a chunk of its own.
+pub const RENDEZVOUS_PAUSE: Duration = Duration::from_millis(20);
 /// A lost client means SIGHUP, so many times and this far apart; then R16 (Heroku's).
 pub const HANG_UPS: u32 = 3;
 pub const HANG_UP_PERIOD: Duration = Duration::from_secs(5);

@@ -1,11 +1,13 @@
 //! An attached one-off over an HTTP upgrade: frames of our own, so that window size, end of input,
-//! standard error and exit status all have a place. `frames.rs` has their form.
+//! standard error and exit status all have a place. `frames.rs` has their form. What Heroku's own
+//! client speaks instead is `rendezvous.rs`.
 
 use super::auth::State;
 use super::error::Result;
+use super::rendezvous;
 use crate::dynos::one_off::{Input, Said, Session};
 use crate::error::Error;
-use crate::frames::{self, Codec, Frame, PROTOCOL};
+use crate::frames::{self, Codec, Frame, PROTOCOL, RENDEZVOUS};
 use crate::model::WindowSize;
 use crate::{limits, tasks};
 use axum::extract::{self, Path, Request};
@@ -25,23 +27,27 @@ pub async fn attach(
     Path(secret): Path<String>,
     mut request: Request,
 ) -> Result {
-    let asked = request.headers().get(header::UPGRADE);
-    if asked.is_none_or(|asked| asked.as_bytes() != PROTOCOL.as_bytes()) {
+    let asked = request.headers().get(header::UPGRADE).and_then(|asked| asked.to_str().ok());
+    let known = [PROTOCOL, RENDEZVOUS].into_iter().find(|known| asked == Some(*known));
+    let Some(protocol) = known else {
         return Err(Error::bad_request(format!(
             "A dyno is attached by an HTTP upgrade to {PROTOCOL}, as senryu run does"
         ))
         .into());
-    }
+    };
     let upgrade = hyper::upgrade::on(&mut request);
     let session = api.dynos.attach(&secret)?;
     tasks::spawn("attached client", async move {
         match upgrade.await {
+            Ok(client) if protocol == RENDEZVOUS => {
+                rendezvous::converse(TokioIo::new(client), session).await;
+            }
             Ok(client) => converse(TokioIo::new(client), session).await,
             // The session is dropped, and with it the client is lost.
             Err(error) => tracing::info!(%error, "a client left before it was attached"),
         }
     });
-    let headers = [(header::CONNECTION, "Upgrade"), (header::UPGRADE, PROTOCOL)];
+    let headers = [(header::CONNECTION, "Upgrade"), (header::UPGRADE, protocol)];
     Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
 }
 
@@ -52,7 +58,7 @@ async fn converse<T: AsyncRead + AsyncWrite>(client: T, session: Session) {
     let (reader, writer) = tokio::io::split(client);
     let mut reader = FramedRead::with_capacity(reader, Codec, limits::ATTACH_PIECE_BYTES);
     let mut writer = frames::Writer::new(writer);
-    let Session { input, mut output, window, closed, gone: _gone } = session;
+    let Session { input, mut output, window, closed, gone: _gone, terminal: _ } = session;
     let listen = listen(&mut reader, input, window);
     let said = tokio::select! {
         // The client has left, or does not keep to the protocol.

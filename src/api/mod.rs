@@ -27,6 +27,7 @@ mod logs;
 mod one_offs;
 mod range;
 mod releases;
+mod rendezvous;
 mod rollout;
 mod sni_endpoints;
 mod sources;

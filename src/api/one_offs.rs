@@ -39,10 +39,19 @@ pub async fn create(
     api.record("dyno:create", app.id, ("dyno", &run.dyno.name.to_string())).await?;
     let mut shown = json::dyno(&run.dyno, &app);
     if let Some(secret) = run.secret {
-        let url = format!("{}{}{secret}", api.settings.control_url(), frames::PATH);
-        shown["attach_url"] = json!(url);
+        shown["attach_url"] = json!(attach_url(&api.settings.control_url(), &secret));
     }
     Ok((StatusCode::CREATED, Json(shown)).into_response())
+}
+
+/// With TLS an address that Heroku's own client understands, which must name its port; that client
+/// knows no connection without TLS. Ours looks at the end only.
+fn attach_url(control_url: &str, secret: &str) -> String {
+    match control_url.strip_prefix("https://") {
+        Some(host) if host.contains(':') => format!("rendezvous://{host}/{secret}"),
+        Some(host) => format!("rendezvous://{host}:443/{secret}"),
+        None => format!("{control_url}{}{secret}", frames::PATH),
+    }
 }
 
 /// Numbers are as good as text: Heroku's client sends `COLUMNS` so.

@@ -145,3 +145,6 @@ pub const ROUTER_STOP_IDLE: Duration = Duration::from_secs(5);
 pub const ROUTER_INBOX: usize = 256;
 /// Accepting pauses this long when descriptors run out.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The line by which Heroku's own client says which dyno it wants; ours have 48 digits.
+pub const RENDEZVOUS_SECRET_BYTES: usize = 128;

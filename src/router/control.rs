@@ -11,6 +11,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -51,6 +52,21 @@ pub async fn forward(
     }
     headers::mark_response(response.headers_mut());
     response.map(RouterBody::server)
+}
+
+/// A connection to the server as it is after an upgrade; `None` if the server is not willing.
+pub async fn upgrade(worker: &Worker, path: &str, protocol: &'static str) -> Option<Upgraded> {
+    let request = Request::get(path)
+        .header(header::HOST, "localhost")
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, protocol)
+        .body(RouterBody::empty());
+    let stream = connect(worker, Instant::now() + worker.shared.timers.control_wait).await?;
+    let mut response = send(stream, request.ok()?).await.ok()?;
+    match response.status() {
+        StatusCode::SWITCHING_PROTOCOLS => hyper::upgrade::on(&mut response).await.ok(),
+        _ => None,
+    }
 }
 
 /// Sends the request, and again where a server that stopped can't have done anything.

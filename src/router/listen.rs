@@ -7,7 +7,7 @@ use super::flow::RouterBody;
 use super::shared::Worker;
 use super::timers::Timers;
 use super::tls::{self, Secure};
-use super::{forward, http2};
+use super::{forward, http2, rendezvous};
 use crate::link::HTTPS;
 use crate::{limits, tasks};
 use http::Request;
@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
@@ -231,11 +231,37 @@ async fn serve(
         Ok(Ok((stream, secure))) if secure.is_http2 => {
             http2::serve(worker, stream, state(Some(secure)), stop).await;
         }
+        Ok(Ok((stream, secure))) if secure.is_bare && worker.is_control(&secure.name) => {
+            serve_bare(worker, stream, state(Some(secure)), stop).await;
+        }
         Ok(Ok((stream, secure))) => {
             serve_http(worker, stream, state(Some(secure)), true, stop).await;
         }
         Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS handshake"),
         Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
+    }
+}
+
+/// A client that did not say what it will speak: HTTP, or what Heroku's own speaks to a dyno.
+async fn serve_bare<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    worker: Arc<Worker>,
+    stream: S,
+    state: Arc<ConnState>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut stream = BufReader::new(stream);
+    let idle = worker.shared.timers.client_idle;
+    let greeting = tokio::select! {
+        greeting = tokio::time::timeout(idle, rendezvous::greeting(&mut stream)) => greeting,
+        () = until_stopped(&mut stop, &worker.shared.timers, || false) => return,
+    };
+    match greeting {
+        Ok(Ok(Some(secret))) => {
+            // A client that leaves has told nobody why.
+            let _ = rendezvous::serve(worker, stream, state, &secret).await;
+        }
+        Ok(Ok(None)) => serve_http(worker, stream, state, true, stop).await,
+        Ok(Err(_)) | Err(_) => {}
     }
 }
 

@@ -20,6 +20,7 @@ pub mod listen;
 pub mod pool;
 pub mod process;
 pub mod record;
+mod rendezvous;
 pub mod rescue;
 pub mod response_head;
 pub mod ring;

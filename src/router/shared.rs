@@ -2,7 +2,7 @@
 
 use super::pool::Pool;
 use super::ring::LogRing;
-use super::table::Table;
+use super::table::{Route, Table};
 use super::target::{Drains, Target, millis_since};
 use super::timers::Timers;
 use super::tls::Tls;
@@ -96,5 +96,10 @@ impl Worker {
         let ring = LogRing::new(limits::LOG_RING_BYTES, shared.logs_waiting.clone());
         let pool = Pool::new(shared.timers.dyno_idle);
         Self { shared, ring, pool, connections: AtomicUsize::new(0) }
+    }
+
+    /// Does this name lead to API, git and console?
+    pub fn is_control(&self, host: &str) -> bool {
+        matches!(self.shared.table.load().route(host), Route::Control)
     }
 }

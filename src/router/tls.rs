@@ -43,6 +43,8 @@ pub struct Secure {
     pub version: &'static str,
     /// The client chose HTTP/2.
     pub is_http2: bool,
+    /// The client named no protocol, not even HTTP.
+    pub is_bare: bool,
     endpoint: String,
 }
 
@@ -98,8 +100,10 @@ impl Tls {
             Some(ProtocolVersion::TLSv1_3) => "tls1.3",
             _ => "tls1.2",
         };
-        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
-        Ok((stream, Secure { name, version, is_http2, endpoint: served.endpoint.clone() }))
+        let protocol = stream.get_ref().1.alpn_protocol();
+        let (is_http2, is_bare) = (protocol == Some(HTTP2), protocol.is_none());
+        let endpoint = served.endpoint.clone();
+        Ok((stream, Secure { name, version, is_http2, is_bare, endpoint }))
     }
 
     fn find(&self, name: &str) -> Option<Arc<Served>> {

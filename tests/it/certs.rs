@@ -22,8 +22,10 @@ fn platform(more: &[&str]) -> (Arc<Platform>, SocketAddr) {
     (Arc::new(Platform::start_with(&extra)), tls)
 }
 
-/// A GET by HTTPS: the whole answer, to the end of the connection.
-fn https(tls: SocketAddr, root: &str, host: &str) -> std::io::Result<String> {
+type Client = StreamOwned<ClientConnection, TcpStream>;
+
+/// A client that trusts `root` only, and names no protocol, as Heroku's own does not.
+fn connect(tls: SocketAddr, root: &str, host: &str) -> std::io::Result<Client> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(root.as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -36,7 +38,12 @@ fn https(tls: SocketAddr, root: &str, host: &str) -> std::io::Result<String> {
     let connection = ClientConnection::new(Arc::new(config), name).unwrap();
     let socket = TcpStream::connect(tls)?;
     socket.set_read_timeout(Some(Duration::from_secs(60)))?;
-    let mut stream = StreamOwned::new(connection, socket);
+    Ok(StreamOwned::new(connection, socket))
+}
+
+/// A GET by HTTPS: the whole answer, to the end of the connection.
+fn https(tls: SocketAddr, root: &str, host: &str) -> std::io::Result<String> {
+    let mut stream = connect(tls, root, host)?;
     let head = format!("GET /headers HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(head.as_bytes())?;
     let mut answer = String::new();
@@ -193,11 +200,9 @@ fn what_is_wrong_with_a_certificate_is_said() {
 #[test]
 fn the_platforms_own_names_are_served_with_its_certificate() {
     let authority = Authority::create();
-    let own = authority.self_signed(
-        "own",
-        "/CN=Platform",
-        &["-addext", "subjectAltName=DNS:*.paas.example.org"],
-    );
+    let root = authority.root();
+    let made = authority.sign("own", &["*.paas.example.org"], "root");
+    let own = Made { chain: format!("{}{root}", made.chain), key: made.key };
     let dir = tempfile::tempdir().unwrap();
     let [crt, key] = [("crt", &own.chain), ("key", &own.key)].map(|(kind, text)| {
         let path = dir.path().join(kind);
@@ -206,11 +211,11 @@ fn the_platforms_own_names_are_served_with_its_certificate() {
     });
     let flags = ["--tls-certificate-file", &crt, "--tls-key-file", &key];
     let (platform, tls) = platform(&[&["--domain", "paas.example.org"], &flags[..]].concat());
-    let app = platform.empty_app();
+    let app = platform.app_from("tiny");
     let shown = app.api("GET", "", None).is(200).json();
     let web_url = format!("https://{}.paas.example.org:{}/", app.name, tls.port());
     assert_eq!(shown["web_url"], web_url.as_str());
-    // What the test trusts is no CA, so openssl's client looks at it.
+    heroku_attaches(&app, tls, &root);
     let client = std::process::Command::new("openssl")
         .args(["s_client", "-connect", &tls.to_string(), "-servername", "api.paas.example.org"])
         .args(["-CAfile", &crt, "-verify_return_error", "-verify_hostname", "api.paas.example.org"])
@@ -224,4 +229,43 @@ fn the_platforms_own_names_are_served_with_its_certificate() {
     std::fs::write(&key, "nonsense").unwrap();
     let refused = run(&mut platform.server_command(), b"").failed(1);
     assert!(refused.stderr.contains("private_key holds no private key"), "{}", refused.stderr);
+}
+
+/// As Heroku's own client runs a one-off: a secret, a line, and bytes both ways.
+fn heroku_attaches(app: &App, tls: SocketAddr, root: &str) {
+    let host = "api.paas.example.org";
+    let attach = |body: Value| {
+        let dyno = app.api("POST", "/dynos", Some(body)).is(201).json();
+        let url = dyno["attach_url"].as_str().unwrap().to_string();
+        let start = format!("rendezvous://{host}:{}/", tls.port());
+        let secret = url.strip_prefix(&start).unwrap_or_else(|| panic!("{url}"));
+        let mut client = connect(tls, root, host).unwrap();
+        client.write_all(format!("{secret}\r\n").as_bytes()).unwrap();
+        let mut banner = [0; 12];
+        client.read_exact(&mut banner).unwrap();
+        assert_eq!(&banner, b"rendezvous\r\n");
+        (client, secret.to_string())
+    };
+    let said = |client: &mut Client| {
+        let mut said = String::new();
+        client.read_to_string(&mut said).unwrap();
+        said
+    };
+    let command = "tr a-z A-Z; echo \"\u{ffff} heroku-command-exit-status: 7\"";
+    let (mut piped, secret) = attach(json!({ "attach": true, "command": command }));
+    piped.write_all(b"from here\n\x04").unwrap();
+    let expected = "FROM HERE\n\u{ffff} heroku-command-exit-status: 7\n";
+    assert_eq!(said(&mut piped), expected);
+    let env = json!({ "TERM": "xterm", "COLUMNS": 90, "LINES": 30 });
+    let terminal = json!({ "attach": true, "command": "tty && stty size && cat", "env": env });
+    let (mut typed, _) = attach(terminal);
+    typed.write_all(b"typed\n\x04").unwrap();
+    let seen = said(&mut typed);
+    assert!(seen.contains("/dev/pts/0\r\n30 90\r\n"), "{seen:?}");
+    assert_eq!(seen.matches("typed\r\n").count(), 2, "the terminal's echo and cat's: {seen:?}");
+    // A secret is good for one client.
+    let mut again = connect(tls, root, host).unwrap();
+    again.write_all(format!("{secret}\r\n").as_bytes()).unwrap();
+    assert!(said(&mut again).contains("Couldn't find that dyno"));
+    https(tls, root, host).unwrap();
 }

@@ -243,7 +243,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("certs", &["store", "link"]),
     ("routing", &["certs", "dynos", "logs", "link"]),
     // Layer 2, the other process.
-    ("router", &["link"]),
+    ("router", &["frames", "link"]),
     // What the faces can ask of the journey.
     ("actions", &["apps", "certs", "deploy", "dynos", "logs", "release", "store"]),
     // Layer 3, the faces.

@@ -42,6 +42,8 @@ pub struct Session {
     pub input: mpsc::Sender<Input>,
     pub output: mpsc::Receiver<Said>,
     pub window: watch::Sender<Option<WindowSize>>,
+    /// The command has a terminal.
+    pub terminal: bool,
     /// The other end will hear and say nothing more.
     pub closed: CancellationToken,
     pub gone: DropGuard,
@@ -55,13 +57,14 @@ pub struct Client {
     gone: CancellationToken,
 }
 
-fn pair() -> (Session, Client) {
+fn pair(terminal: bool) -> (Session, Client) {
     let (input, from_client) = mpsc::channel(limits::ATTACH_QUEUE);
     let (to_client, output) = mpsc::channel(limits::ATTACH_QUEUE);
     let (window, size) = watch::channel(None);
     let gone = CancellationToken::new();
     let closed = gone.clone();
-    let session = Session { input, output, window, closed, gone: gone.clone().drop_guard() };
+    let gone_too = gone.clone().drop_guard();
+    let session = Session { input, output, window, terminal, closed, gone: gone_too };
     (session, Client { input: from_client, output: to_client, window: size, gone })
 }
 
@@ -72,8 +75,8 @@ impl Dynos {
             Error::new(Kind::NotFound, "Couldn't find that dyno, or somebody is attached already.")
         };
         let place = self.one_offs.take_place(secret).ok_or_else(missing)?;
-        let (session, client) = pair();
-        place.send(client).map_err(|_| missing())?;
+        let (session, client) = pair(place.terminal);
+        place.client.send(client).map_err(|_| missing())?;
         Ok(session)
     }
 }

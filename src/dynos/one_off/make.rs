@@ -125,7 +125,7 @@ impl Dynos {
         self.parts.logs.write(app.id, vec![LogLine::api(started)]).await;
         let dyno = made.one_off.dyno();
         let secret = if request.attach {
-            let (secret, client) = self.one_offs.await_client();
+            let (secret, client) = self.one_offs.await_client(window.is_some());
             made.say(["State changed from starting to up", "Awaiting client"]).await;
             made.one_off.up.store(true, Ordering::Relaxed);
             tasks::spawn("attached dyno", made.serve(client));

@@ -100,7 +100,13 @@ pub struct Register(Arc<Mutex<Inner>>);
 struct Inner {
     one_offs: BTreeMap<Uuid, Arc<OneOff>>,
     /// By their secrets: attached one-offs whose client has not come yet.
-    waiting: BTreeMap<String, oneshot::Sender<Client>>,
+    waiting: BTreeMap<String, Place>,
+}
+
+/// Where a client is waited for.
+pub struct Place {
+    pub client: oneshot::Sender<Client>,
+    pub terminal: bool,
 }
 
 impl Register {
@@ -162,18 +168,18 @@ impl Register {
     }
 
     /// A place for a client, and the secret that leads to it.
-    pub fn await_client(&self) -> (String, oneshot::Receiver<Client>) {
+    pub fn await_client(&self, terminal: bool) -> (String, oneshot::Receiver<Client>) {
         let (place, client) = oneshot::channel();
         let secret = secrets::random_hex::<24>();
         let mut inner = self.lock();
-        inner.waiting.retain(|_, place| !place.is_closed());
-        inner.waiting.insert(secret.clone(), place);
+        inner.waiting.retain(|_, place| !place.client.is_closed());
+        inner.waiting.insert(secret.clone(), Place { client: place, terminal });
         (secret, client)
     }
 
     /// Hands a client over; the secret is good for one.
-    pub fn take_place(&self, secret: &str) -> Option<oneshot::Sender<Client>> {
-        self.lock().waiting.remove(secret).filter(|place| !place.is_closed())
+    pub fn take_place(&self, secret: &str) -> Option<Place> {
+        self.lock().waiting.remove(secret).filter(|place| !place.client.is_closed())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
