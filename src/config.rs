@@ -32,6 +32,20 @@ pub struct ServerSettings {
     /// Its private key
     #[arg(long, env = "SENRYU_TLS_KEY_FILE", value_name = "FILE")]
     pub tls_key_file: Option<PathBuf>,
+    /// Directory of the certificate authority that certificates come from by themselves (ACME);
+    /// without it none do. By naming one you agree to its terms
+    #[arg(long, env = "SENRYU_ACME_DIRECTORY", value_name = "URL")]
+    pub acme_directory: Option<String>,
+    /// Where it writes to about certificates that end
+    #[arg(long, env = "SENRYU_ACME_EMAIL", value_name = "EMAIL")]
+    pub acme_email: Option<String>,
+    /// CA certificates in PEM by which it is trusted itself, beside this machine's
+    #[arg(long, env = "SENRYU_ACME_ROOT", value_name = "FILE")]
+    pub acme_root: Option<PathBuf>,
+    /// How it is shown that a name leads here: over HTTP, at port 80, or in a TLS handshake, at
+    /// port 443
+    #[arg(long, env = "SENRYU_ACME_CHALLENGE", default_value = "http-01", value_name = "KIND")]
+    pub acme_challenge: ChallengeKind,
     /// Allow a listener without TLS that is not loopback: passwords and tokens cross the network
     /// in the clear
     #[arg(long, env = "SENRYU_INSECURE_HTTP", default_value_t = false)]
@@ -249,6 +263,18 @@ pub struct ServerSettings {
     pub log_megabytes: u64,
 }
 
+/// How a name is proved to be ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ChallengeKind {
+    #[value(name = "http-01")]
+    Http01,
+    #[value(name = "tls-alpn-01")]
+    TlsAlpn01,
+}
+
+/// Names of the server itself, below the platform's domain.
+pub const CONTROL_NAMES: [&str; 3] = ["api", "git", "dashboard"];
+
 /// Settings of the router process. It never sees the database, the engine or a key.
 #[derive(Debug, Clone, Args)]
 pub struct RouterSettings {
@@ -294,6 +320,14 @@ impl ServerSettings {
         }
         if self.tls_certificate_file.is_some() && self.tls_listen.is_none() {
             return Err("--tls-certificate-file needs --tls-listen".to_string());
+        }
+        if let Some(directory) = &self.acme_directory {
+            if self.tls_listen.is_none() {
+                return Err("--acme-directory needs --tls-listen".to_string());
+            }
+            if !directory.starts_with("https://") {
+                return Err(format!("--acme-directory {directory} is no https:// address"));
+            }
         }
         for (flag, path) in [("--data-dir", &self.data_dir), ("--run-dir", &self.run_dir)] {
             if !path.is_absolute() {
@@ -386,7 +420,8 @@ impl ServerSettings {
 
     /// By HTTPS where the platform's own names have a certificate.
     fn url(&self, host: &str) -> String {
-        let certified = self.domain.is_some() && self.tls_certificate_file.is_some();
+        let certified = self.domain.is_some()
+            && (self.tls_certificate_file.is_some() || self.acme_directory.is_some());
         let (scheme, usual, port) = match self.tls_listen.filter(|_| certified) {
             Some(tls) => ("https", 443, tls.port()),
             None => ("http", 80, self.listen.port()),

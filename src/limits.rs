@@ -1,11 +1,13 @@
 //! Every time-out, size and bound, each with its unit and its reason. What an operator may
 //! change is a setting in `config.rs`, whose default stands here.
 
+mod acme;
 mod console;
 mod people;
 mod router;
 mod share;
 
+pub use acme::*;
 pub use console::*;
 pub use people::*;
 pub use router::*;

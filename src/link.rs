@@ -106,6 +106,15 @@ pub struct Certificate {
     pub key: Secret,
 }
 
+/// What authorities are shown to prove that names are ours.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Proofs {
+    /// Answers by token, for HTTP-01.
+    pub http: BTreeMap<String, String>,
+    /// For TLS-ALPN-01; the endpoint is the token.
+    pub tls: Vec<Certificate>,
+}
+
 /// Text that no log may show.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Secret(pub String);
@@ -147,6 +156,11 @@ pub enum ToRouter {
         version: u64,
         certificates: Vec<Certificate>,
     },
+    /// All proofs there are.
+    Proofs {
+        version: u64,
+        proofs: Proofs,
+    },
     Snapshot {
         snapshot: Snapshot,
     },
@@ -182,7 +196,12 @@ pub enum ToServer {
         /// It takes certificates and the listener that needs them.
         #[serde(default)]
         tls: bool,
+        /// It shows proofs.
+        #[serde(default)]
+        proofs: bool,
     },
+    /// Whoever asks after this is shown the proofs of that version.
+    Shows { version: u64 },
     /// Handshakes that begin after this are held with the certificates of that version.
     Certified { version: u64 },
     /// No request that begins after this goes to a target outside that snapshot.

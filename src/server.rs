@@ -4,7 +4,10 @@
 use crate::api::{self, Api};
 use crate::apps::access::{Access, Action};
 use crate::build::Builder;
+use crate::certs::auto::acme::Acme;
+use crate::certs::auto::{self, AutoParts, dns};
 use crate::certs::{Certs, CertsParts};
+use crate::clock::Timestamp;
 use crate::config::ServerSettings;
 use crate::console;
 use crate::deploy::{Deploy, DeployParts};
@@ -252,7 +255,27 @@ async fn certs(
     handshakes: Arc<Routing>,
 ) -> Result<Certs> {
     let (store, settings) = (store.clone(), settings.clone());
-    Certs::start(CertsParts { store, secrets, settings, handshakes }).await
+    let certs = Certs::start(CertsParts {
+        store: store.clone(),
+        secrets: secrets.clone(),
+        settings: settings.clone(),
+        handshakes: handshakes.clone(),
+    });
+    let certs = certs.await?;
+    if let Some(directory) = &settings.acme_directory {
+        let issuer = Acme::new(directory, &settings, &store, &secrets, handshakes).await?;
+        auto::spawn(AutoParts {
+            store,
+            secrets,
+            certs: certs.clone(),
+            issuer: Arc::new(issuer),
+            lookup: Arc::new(dns::System),
+            clock: Arc::new(Timestamp::now),
+            wake: certs.wakes(),
+            settings,
+        });
+    }
+    Ok(certs)
 }
 
 /// Docker may still be starting: after a reboot both come up together.

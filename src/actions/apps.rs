@@ -36,6 +36,7 @@ impl Platform {
         let email = &caller.user.email;
         let lines = lines.iter().map(|text| LogLine::api(format!("{text} by user {email}")));
         self.logs.write(app.id, lines.collect()).await;
+        self.certs.wake();
         self.dynos.routed(limits::TABLE_MARGIN).await;
         self.app(caller, app.name.as_str()).await
     }
@@ -60,6 +61,7 @@ impl Platform {
             && name != app.name
         {
             lifecycle::rename(&self.store, app.id, name).await?;
+            self.certs.wake();
         }
         if let Some(stack) = change.stack
             && stack != app.stack

@@ -43,6 +43,7 @@ impl Platform {
             None => self.certs.attach_covering(app, &domain).await?,
         }
         let domain = self.domain_again(app, &domain).await?;
+        self.certs.wake();
         // Whoever is told that it is done may ask the router at once.
         self.dynos.routed(limits::TABLE_MARGIN).await;
         Ok(domain)
@@ -60,6 +61,7 @@ impl Platform {
             })
             .await?;
         self.dynos.routed(limits::TABLE_MARGIN).await;
+        self.certs.wake();
         if found.sni_endpoint.is_some() {
             self.certs.hand_over().await?;
         }

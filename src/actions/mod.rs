@@ -2,11 +2,13 @@
 //! app's log. API and console both call these, so that what happens and what is left behind is the
 //! same whichever way somebody comes. The app is one that the caller was allowed to name.
 
+mod acm;
 mod apps;
 mod builds;
 mod config_vars;
 mod domains;
 mod formation;
+mod https;
 mod releases;
 
 pub use apps::AppChange;

@@ -37,7 +37,7 @@ fn stack(name: &str) -> Value {
 pub fn app(app: &App, settings: &ServerSettings) -> Value {
     let name = app.name.as_str();
     json!({
-        "acm": false,
+        "acm": app.acm,
         "archived_at": null,
         "buildpack_provided_description": app.buildpack_provided_description,
         "build_stack": stack(&app.stack),
@@ -163,9 +163,10 @@ pub fn own_domain(app: &App, settings: &ServerSettings) -> Value {
 /// The DNS target is the app's own name: wherever that leads, the domain shall lead as well. It
 /// stands at once, so there is no status to wait for.
 pub fn domain(domain: &Domain, app: &App, settings: &ServerSettings) -> Value {
+    let acm = domain.acm.as_ref();
     json!({
-        "acm_status": null,
-        "acm_status_reason": null,
+        "acm_status": acm.and_then(|(state, _)| state.word()),
+        "acm_status_reason": acm.and_then(|(_, reason)| reason.as_deref()),
         "app": app_ref(app),
         "cname": settings.app_host(app.name.as_str()),
         "created_at": domain.created_at.api(),
@@ -190,7 +191,7 @@ pub fn sni_endpoint(row: &SniEndpoint, facts: &Facts, app: &App) -> Value {
         "id": row.id.0,
         "name": row.name,
         "ssl_cert": {
-            "acm": false,
+            "acm": row.acm,
             "ca_signed?": facts.is_ca_signed,
             "cert_domains": facts.cert_domains,
             "expires_at": facts.expires_at.api(),

@@ -3,6 +3,7 @@
 
 mod accept;
 mod account;
+mod acm;
 mod apps;
 mod attach;
 mod audit;
@@ -122,6 +123,9 @@ fn app_routes(table: Table) -> Table {
         .get("/apps/{app}/sni-endpoints/{endpoint}", App(See), sni_endpoints::show)
         .patch("/apps/{app}/sni-endpoints/{endpoint}", App(SetCerts), sni_endpoints::update)
         .delete("/apps/{app}/sni-endpoints/{endpoint}", App(SetCerts), sni_endpoints::destroy)
+        .post("/apps/{app}/acm", App(SetCerts), acm::enable)
+        .patch("/apps/{app}/acm", App(SetCerts), acm::refresh)
+        .delete("/apps/{app}/acm", App(SetCerts), acm::disable)
         .get("/apps/{app}/https", App(See), https::show)
         .patch("/apps/{app}/https", App(SetHttps), https::update)
         .get("/apps/{app}/egress", App(See), egress::show)

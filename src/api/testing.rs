@@ -11,7 +11,7 @@ use crate::deploy::{Deploy, DeployParts};
 use crate::dynos::{Dynos, DynosParts, Published, Traffic};
 use crate::engine::Engine;
 use crate::engine::fake::FakeEngine;
-use crate::link::Certificate;
+use crate::link::{Certificate, Proofs};
 use crate::logs::Logs;
 use crate::logs::session::Sessions;
 use crate::model::{App, AppName, Caller, Permissions, User};
@@ -46,6 +46,10 @@ impl Traffic for AtOnce {
 #[async_trait]
 impl Handshakes for AtOnce {
     async fn use_certificates(&self, _: Vec<Certificate>) -> bool {
+        true
+    }
+
+    async fn show_proofs(&self, _: Proofs) -> bool {
         true
     }
 }

@@ -24,6 +24,7 @@ pub async fn add(
         app: app.id,
         hostname,
         sni_endpoint: None,
+        acm: None,
         created_at: now,
         updated_at: now,
     };

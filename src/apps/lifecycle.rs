@@ -20,6 +20,7 @@ pub fn new_app(caller: &Caller, name: AppName, stack: &str) -> App {
         maintenance: false,
         egress: Egress::Anywhere,
         https: Https::default(),
+        acm: false,
         buildpack_provided_description: None,
         repo_size: None,
         slug_size: None,

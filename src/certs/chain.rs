@@ -56,6 +56,18 @@ pub fn check(chain: &str, key: &str, now: Timestamp) -> Result<Facts> {
     Ok(facts)
 }
 
+/// Checks what an authority issued for a name. What stands behind it is the authority's business.
+pub fn check_issued(chain: &str, key: &str, hostname: &str) -> Result<Facts> {
+    let ders = ders(chain)?;
+    let facts = facts(&ders)?;
+    if !facts.covers(hostname) {
+        let names = facts.cert_domains.join(", ");
+        return Err(wrong(format!("is not for {hostname}, but for {names}.")));
+    }
+    check_key(ders, key)?;
+    Ok(facts)
+}
+
 /// What a stored chain says.
 pub fn read(chain: &str) -> Result<Facts> {
     facts(&ders(chain)?)

@@ -1,6 +1,7 @@
 //! Certificates of apps' domains: checked when they are given, their keys sealed in the store, and
 //! all that are served handed to whoever holds the handshakes.
 
+pub mod auto;
 pub mod chain;
 #[cfg(test)]
 pub mod testing;
@@ -9,11 +10,13 @@ use crate::clock::Timestamp;
 use crate::config::ServerSettings;
 use crate::error::{Context, Error, Result};
 use crate::limits;
-use crate::link::{Certificate, Secret};
-use crate::model::{App, AppId, Domain, Hostname, SniEndpoint, SniEndpointId};
+use crate::link::{Certificate, Proofs, Secret};
+use crate::model::{App, AppId, AutoCertificate, Domain, Hostname, SniEndpoint, SniEndpointId};
 use crate::secrets::Secrets;
+use crate::store::sni_endpoints::Served;
 use crate::store::{self, Store};
 use crate::tasks;
+use crate::wake::Wake;
 use async_trait::async_trait;
 use chain::Facts;
 use rusqlite::Connection;
@@ -25,6 +28,8 @@ use tokio::sync::Mutex;
 pub trait Handshakes: Send + Sync {
     /// Makes these all that there are. False if that was not confirmed in time.
     async fn use_certificates(&self, certificates: Vec<Certificate>) -> bool;
+    /// Shows these to authorities and no others. False if that was not confirmed in time.
+    async fn show_proofs(&self, proofs: Proofs) -> bool;
 }
 
 pub struct CertsParts {
@@ -44,26 +49,101 @@ struct Inner {
     own: Option<Certificate>,
     /// One hand-over at a time, so that what was read first never comes last.
     publishing: Mutex<()>,
+    /// What is wanted of automatic certificates may have changed.
+    wake: Wake,
 }
 
 impl Certs {
     /// Reads the platform's own certificate, if there is one: a wrong one is an error at start.
     pub async fn start(parts: CertsParts) -> Result<Self> {
         let own = own(&parts.settings).await?;
-        let certs = Self(Arc::new(Inner { parts, own, publishing: Mutex::default() }));
+        let certs =
+            Self(Arc::new(Inner { parts, own, publishing: Mutex::default(), wake: Wake::new() }));
         certs.hand_over().await?;
         Ok(certs)
     }
 
+    /// Has automatic certificates looked after: names, or what is wanted of them, may have changed.
+    pub fn wake(&self) {
+        self.0.wake.wake();
+    }
+
+    /// Whoever looks after them waits for this.
+    pub fn wakes(&self) -> Wake {
+        self.0.wake.clone()
+    }
+
+    /// An app's custom domains get certificates by themselves from now on.
+    pub async fn enable_auto(&self, app: &App) -> Result<()> {
+        if self.0.parts.settings.acme_directory.is_none() {
+            return Err(Error::invalid(
+                "This platform knows no certificate authority. Whoever runs it gives senryu \
+                 server an --acme-directory first.",
+            ));
+        }
+        let (id, now) = (app.id, Timestamp::now());
+        let write = move |db: &rusqlite::Transaction<'_>| {
+            store::audit::note(db, "acm:enable", Some(id), &[])?;
+            store::apps::set_acm(db, id, true, now)
+        };
+        self.0.parts.store.write(write).await?;
+        self.wake();
+        Ok(())
+    }
+
+    /// They get none any more, and those that came by themselves are gone.
+    pub async fn disable_auto(&self, app: &App) -> Result<()> {
+        let (id, now) = (app.id, Timestamp::now());
+        let write = move |db: &rusqlite::Transaction<'_>| {
+            store::audit::note(db, "acm:disable", Some(id), &[])?;
+            store::apps::set_acm(db, id, false, now)?;
+            store::auto_certificates::forget(db, id)
+        };
+        self.0.parts.store.write(write).await?;
+        self.hand_over().await
+    }
+
+    /// Those that failed are tried for again at once.
+    pub async fn refresh_auto(&self, app: &App) -> Result<()> {
+        let (id, now) = (app.id, Timestamp::now());
+        let write = move |db: &rusqlite::Transaction<'_>| {
+            store::audit::note(db, "acm:refresh", Some(id), &[])?;
+            store::auto_certificates::refresh(db, id, now)
+        };
+        self.0.parts.store.write(write).await?;
+        self.wake();
+        Ok(())
+    }
+
+    /// Those that were added, and those that came by themselves.
     pub async fn list(&self, app: &App) -> Result<Vec<SniEndpoint>> {
         let id = app.id;
-        self.0.parts.store.read(move |db| store::sni_endpoints::of_app(db, id)).await
+        let read = move |db: &rusqlite::Connection| {
+            let mut rows = store::sni_endpoints::of_app(db, id)?;
+            let auto = store::auto_certificates::of_app(db, id)?;
+            rows.extend(auto.into_iter().map(|row| shown(row, id)));
+            Ok(rows)
+        };
+        self.0.parts.store.read(read).await
+    }
+
+    /// One that was added: an automatic one is not to be changed by hand.
+    async fn find_own(&self, app: &App, id_or_name: &str) -> Result<SniEndpoint> {
+        let found = self.find(app, id_or_name).await?;
+        match found.acm {
+            false => Ok(found),
+            true => Err(Error::invalid(format!(
+                "{} is an automatic certificate, which comes and goes by itself. Turn that off \
+                 with senryu certs:auto:disable, or add one of your own with senryu certs:add.",
+                found.name
+            ))),
+        }
     }
 
     pub async fn find(&self, app: &App, id_or_name: &str) -> Result<SniEndpoint> {
-        let (id, wanted) = (app.id, id_or_name.to_string());
-        let found =
-            self.0.parts.store.read(move |db| store::sni_endpoints::find(db, id, &wanted)).await?;
+        let wanted = id_or_name.to_ascii_lowercase();
+        let is_it = |row: &SniEndpoint| row.id.to_string() == wanted || row.name == wanted;
+        let found = self.list(app).await?.into_iter().find(is_it);
         found.ok_or_else(|| Error::not_found("sni_endpoint"))
     }
 
@@ -78,6 +158,7 @@ impl Certs {
             name,
             chain: pem.chain,
             domains: Vec::new(),
+            acm: false,
             created_at: now,
             updated_at: now,
         };
@@ -110,7 +191,7 @@ impl Certs {
 
     /// Puts another certificate in the place of one. It must cover the domains of the old one.
     pub async fn update(&self, app: &App, id_or_name: &str, pem: Pem) -> Result<SniEndpoint> {
-        let old = self.find(app, id_or_name).await?;
+        let old = self.find_own(app, id_or_name).await?;
         let (facts, pem) = pem.checked().await?;
         let sealed = self.0.parts.secrets.seal(&seal_name(old.id), pem.key.as_bytes())?;
         let updated = self
@@ -133,7 +214,7 @@ impl Certs {
     }
 
     pub async fn remove(&self, app: &App, id_or_name: &str) -> Result<SniEndpoint> {
-        let row = self.find(app, id_or_name).await?;
+        let row = self.find_own(app, id_or_name).await?;
         let gone = row.clone();
         self.0
             .parts
@@ -159,7 +240,7 @@ impl Certs {
     /// Serves a new domain with the one of the app's certificates that covers it and lasts longest.
     pub async fn attach_covering(&self, app: &App, domain: &Domain) -> Result<()> {
         let mut best: Option<(Timestamp, SniEndpointId)> = None;
-        for endpoint in self.list(app).await? {
+        for endpoint in self.list(app).await?.into_iter().filter(|endpoint| !endpoint.acm) {
             let facts = chain::read(&endpoint.chain)?;
             if facts.covers(domain.hostname.as_str()) {
                 best = best.max(Some((facts.expires_at, endpoint.id)));
@@ -178,7 +259,7 @@ impl Certs {
         id_or_name: &str,
         hostname: &Hostname,
     ) -> Result<SniEndpointId> {
-        let endpoint = self.find(app, id_or_name).await?;
+        let endpoint = self.find_own(app, id_or_name).await?;
         refuse_uncovered(&chain::read(&endpoint.chain)?, hostname)?;
         Ok(endpoint.id)
     }
@@ -205,11 +286,22 @@ impl Certs {
             return Ok(());
         }
         let _turn = self.0.publishing.lock().await;
-        let rows = parts.store.read(store::sni_endpoints::served).await?;
+        let read = |db: &rusqlite::Connection| {
+            let added = store::sni_endpoints::served(db)?;
+            let auto = store::auto_certificates::served(db)?;
+            let sealed = |row: &Served| seal_name(row.id);
+            let auto_sealed = |row: &Served| auto_seal_name(row.id);
+            let mut rows: Vec<(String, Served)> =
+                auto.into_iter().map(|row| (auto_sealed(&row), row)).collect();
+            // Behind the others, so that of two for a name the one that was added is served.
+            rows.extend(added.into_iter().map(|row| (sealed(&row), row)));
+            Ok(rows)
+        };
+        let rows = parts.store.read(read).await?;
         let mut certificates: Vec<Certificate> = self.0.own.iter().cloned().collect();
         let mut room = limits::CERTIFICATES_BYTES;
-        for row in rows {
-            let key = parts.secrets.open(&seal_name(row.id), &row.sealed_key)?;
+        for (seal_name, row) in rows {
+            let key = parts.secrets.open(&seal_name, &row.sealed_key)?;
             let key = String::from_utf8(key).context("read a certificate's key")?;
             let names: usize = row.names.iter().map(String::len).sum();
             let size = row.chain.len() + key.len() + names;
@@ -284,6 +376,24 @@ fn refuse_uncovered(facts: &Facts, hostname: &Hostname) -> Result<()> {
 
 fn note(db: &Connection, action: &str, app: AppId, name: &str) -> Result<()> {
     store::audit::note(db, action, Some(app), &[("name", name)])
+}
+
+/// An automatic certificate as the others are shown.
+fn shown(row: AutoCertificate, app: AppId) -> SniEndpoint {
+    SniEndpoint {
+        id: row.id,
+        app,
+        name: store::domains::auto_name(&row.hostname),
+        chain: row.chain.unwrap_or_default(),
+        domains: row.domain.into_iter().collect(),
+        acm: true,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+    }
+}
+
+fn auto_seal_name(id: SniEndpointId) -> String {
+    format!("automatic certificate {id}")
 }
 
 fn seal_name(id: SniEndpointId) -> String {

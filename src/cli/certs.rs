@@ -1,11 +1,11 @@
 //! `certs` and its commands: list, add, update, remove, info.
 
-use super::Cx;
 use super::app::AppArgs;
 use super::client::{segment, text};
 use super::failure::{Failure, Result};
 use super::format::{clean, object, table};
 use super::ui::read_text;
+use super::{Cx, certs_auto};
 use crate::limits;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -27,6 +27,8 @@ pub enum Certs {
     /// Remove an SSL certificate from an app
     #[command(name = "certs:remove")]
     Remove(Remove),
+    #[command(flatten)]
+    Auto(certs_auto::Auto),
 }
 
 pub async fn run(cx: &Cx, command: Certs) -> Result {
@@ -36,6 +38,7 @@ pub async fn run(cx: &Cx, command: Certs) -> Result {
         Certs::Update(args) => update(cx, args).await,
         Certs::Info(args) => info(cx, args).await,
         Certs::Remove(args) => remove(cx, args).await,
+        Certs::Auto(command) => certs_auto::run(cx, command).await,
     }
 }
 
@@ -124,12 +127,13 @@ async fn list(cx: &Cx, args: List) -> Result {
     }
     let row = |cert: &Value| {
         let is_trusted = cert.pointer("/ssl_cert/ca_signed?") == Some(&Value::Bool(true));
+        let is_auto = cert.pointer("/ssl_cert/acm") == Some(&Value::Bool(true));
         vec![
             text(cert, "/name").to_string(),
             names(cert).join(", "),
             minute(text(cert, "/ssl_cert/expires_at")),
             if is_trusted { "True" } else { "False" }.to_string(),
-            "SNI".to_string(),
+            if is_auto { "ACM" } else { "SNI" }.to_string(),
             domain_ids(cert).len().to_string(),
         ]
     };
@@ -246,7 +250,7 @@ async fn hostnames(cx: &Cx, app: &str, cert: &Value) -> Result<Vec<String>> {
     Ok(served.map(|domain| clean(text(domain, "/hostname"))).collect())
 }
 
-fn details(cx: &Cx, cert: &Value, head: &str, served: &[String]) -> Result {
+pub fn details(cx: &Cx, cert: &Value, head: &str, served: &[String]) -> Result {
     let fact = |name: &str| text(cert, &format!("/ssl_cert/{name}")).to_string();
     let flag = |name: &str| cert.pointer(&format!("/ssl_cert/{name}")) == Some(&Value::Bool(true));
     cx.ui.line(head)?;

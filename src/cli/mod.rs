@@ -13,6 +13,7 @@ mod buildpacks;
 mod builds;
 mod builds_create;
 mod certs;
+mod certs_auto;
 mod client;
 mod config;
 mod config_edit;

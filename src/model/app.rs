@@ -60,6 +60,8 @@ pub struct App {
     /// Where its dynos may connect to.
     pub egress: Egress,
     pub https: Https,
+    /// Its custom domains get certificates by themselves.
+    pub acm: bool,
     /// What `bin/detect` of the last build's buildpack printed, such as `Node.js`.
     pub buildpack_provided_description: Option<String>,
     /// Bytes.

@@ -1,6 +1,6 @@
 //! A custom domain and the rule for its name.
 
-use super::{AppId, DomainId, SniEndpointId};
+use super::{AppId, AutoState, DomainId, SniEndpointId};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::limits;
@@ -114,6 +114,8 @@ pub struct Domain {
     pub hostname: Hostname,
     /// The certificate that it is served with, and its name.
     pub sni_endpoint: Option<(SniEndpointId, String)>,
+    /// How far its automatic certificate is, and why it failed.
+    pub acm: Option<(AutoState, Option<String>)>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }

@@ -3,6 +3,7 @@
 
 pub mod app;
 pub mod audit;
+pub mod auto_certificate;
 pub mod buildpack;
 pub mod collaborator;
 pub mod config_vars;
@@ -20,6 +21,7 @@ pub mod user;
 
 pub use app::{App, AppName};
 pub use audit::AuditEntry;
+pub use auto_certificate::{AutoCertificate, AutoState};
 pub use buildpack::Buildpack;
 pub use collaborator::Collaborator;
 pub use config_vars::ConfigVars;

@@ -12,6 +12,8 @@ pub struct SniEndpoint {
     pub chain: String,
     /// The domains that it is served for.
     pub domains: Vec<DomainId>,
+    /// It comes and renews by itself.
+    pub acm: bool,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }

@@ -71,6 +71,9 @@ async fn answer(
     let Some(facts) = RequestFacts::read(&request, conn.peer) else {
         return rescue::refuse(StatusCode::BAD_REQUEST);
     };
+    if let Some(answer) = proof(worker, &request) {
+        return answer;
+    }
     let (route, https_port) = {
         let table = worker.shared.table.load();
         (table.route(&facts.host), table.https_port)
@@ -109,6 +112,18 @@ async fn answer(
         place.insert(HeaderValue::from_static(limits::HSTS));
     }
     response
+}
+
+/// What a certificate authority is shown that wants proof of a name. Tokens that are not ours are
+/// the app's.
+fn proof(worker: &Worker, request: &Request<Incoming>) -> Option<Response<RouterBody>> {
+    let token = request.uri().path().strip_prefix(limits::ACME_PATH)?;
+    let answer = worker.shared.proofs.load().get(token).cloned()?;
+    let mut response = Response::new(RouterBody::full(Bytes::from(answer)));
+    let plain = HeaderValue::from_static("application/octet-stream");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, plain);
+    headers::mark_response(response.headers_mut());
+    Some(response)
 }
 
 /// Where a request goes that came without TLS: nowhere if there is no certificate for its host, or

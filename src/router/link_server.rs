@@ -83,8 +83,13 @@ impl LinkServer {
     async fn greet(&self, stream: &mut UnixStream) -> io::Result<()> {
         let held = self.held.lock().await;
         let listeners: Vec<_> = held.iter().map(|(name, _)| name.clone()).collect();
-        let hello =
-            ToServer::Hello { protocol: PROTOCOL, pid: std::process::id(), listeners, tls: true };
+        let hello = ToServer::Hello {
+            protocol: PROTOCOL,
+            pid: std::process::id(),
+            listeners,
+            tls: true,
+            proofs: true,
+        };
         link::send(stream, &hello).await?;
         let descriptors: Vec<_> = held.iter().map(|(_, listener)| listener.as_fd()).collect();
         link::send_descriptors(stream, &descriptors).await
@@ -122,6 +127,11 @@ impl LinkServer {
             Received::Message(ToRouter::Certificates { version, certificates }) => {
                 self.shared.tls.set(&certificates);
                 link::send(writer, &ToServer::Certified { version }).await?;
+            }
+            Received::Message(ToRouter::Proofs { version, proofs }) => {
+                self.shared.tls.show(&proofs.tls);
+                self.shared.proofs.store(Arc::new(proofs.http));
+                link::send(writer, &ToServer::Shows { version }).await?;
             }
             Received::Message(ToRouter::Snapshot { snapshot }) => {
                 let version = snapshot.version;

@@ -9,6 +9,7 @@ use super::tls::Tls;
 use crate::limits;
 use crate::link::Snapshot;
 use arc_swap::ArcSwap;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +20,8 @@ pub struct Shared {
     pub table: ArcSwap<Table>,
     pub timers: Timers,
     pub tls: Tls,
+    /// What authorities are shown by HTTP, by token.
+    pub proofs: ArcSwap<BTreeMap<String, String>>,
     pub server_socket: PathBuf,
     pub drains: Arc<Drains>,
     pub logs_waiting: Arc<Notify>,
@@ -43,6 +46,7 @@ impl Shared {
             table: ArcSwap::default(),
             timers,
             tls: Tls::new()?,
+            proofs: ArcSwap::default(),
             server_socket,
             drains: Arc::default(),
             logs_waiting: Arc::default(),

@@ -23,6 +23,8 @@ use tokio_rustls::server::TlsStream;
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 /// HTTP/2 as handshakes name it.
 const HTTP2: &[u8] = b"h2";
+/// The handshake of an authority that wants proof (RFC 8737).
+const ACME_TLS: &[u8] = b"acme-tls/1";
 /// To whoever speaks plain HTTP where TLS is spoken.
 const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n\
     Connection: close\r\nContent-Length: 54\r\n\r\n\
@@ -32,6 +34,9 @@ const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\
 pub struct Tls {
     config: Arc<ServerConfig>,
     certificates: Arc<ArcSwap<Certificates>>,
+    /// For authorities that ask for proof, and what they are shown.
+    proof_config: Arc<ServerConfig>,
+    proofs: Arc<ArcSwap<Certificates>>,
 }
 
 /// What a connection's handshake came to.
@@ -67,17 +72,36 @@ fn asked_name(hello: &ClientHello<'_>) -> Option<String> {
     hello.server_name().map(str::to_ascii_lowercase)
 }
 
+/// TLS-ALPN-01: the handshake is all that there is to it.
+fn asks_for_proof(hello: &ClientHello<'_>) -> bool {
+    hello.alpn().is_some_and(|mut offered| offered.any(|protocol| protocol == ACME_TLS))
+}
+
+fn config(certificates: &Arc<ArcSwap<Certificates>>) -> Result<ServerConfig, rustls::Error> {
+    let provider = Arc::new(ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth();
+    Ok(config.with_cert_resolver(Arc::new(Resolver(certificates.clone()))))
+}
+
 impl Tls {
     pub fn new() -> Result<Self, rustls::Error> {
         let certificates: Arc<ArcSwap<Certificates>> = Arc::default();
-        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Resolver(certificates.clone())));
+        let proofs: Arc<ArcSwap<Certificates>> = Arc::default();
+        let mut config = config(&certificates)?;
         config.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
         // The client keeps the session, sealed with a key that changes every few hours.
         config.ticketer = ring::Ticketer::new()?;
-        Ok(Self { config: Arc::new(config), certificates })
+        let mut proof_config = self::config(&proofs)?;
+        proof_config.alpn_protocols = vec![ACME_TLS.to_vec()];
+        let (config, proof_config) = (Arc::new(config), Arc::new(proof_config));
+        Ok(Self { config, certificates, proof_config, proofs })
+    }
+
+    /// Makes these all that authorities are shown.
+    pub fn show(&self, proofs: &[Certificate]) {
+        self.proofs.store(Arc::new(Certificates::build(proofs)));
     }
 
     pub fn set(&self, certificates: &[Certificate]) {
@@ -88,6 +112,11 @@ impl Tls {
     pub async fn accept(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, Secure)> {
         let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
         let name = asked_name(&start.client_hello());
+        if asks_for_proof(&start.client_hello()) {
+            let mut stream = start.into_stream(self.proof_config.clone()).await?;
+            stream.shutdown().await?;
+            return Err(io::Error::other("an authority was shown what there is for it"));
+        }
         let found = name.as_ref().and_then(|name| self.find(name));
         let (Some(name), Some(served)) = (name, found) else {
             let mut stream = start.io;

@@ -5,8 +5,8 @@ use super::router_child::{self, Launcher};
 use crate::config::ServerSettings;
 use crate::error::{Context, Error, Result};
 use crate::link::{
-    self, Certificate, Frame, HTTP, HTTPS, ListenerName, PROTOCOL, RouterLog, Snapshot, ToRouter,
-    ToServer,
+    self, Certificate, Frame, HTTP, HTTPS, ListenerName, PROTOCOL, Proofs, RouterLog, Snapshot,
+    ToRouter, ToServer,
 };
 use crate::{limits, tasks};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -37,6 +37,8 @@ struct Inner {
     applied: watch::Sender<u64>,
     /// The same of the certificates.
     certified: watch::Sender<u64>,
+    /// The same of the proofs.
+    shows: watch::Sender<u64>,
     /// Changes whenever a target drains.
     drained: watch::Sender<u64>,
     connected: watch::Sender<bool>,
@@ -52,6 +54,9 @@ struct State {
     uncertified: bool,
     /// The connected router is new enough for certificates.
     takes_certificates: bool,
+    proofs: Option<(u64, Proofs)>,
+    unshown: bool,
+    takes_proofs: bool,
     drained: HashSet<String>,
     watched: BTreeSet<String>,
     unasked: Vec<String>,
@@ -88,6 +93,7 @@ impl RouterLink {
             outgoing: Notify::new(),
             applied: watch::channel(0).0,
             certified: watch::channel(0).0,
+            shows: watch::channel(0).0,
             drained: watch::channel(0).0,
             connected: watch::channel(false).0,
             logs,
@@ -120,6 +126,24 @@ impl RouterLink {
         drop(state);
         self.0.outgoing.notify_one();
         version
+    }
+
+    /// Makes these the proofs that the router shall show, and returns their version.
+    pub fn publish_proofs(&self, proofs: Proofs) -> u64 {
+        let mut state = self.state();
+        let version = state.proofs.as_ref().map_or(0, |(version, _)| *version) + 1;
+        state.proofs = Some((version, proofs));
+        state.unshown = state.takes_proofs;
+        drop(state);
+        self.0.outgoing.notify_one();
+        version
+    }
+
+    /// True once the router shows these proofs or later ones; false after `timeout`.
+    pub async fn shows(&self, version: u64, timeout: Duration) -> bool {
+        let mut shows = self.0.shows.subscribe();
+        let reached = shows.wait_for(|shows| *shows >= version);
+        matches!(tokio::time::timeout(timeout, reached).await, Ok(Ok(_)))
     }
 
     /// True once the router has these certificates or later ones; false after `timeout`.
@@ -193,6 +217,7 @@ impl RouterLink {
             self.0.connected.send_replace(false);
             self.0.applied.send_replace(0);
             self.0.certified.send_replace(0);
+            self.0.shows.send_replace(0);
             tracing::warn!(reason = %ended, "the router is gone; starting another");
             let mut wait = limits::LINK_RETRY;
             stream = loop {
@@ -246,7 +271,7 @@ impl RouterLink {
 
     async fn exchange(&self, mut stream: UnixStream) -> io::Result<UnixStream> {
         link::send(&mut stream, &ToRouter::Hello { protocol: PROTOCOL }).await?;
-        let Frame::Message(ToServer::Hello { protocol: PROTOCOL, pid, listeners, tls }) =
+        let Frame::Message(ToServer::Hello { protocol: PROTOCOL, pid, listeners, tls, proofs }) =
             link::receive(&mut stream).await?
         else {
             return Err(io::Error::other("no greeting"));
@@ -280,7 +305,10 @@ impl RouterLink {
                 given.push(listener);
             }
         }
-        self.state().takes_certificates = tls;
+        {
+            let mut state = self.state();
+            (state.takes_certificates, state.takes_proofs) = (tls, proofs);
+        }
         let is_wanted = |name: &str| self.0.listen.iter().any(|wanted| wanted.name == name);
         let others = theirs.into_iter().map(|(name, _)| name.name).filter(|name| !is_wanted(name));
         let others: Vec<String> = others.collect();
@@ -317,6 +345,7 @@ impl RouterLink {
             let mut state = self.state();
             state.unsent = state.snapshot.is_some();
             state.uncertified = state.takes_certificates && state.certificates.is_some();
+            state.unshown = state.takes_proofs && state.proofs.is_some();
             // What drained while nobody listened was not told.
             state.unasked = state.watched.iter().cloned().collect();
         }
@@ -333,14 +362,22 @@ impl RouterLink {
     async fn send(&self, writer: &mut OwnedWriteHalf) -> io::Error {
         loop {
             self.0.outgoing.notified().await;
-            let (certificates, snapshot, targets) = {
+            let (certificates, proofs, snapshot, targets) = {
                 let mut state = self.state();
                 let unsent = std::mem::take(&mut state.unsent);
                 let snapshot = unsent.then(|| state.snapshot.clone()).flatten();
                 let uncertified = std::mem::take(&mut state.uncertified);
                 let certificates = uncertified.then(|| state.certificates.clone()).flatten();
-                (certificates, snapshot, std::mem::take(&mut state.unasked))
+                let unshown = std::mem::take(&mut state.unshown);
+                let proofs = unshown.then(|| state.proofs.clone()).flatten();
+                (certificates, proofs, snapshot, std::mem::take(&mut state.unasked))
             };
+            if let Some((version, proofs)) = proofs {
+                let message = ToRouter::Proofs { version, proofs };
+                if let Err(error) = link::send(writer, &message).await {
+                    return error;
+                }
+            }
             // Before the first snapshot, for with that the router begins to accept.
             if let Some((version, certificates)) = certificates {
                 let message = link::CertificatesRef { version, certificates: &certificates };
@@ -372,6 +409,9 @@ impl RouterLink {
                 }
                 Ok(Frame::Message(ToServer::Certified { version })) => {
                     self.0.certified.send_replace(version);
+                }
+                Ok(Frame::Message(ToServer::Shows { version })) => {
+                    self.0.shows.send_replace(version);
                 }
                 Ok(Frame::Message(ToServer::Drained { target })) => self.note_drained(target),
                 Ok(Frame::Message(other)) => tracing::warn!(?other, "unexpected on the link"),

@@ -8,7 +8,7 @@ use crate::certs::Handshakes;
 use crate::config::ServerSettings;
 use crate::dynos::{Published, Traffic};
 use crate::limits;
-use crate::link::{Certificate, RouterLog, Snapshot};
+use crate::link::{Certificate, Proofs, RouterLog, Snapshot};
 use crate::logs::{LogLine, Logs, Source};
 use crate::model::AppId;
 use crate::tasks;
@@ -76,6 +76,11 @@ impl Handshakes for Routing {
     async fn use_certificates(&self, certificates: Vec<Certificate>) -> bool {
         let version = self.link.publish_certificates(certificates);
         self.link.certified(version, limits::TABLE_MARGIN).await
+    }
+
+    async fn show_proofs(&self, proofs: Proofs) -> bool {
+        let version = self.link.publish_proofs(proofs);
+        self.link.shows(version, limits::TABLE_MARGIN).await
     }
 }
 

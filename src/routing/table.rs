@@ -2,7 +2,7 @@
 //! answer for it.
 
 use super::router_line;
-use crate::config::ServerSettings;
+use crate::config::{CONTROL_NAMES, ServerSettings};
 use crate::dynos::{AppDynos, Published, Web};
 use crate::link::{RoutedApp, RoutedState, RouterLog, Snapshot, WebTarget};
 use crate::logs::LogLine;
@@ -28,7 +28,7 @@ pub fn snapshot(state: &Published, settings: &ServerSettings) -> Snapshot {
 }
 
 fn control_hosts(domain: &str) -> Vec<String> {
-    ["api", "git", "dashboard"].iter().map(|name| format!("{name}.{domain}")).collect()
+    CONTROL_NAMES.iter().map(|name| format!("{name}.{domain}")).collect()
 }
 
 fn routed(id: AppId, app: &AppDynos) -> RoutedApp {

@@ -20,6 +20,7 @@ fn app(row: &Row<'_>) -> rusqlite::Result<App> {
         maintenance: row.get("maintenance")?,
         egress: stored_egress(row)?,
         https: Https { redirect: row.get("https_redirect")?, hsts: row.get("hsts")? },
+        acm: row.get("acm")?,
         buildpack_provided_description: row.get("description")?,
         repo_size: row.get("repo_size")?,
         slug_size: row.get("slug_size")?,
@@ -99,6 +100,15 @@ pub fn set_https(db: &Connection, id: AppId, https: Https, now: Timestamp) -> Re
         params![https.redirect, https.hsts, now.0, id.to_string()],
     )
     .context("set what an app wants of HTTPS")?;
+    Ok(())
+}
+
+pub fn set_acm(db: &Connection, id: AppId, on: bool, now: Timestamp) -> Result<()> {
+    db.execute(
+        "UPDATE apps SET acm = ?, updated_at = ? WHERE id = ?",
+        params![on, now.0, id.to_string()],
+    )
+    .context("set automatic certificates")?;
     Ok(())
 }
 

@@ -1,23 +1,38 @@
 //! Rows of `domains`.
 
-use super::row::{parsed, parsed_option, time};
+use super::row::{parsed, parsed_option, time, time_option};
 use crate::error::{Context, Result};
-use crate::model::{AppId, Domain, DomainId, Hostname, UserId};
+use crate::model::{AppId, Domain, DomainId, Hostname, SniEndpointId, UserId};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use std::collections::BTreeMap;
 
-const SELECT: &str = "SELECT d.*, e.name AS endpoint FROM domains d
-     LEFT JOIN sni_endpoints e ON e.id = d.sni_endpoint_id";
+const SELECT: &str = "SELECT d.*, e.name AS endpoint, c.id AS auto_id, c.state AS auto_state,
+         c.reason AS auto_reason, c.chain IS NOT NULL AS auto_is_there, c.updated_at AS auto_at
+     FROM domains d
+     LEFT JOIN sni_endpoints e ON e.id = d.sni_endpoint_id
+     LEFT JOIN auto_certificates c ON c.domain_id = d.id";
 
 fn domain(row: &Row<'_>) -> rusqlite::Result<Domain> {
+    let hostname = parsed::<Hostname>(row, "hostname")?;
+    let own = parsed_option(row, "sni_endpoint_id")?.zip(row.get("endpoint")?);
+    let auto: Option<SniEndpointId> = parsed_option(row, "auto_id")?;
+    let auto = auto.filter(|_| row.get("auto_is_there").unwrap_or(false));
+    let reason: Option<String> = row.get("auto_reason")?;
+    let changed = time_option(row, "auto_at")?.max(Some(time(row, "updated_at")?));
     Ok(Domain {
         id: parsed(row, "id")?,
         app: parsed(row, "app_id")?,
-        hostname: parsed(row, "hostname")?,
-        sni_endpoint: parsed_option(row, "sni_endpoint_id")?.zip(row.get("endpoint")?),
+        sni_endpoint: own.or_else(|| auto.map(|id| (id, auto_name(hostname.as_str())))),
+        hostname,
+        acm: parsed_option(row, "auto_state")?.map(|state| (state, reason)),
         created_at: time(row, "created_at")?,
-        updated_at: time(row, "updated_at")?,
+        updated_at: changed.unwrap_or_default(),
     })
+}
+
+/// What an automatic certificate is called.
+pub fn auto_name(hostname: &str) -> String {
+    format!("acm-{hostname}")
 }
 
 pub fn of_app(db: &Connection, app: AppId) -> Result<Vec<Domain>> {

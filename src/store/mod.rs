@@ -4,6 +4,7 @@
 
 pub mod apps;
 pub mod audit;
+pub mod auto_certificates;
 pub mod buildpacks;
 pub mod collaborators;
 pub mod console_sessions;
@@ -39,6 +40,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("migrations/010_collaborators.sql")),
     M::up(include_str!("migrations/011_console_sessions.sql")),
     M::up(include_str!("migrations/012_audit.sql")),
+    M::up(include_str!("migrations/013_auto_certificates.sql")),
 ];
 
 type Job = Box<dyn FnOnce(&mut Transaction<'_>) -> Answer + Send>;

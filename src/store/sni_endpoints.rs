@@ -14,6 +14,7 @@ fn endpoint(row: &Row<'_>) -> rusqlite::Result<SniEndpoint> {
         name: row.get("name")?,
         chain: row.get("chain")?,
         domains: Vec::new(),
+        acm: false,
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,
     })

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failing step is a failing test")]
 
 mod access;
+mod acme;
 mod api;
 mod buildpacks;
 mod builds;

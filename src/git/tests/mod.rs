@@ -55,6 +55,7 @@ impl FakeAccess {
             maintenance: false,
             egress: crate::model::Egress::Anywhere,
             https: crate::model::Https::default(),
+            acm: false,
             buildpack_provided_description: None,
             repo_size: None,
             slug_size: None,

@@ -2,7 +2,7 @@
 
 use crate::config::RouterSettings;
 use crate::link::{
-    self, Certificate, Frame, HTTP, HTTPS, ListenerName, PROTOCOL, RoutedApp, RoutedState,
+    self, Certificate, Frame, HTTP, HTTPS, ListenerName, PROTOCOL, Proofs, RoutedApp, RoutedState,
     RouterLog, Snapshot, ToRouter, ToServer, WebTarget,
 };
 use crate::router::process::run_until;
@@ -46,6 +46,7 @@ struct Events {
     drained: Vec<String>,
     applied: u64,
     certified: u64,
+    shows: u64,
 }
 
 /// Looks again and again until there is something.
@@ -102,6 +103,7 @@ impl TestRouter {
                     Frame::Message(ToServer::Drained { target }) => events.drained.push(target),
                     Frame::Message(ToServer::Applied { version }) => events.applied = version,
                     Frame::Message(ToServer::Certified { version }) => events.certified = version,
+                    Frame::Message(ToServer::Shows { version }) => events.shows = version,
                     Frame::Message(ToServer::Hello { .. }) => panic!("a second hello"),
                 }
             }
@@ -144,6 +146,16 @@ impl TestRouter {
         let events = self.events.clone();
         eventually("the certificates are there", || {
             (events.lock().unwrap().certified == version).then_some(())
+        })
+        .await;
+    }
+
+    /// Has authorities shown these.
+    pub async fn show(&mut self, version: u64, proofs: Proofs) {
+        self.send(&ToRouter::Proofs { version, proofs }).await;
+        let events = self.events.clone();
+        eventually("the proofs are shown", || {
+            (events.lock().unwrap().shows == version).then_some(())
         })
         .await;
     }

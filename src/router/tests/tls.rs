@@ -3,7 +3,7 @@
 
 use super::support::*;
 use crate::certs::testing::{Authority, Made};
-use crate::link::{Certificate, Secret};
+use crate::link::{Certificate, Proofs, Secret};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{AlertDescription, ClientConfig, HandshakeKind, RootCertStore};
@@ -137,6 +137,47 @@ async fn apps_that_want_it_are_sent_to_https_and_kept_there() {
     let answer = client.as_mut().unwrap().request(&to("www.example.com")).await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("strict-transport-security"), Some("max-age=31536000"));
+}
+
+#[tokio::test]
+async fn authorities_are_shown_proofs_before_anything_else() {
+    let authority = Authority::create();
+    let (www, _) = both(&authority);
+    let dyno = Dyno::saying("the app's").await;
+    let mut router = sample(&dyno).await;
+    router.certify(1, vec![served(&www, "one", &["www.example.com"])]).await;
+    router.snapshot.https_port = Some(8443);
+    router.snapshot.apps[0].https_redirect = true;
+    router.publish().await;
+    let proof = authority.self_signed("proof", "/CN=proof", &[]);
+    let http = [("token".to_string(), "token.thumb".to_string())].into();
+    let tls = vec![served(&proof, "token", &["new.example.com"])];
+    router.show(1, Proofs { http, tls }).await;
+    // For any name: the authority knows which it asked for.
+    for host in ["www.example.com", "new.example.com", "localhost"] {
+        let path = "/.well-known/acme-challenge/token";
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let answer = router.client().await.request(&request).await;
+        assert_eq!((answer.status, answer.body.as_str()), (200, "token.thumb"), "{host}");
+        let request = request.replace("/token", "/other");
+        let answer = router.client().await.request(&request).await;
+        assert_ne!(answer.body, "token.thumb");
+    }
+    let mut config = config(&authority);
+    config.alpn_protocols = vec![b"acme-tls/1".to_vec()];
+    let config = Arc::new(config);
+    let shown = async |name: &str| {
+        let error = connect(&router, &config, name).await.err().unwrap();
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
+    };
+    // It is no certificate that a browser would take, and the served ones are not shown here.
+    assert!(shown("new.example.com").await);
+    assert!(!shown("www.example.com").await);
+    router.show(2, Proofs::default()).await;
+    let path = "/.well-known/acme-challenge/token";
+    let request = format!("GET {path} HTTP/1.1\r\nHost: www.example.com\r\n\r\n");
+    assert_eq!(router.client().await.request(&request).await.body, "the app's");
 }
 
 #[tokio::test]

@@ -10,6 +10,8 @@ pub mod http;
 #[path = "../../../src/certs/testing.rs"]
 pub mod openssl;
 pub mod outside;
+#[path = "../../../src/certs/auto/pebble.rs"]
+pub mod pebble;
 pub mod platform;
 pub mod process;
 pub mod terminal;

@@ -56,6 +56,13 @@ impl Platform {
 
     /// One with other settings than all the others have.
     pub fn start_with(extra: &[&str]) -> Self {
+        // Free a moment ago; nobody else asks for ports of this range so quickly.
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        Self::start_at(address, extra)
+    }
+
+    /// One at an address that somebody else has to know before it starts.
+    pub fn start_at(address: SocketAddr, extra: &[&str]) -> Self {
         static FIRST: Once = Once::new();
         check_prerequisites();
         FIRST.call_once(sweep);
@@ -64,8 +71,6 @@ impl Platform {
         for name in ["data", "run", "home", "work"] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
         }
-        // Free a moment ago; nobody else asks for ports of this range so quickly.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let mut platform = Self {
             dir,
             address,

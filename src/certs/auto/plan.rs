@@ -1,0 +1,141 @@
+//! When a certificate is tried for, and what a try leaves: pure, so that a year takes no time.
+
+use crate::certs::chain::Facts;
+use crate::clock::Timestamp;
+use crate::limits;
+use crate::model::{AutoCertificate, AutoState};
+use std::time::Duration;
+
+fn after(at: Timestamp, pause: Duration) -> Timestamp {
+    let micros = i64::try_from(pause.as_micros()).unwrap_or(i64::MAX);
+    Timestamp(at.0.saturating_add(micros))
+}
+
+/// When the next try is due.
+pub fn due_at(row: &AutoCertificate) -> Timestamp {
+    let tried_at = row.tried_at.unwrap_or(row.created_at);
+    match row.state {
+        AutoState::Waiting => row.created_at,
+        // A server that died in the middle left it so.
+        AutoState::DnsVerified | AutoState::InProgress => after(tried_at, limits::ACME_AGAIN),
+        // Where clocks differ a new one may look old at once: that must not become a loop.
+        AutoState::Issued => {
+            row.renew_at.unwrap_or(tried_at).max(after(tried_at, limits::ACME_DAY))
+        }
+        AutoState::Failing | AutoState::Failed => after(tried_at, pause(row.attempts)),
+    }
+}
+
+/// How long after so many failures in a row nobody is asked.
+fn pause(failures: u32) -> Duration {
+    let step = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX);
+    let last = limits::ACME_PAUSES.len() - 1;
+    limits::ACME_PAUSES[step.min(last)]
+}
+
+/// When two thirds of its life are over.
+pub fn renew_at(facts: &Facts) -> Timestamp {
+    let life = facts.expires_at.0.saturating_sub(facts.starts_at.0);
+    Timestamp(facts.starts_at.0.saturating_add(life / 3 * 2))
+}
+
+/// The row after a try that failed.
+pub fn failed(mut row: AutoCertificate, reason: &str, now: Timestamp) -> AutoCertificate {
+    row.attempts = row.attempts.saturating_add(1);
+    let is_given_up = usize::try_from(row.attempts).is_ok_and(|n| n >= limits::ACME_PAUSES.len());
+    row.state = if is_given_up { AutoState::Failed } else { AutoState::Failing };
+    let plain = reason.chars().map(|c| if c.is_control() { ' ' } else { c });
+    row.reason = Some(plain.take(limits::ACME_REASON_CHARS).collect());
+    row.updated_at = now;
+    row
+}
+
+/// Those to try for now: the ones that are due, the longest first, within the bound on tries.
+pub fn due(rows: Vec<AutoCertificate>, now: Timestamp) -> Vec<AutoCertificate> {
+    let hour = Timestamp(now.0 - 3_600_000_000);
+    let tried = rows.iter().filter(|row| row.tried_at.is_some_and(|at| at > hour)).count();
+    let mut due: Vec<AutoCertificate> = rows.into_iter().filter(|row| due_at(row) <= now).collect();
+    due.sort_by_key(due_at);
+    due.truncate(limits::ACME_TRIES_PER_HOUR.saturating_sub(tried));
+    due
+}
+
+/// How long to wait until one is due. What is due already waits for the bound on tries.
+pub fn until_next(rows: &[AutoCertificate], now: Timestamp) -> Duration {
+    let next = rows.iter().map(due_at).filter(|due| *due > now).min();
+    let micros = next.and_then(|due| u64::try_from(due.0.saturating_sub(now.0)).ok());
+    micros.map_or(limits::ACME_PERIOD, Duration::from_micros).min(limits::ACME_PERIOD)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::SniEndpointId;
+
+    fn row(state: AutoState) -> AutoCertificate {
+        AutoCertificate {
+            id: SniEndpointId::random(),
+            hostname: "www.example.com".to_string(),
+            app: None,
+            domain: None,
+            state,
+            reason: None,
+            attempts: 0,
+            tried_at: None,
+            chain: None,
+            renew_at: None,
+            created_at: Timestamp(0),
+            updated_at: Timestamp(0),
+        }
+    }
+
+    const HOUR: i64 = 3_600_000_000;
+
+    #[test]
+    fn failures_are_tried_again_ever_later_and_end_at_once_a_day() {
+        let mut row = row(AutoState::Waiting);
+        let mut now = Timestamp(0);
+        let mut hours = Vec::new();
+        for _ in 0..12 {
+            assert!(due_at(&row) <= now);
+            row.tried_at = Some(now);
+            row = failed(row, "no\nwell", now);
+            let next = due_at(&row);
+            hours.push((next.0 - now.0) / HOUR);
+            now = next;
+        }
+        assert!(hours.is_sorted() && hours[..3] == [0, 0, 0] && hours[9..] == [24, 24, 24]);
+        assert_eq!((row.state, row.reason.as_deref()), (AutoState::Failed, Some("no well")));
+    }
+
+    #[test]
+    fn the_next_look_is_at_the_next_that_is_due() {
+        let now = Timestamp(100 * HOUR);
+        let mut left = row(AutoState::InProgress);
+        left.tried_at = Some(now);
+        assert_eq!(until_next(&[row(AutoState::Waiting), left], now), limits::ACME_AGAIN);
+        // One that is due but may not be tried yet is no reason to look again and again.
+        assert_eq!(until_next(&[row(AutoState::Waiting)], now), limits::ACME_PERIOD);
+        assert_eq!(until_next(&[], now), limits::ACME_PERIOD);
+    }
+
+    #[test]
+    fn tries_are_bounded_by_the_hour_and_the_longest_due_comes_first() {
+        let now = Timestamp(100 * HOUR);
+        let mut rows = vec![row(AutoState::Waiting); limits::ACME_TRIES_PER_HOUR + 5];
+        rows[3].created_at = Timestamp(-1);
+        let first = rows[3].id;
+        let found = due(rows.clone(), now);
+        assert_eq!((found.len(), found[0].id), (limits::ACME_TRIES_PER_HOUR, first));
+        for row in &mut rows {
+            (row.state, row.renew_at) = (AutoState::Issued, Some(Timestamp(200 * HOUR)));
+            row.tried_at = Some(now);
+        }
+        rows[0].state = AutoState::Waiting;
+        rows[1].renew_at = Some(Timestamp(0));
+        assert!(due_at(&rows[1]) > now, "it was issued just now, whatever it says");
+        assert!(due(rows.clone(), now).is_empty(), "so many were tried just now");
+        assert_eq!(due(rows.clone(), Timestamp(102 * HOUR)).len(), 1);
+        assert_eq!(due(rows, Timestamp(200 * HOUR)).len(), limits::ACME_TRIES_PER_HOUR);
+    }
+}

@@ -1,0 +1,45 @@
+//! Limits of automatic certificates: how often an authority is asked, and how long for.
+
+use std::time::Duration;
+
+/// One request to a certificate authority, with its answer.
+pub const ACME_REQUEST: Duration = Duration::from_secs(30);
+/// Tries of one request: authorities drop nonces and connections now and then.
+pub const ACME_REQUEST_TRIES: u32 = 5;
+/// Before the second of them; doubled before each further one.
+pub const ACME_REQUEST_PAUSE: Duration = Duration::from_millis(100);
+/// An authority looks at a proof, or signs, for at most this long.
+pub const ACME_PATIENCE: Duration = Duration::from_secs(120);
+/// Between two looks at that: at first, and at most (it doubles).
+pub const ACME_LOOK: Duration = Duration::from_millis(100);
+pub const ACME_LOOK_MOST: Duration = Duration::from_secs(5);
+/// Names that are tried for side by side.
+pub const ACME_PARALLEL: usize = 4;
+/// Names that are tried for within an hour: a third of what a common authority allows.
+pub const ACME_TRIES_PER_HOUR: usize = 100;
+/// After the first, second, … failure in a row the next try waits so long. From the last on the
+/// state is `failed`.
+pub const ACME_PAUSES: [Duration; 8] = [
+    Duration::from_secs(60),
+    Duration::from_secs(5 * 60),
+    Duration::from_secs(15 * 60),
+    Duration::from_secs(3600),
+    Duration::from_secs(3 * 3600),
+    Duration::from_secs(6 * 3600),
+    Duration::from_secs(12 * 3600),
+    Duration::from_secs(24 * 3600),
+];
+/// A certificate that was issued is left alone for so long.
+pub const ACME_DAY: Duration = Duration::from_secs(24 * 3600);
+/// After a try that a server's death cut short.
+pub const ACME_AGAIN: Duration = Duration::from_secs(10);
+/// Between two looks for what is wanted and due, in case nobody woke the task.
+pub const ACME_PERIOD: Duration = Duration::from_secs(60);
+/// Characters of a failure's reason.
+pub const ACME_REASON_CHARS: usize = 500;
+/// Bytes of a chain that an authority sends.
+pub const ACME_CHAIN_BYTES: usize = 64 * 1024;
+/// One question to the machine's resolver.
+pub const DNS_LOOKUP: Duration = Duration::from_secs(5);
+/// Between two looks of a client that waits for certificates.
+pub const ACM_POLL: Duration = Duration::from_secs(1);
