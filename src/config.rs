@@ -26,7 +26,7 @@ pub struct ServerSettings {
     #[arg(long, env = "SENRYU_TLS_LISTEN", value_name = "ADDR:PORT")]
     pub tls_listen: Option<SocketAddr>,
     /// Certificate for the platform's own names, with its chain, in PEM: api.DOMAIN, *.DOMAIN. Read
-    /// when the server starts
+    /// again when the files change
     #[arg(long, env = "SENRYU_TLS_CERTIFICATE_FILE", value_name = "FILE")]
     pub tls_certificate_file: Option<PathBuf>,
     /// Its private key
@@ -308,10 +308,11 @@ pub struct RouterSettings {
 impl ServerSettings {
     /// Checks what single values can't: the error names the setting.
     pub fn check(&self) -> Result<(), String> {
-        if !self.listen.ip().is_loopback() && !self.insecure_http {
+        if !self.listen.ip().is_loopback() && !self.insecure_http && !self.has_own_https() {
             return Err(format!(
                 "--listen {} is not loopback and there is no certificate: listen on 127.0.0.1 \
-                 behind a TLS proxy, or add --insecure-http to accept the risk",
+                 behind a TLS proxy, give --domain and --tls-listen with a certificate or \
+                 --acme-directory, or add --insecure-http to accept the risk",
                 self.listen
             ));
         }
@@ -418,11 +419,20 @@ impl ServerSettings {
         }
     }
 
+    /// The platform's own names have certificates, or will.
+    fn has_own_https(&self) -> bool {
+        let certified = self.tls_certificate_file.is_some() || self.acme_directory.is_some();
+        self.domain.is_some() && self.tls_listen.is_some() && certified
+    }
+
+    /// From afar the server answers by HTTPS only: passwords and tokens come its way.
+    pub fn control_by_https(&self) -> bool {
+        self.has_own_https() && !self.insecure_http
+    }
+
     /// By HTTPS where the platform's own names have a certificate.
     fn url(&self, host: &str) -> String {
-        let certified = self.domain.is_some()
-            && (self.tls_certificate_file.is_some() || self.acme_directory.is_some());
-        let (scheme, usual, port) = match self.tls_listen.filter(|_| certified) {
+        let (scheme, usual, port) = match self.tls_listen.filter(|_| self.has_own_https()) {
             Some(tls) => ("https", 443, tls.port()),
             None => ("http", 80, self.listen.port()),
         };
@@ -490,6 +500,13 @@ mod tests {
         assert_eq!(url(&flags), plain);
         flags.extend(["--tls-certificate-file", "/crt", "--tls-key-file", "/key"]);
         assert_eq!(url(&flags), both("https://api.p.example", "https://shop.p.example/"));
+        let mut public = flags.clone();
+        public.extend(["--listen", "0.0.0.0:80"]);
+        let public = ServerSettings::for_tests(&public);
+        public.check().unwrap();
+        assert!(public.control_by_https());
+        let bare = ServerSettings::for_tests(&["--listen", "0.0.0.0:80"]);
+        assert!(bare.check().unwrap_err().contains("is not loopback"));
         let half = ServerSettings::for_tests(&["--tls-key-file", "/key"]);
         assert!(half.check().unwrap_err().contains("belong together"));
     }

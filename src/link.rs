@@ -45,6 +45,9 @@ pub struct Snapshot {
     /// Where clients find the listener with TLS, if there is one.
     #[serde(default)]
     pub https_port: Option<u16>,
+    /// Whoever comes from another machine reaches the server by TLS only.
+    #[serde(default)]
+    pub control_by_https: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

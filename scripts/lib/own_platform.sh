@@ -8,12 +8,12 @@ OWN_URL=http://localhost:5791
 own_senryu() { HOME=$OWN/home SENRYU_URL=$OWN_URL "$OWN/senryu" "$@"; }
 own_git() { HOME=$OWN/home git "$@"; }
 
-own_start() { # DIR
+own_start() { # DIR FLAG...
   OWN=$1
   mkdir -p "$OWN/home"
   cp "$(command -v senryu)" "$OWN/senryu"
   "$OWN/senryu" server --data-dir "$OWN/data" --run-dir "$OWN/run" --parallel-builds 4 \
-    --master-key-file "$OWN/master.key" --listen 127.0.0.1:5791 2>"$OWN/server.log" &
+    --master-key-file "$OWN/master.key" --listen 127.0.0.1:5791 "${@:2}" 2>"$OWN/server.log" &
   OWN_SERVER=$!
   timeout 60 bash -c "until grep -q ': ready ' '$OWN/server.log'; do sleep 0.1; done" || return 1
   OWN_ROUTER=$(pgrep -f "^([^ ]*/)?senryu router --router-dir $OWN/" | head -n 1)

@@ -16,6 +16,7 @@ pub fn routes(api: Arc<Api>) -> Router {
     Router::new()
         .route("/internal/admins", post(create_admin))
         .route("/internal/health", get(health))
+        .route("/internal/names", get(names))
         .with_state(api)
 }
 
@@ -41,6 +42,21 @@ async fn create_admin(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Va
         "password": password,
         "token": token,
     })))
+}
+
+/// Domains and names with certificates, and what is wrong with each.
+async fn names(State(api): State<Arc<Api>>) -> Result<Json<Value>> {
+    let names = api.certs.report().await?;
+    let shown = names.iter().map(|name| {
+        json!({
+            "app": name.app,
+            "dns": name.dns,
+            "expires_at": name.expires_at.map(|at| at.api()),
+            "hostname": name.hostname,
+            "reason": name.reason,
+        })
+    });
+    Ok(Json(shown.collect()))
 }
 
 /// Whether the server is ready: its dynos are known and its router has a table.

@@ -3,6 +3,7 @@
 
 pub mod auto;
 pub mod chain;
+mod report;
 #[cfg(test)]
 pub mod testing;
 
@@ -20,7 +21,9 @@ use crate::wake::Wake;
 use async_trait::async_trait;
 use chain::Facts;
 use rusqlite::Connection;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 use tokio::sync::Mutex;
 
 /// Who holds handshakes with certificates.
@@ -46,7 +49,7 @@ pub struct Certs(Arc<Inner>);
 struct Inner {
     parts: CertsParts,
     /// The platform's own certificate.
-    own: Option<Certificate>,
+    own: Mutex<Option<Certificate>>,
     /// One hand-over at a time, so that what was read first never comes last.
     publishing: Mutex<()>,
     /// What is wanted of automatic certificates may have changed.
@@ -57,10 +60,47 @@ impl Certs {
     /// Reads the platform's own certificate, if there is one: a wrong one is an error at start.
     pub async fn start(parts: CertsParts) -> Result<Self> {
         let own = own(&parts.settings).await?;
-        let certs =
-            Self(Arc::new(Inner { parts, own, publishing: Mutex::default(), wake: Wake::new() }));
+        let certs = Self(Arc::new(Inner {
+            parts,
+            own: Mutex::new(own),
+            publishing: Mutex::default(),
+            wake: Wake::new(),
+        }));
         certs.hand_over().await?;
+        if certs.0.parts.settings.tls_certificate_file.is_some() {
+            let certs = certs.clone();
+            tasks::spawn("platform's certificate", async move { certs.follow_files().await });
+        }
         Ok(certs)
+    }
+
+    /// Takes the platform's own certificate over again when its files have changed. While one of
+    /// them is new and the other old they don't fit, and the one before is served on.
+    async fn follow_files(self) {
+        let settings = &self.0.parts.settings;
+        let mut taken = stamps(settings);
+        let mut refused = None;
+        loop {
+            tokio::time::sleep(limits::CERTIFICATE_FILE_PERIOD).await;
+            let now = stamps(settings);
+            if now == taken || Some(&now) == refused.as_ref() {
+                continue;
+            }
+            match own(settings).await {
+                Ok(own) => {
+                    *self.0.own.lock().await = own;
+                    taken = now;
+                    tracing::info!("the platform's certificate was read again");
+                    if let Err(error) = self.hand_over().await {
+                        tracing::error!(error = error.chain(), "can't hand certificates over");
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(error = error.chain(), "the one before is served on");
+                    refused = Some(now);
+                }
+            }
+        }
     }
 
     /// Has automatic certificates looked after: names, or what is wanted of them, may have changed.
@@ -224,6 +264,7 @@ impl Certs {
                 store::sni_endpoints::delete(db, gone.id)
             })
             .await?;
+        self.wake();
         self.hand_over().await?;
         Ok(row)
     }
@@ -276,6 +317,7 @@ impl Certs {
                 store::sni_endpoints::attach(db, domain.id, endpoint, now)
             })
             .await?;
+        self.wake();
         self.hand_over().await
     }
 
@@ -298,7 +340,7 @@ impl Certs {
             Ok(rows)
         };
         let rows = parts.store.read(read).await?;
-        let mut certificates: Vec<Certificate> = self.0.own.iter().cloned().collect();
+        let mut certificates: Vec<Certificate> = self.0.own.lock().await.iter().cloned().collect();
         let mut room = limits::CERTIFICATES_BYTES;
         for (seal_name, row) in rows {
             let key = parts.secrets.open(&seal_name, &row.sealed_key)?;
@@ -322,6 +364,16 @@ impl Certs {
         }
         Ok(())
     }
+}
+
+/// What tells that the files have changed.
+fn stamps(settings: &ServerSettings) -> Vec<Option<(SystemTime, u64)>> {
+    let files = [&settings.tls_certificate_file, &settings.tls_key_file];
+    let stamp = |file: &Option<PathBuf>| {
+        let meta = std::fs::metadata(file.as_ref()?).ok()?;
+        Some((meta.modified().ok()?, meta.len()))
+    };
+    files.into_iter().map(stamp).collect()
 }
 
 /// The platform's own certificate from its files.

@@ -1,4 +1,4 @@
-//! `domains` and its commands: list, add, info, remove, clear, wait.
+//! `domains` and its commands: list, add, update, info, remove, clear, wait.
 
 use super::Cx;
 use super::app::AppArgs;
@@ -28,12 +28,27 @@ pub struct Add {
     hostname: String,
     #[command(flatten)]
     app: AppArgs,
+    /// Name of the certificate that it is served with
+    #[arg(short, long, value_name = "NAME")]
+    cert: Option<String>,
     /// Wait until the domain is active
     #[arg(long)]
     wait: bool,
     /// Output in JSON format
     #[arg(short, long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Update {
+    /// Name or id of the domain
+    #[arg(value_name = "HOSTNAME")]
+    hostname: String,
+    /// Name of the certificate that it is served with from now on
+    #[arg(long, value_name = "NAME")]
+    cert: String,
+    #[command(flatten)]
+    app: AppArgs,
 }
 
 #[derive(Debug, Args)]
@@ -116,7 +131,7 @@ fn record_type(hostname: &str) -> &'static str {
 pub async fn add(cx: &Cx, args: Add) -> Result {
     let app = cx.app(&args.app)?;
     let what = format!("Adding {} to ⬢ {app}", args.hostname);
-    let body = json!({ "hostname": args.hostname, "sni_endpoint": null });
+    let body = json!({ "hostname": args.hostname, "sni_endpoint": args.cert });
     let path = domains(&app);
     let added = cx.ui.action(&what, cx.client.post(&path, &body), |_| "done".into()).await?;
     if args.wait {
@@ -132,6 +147,14 @@ pub async fn add(cx: &Cx, args: Add) -> Result {
         text(&added, "/cname"),
         text(&added, "/hostname"),
     ))
+}
+
+pub async fn update(cx: &Cx, args: Update) -> Result {
+    let app = cx.app(&args.app)?;
+    let what = format!("Updating {} to use {} certificate", args.hostname, args.cert);
+    let path = domain(&app, &args.hostname);
+    let body = json!({ "sni_endpoint": args.cert });
+    cx.ui.action(&what, cx.client.patch(&path, &body), |_| "done".to_string()).await.map(|_| ())
 }
 
 pub async fn info(cx: &Cx, args: One) -> Result {

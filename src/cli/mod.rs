@@ -172,6 +172,9 @@ enum Command {
     /// Add a domain to an app
     #[command(name = "domains:add")]
     DomainsAdd(domains::Add),
+    /// Serve a domain with another certificate of the app
+    #[command(name = "domains:update")]
+    DomainsUpdate(domains::Update),
     /// Show detailed information for a domain on an app
     #[command(name = "domains:info")]
     DomainsInfo(domains::One),
@@ -439,6 +442,7 @@ async fn run(cx: &Cx, command: Command) -> Result {
         Command::Logs(args) => logs::logs(cx, args).await,
         Command::Domains(args) => domains::list(cx, args).await,
         Command::DomainsAdd(args) => domains::add(cx, args).await,
+        Command::DomainsUpdate(args) => domains::update(cx, args).await,
         Command::DomainsInfo(args) => domains::info(cx, args).await,
         Command::DomainsRemove(args) => domains::remove(cx, args).await,
         Command::DomainsClear(args) => domains::clear(cx, args).await,

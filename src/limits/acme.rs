@@ -43,3 +43,8 @@ pub const ACME_CHAIN_BYTES: usize = 64 * 1024;
 pub const DNS_LOOKUP: Duration = Duration::from_secs(5);
 /// Between two looks of a client that waits for certificates.
 pub const ACM_POLL: Duration = Duration::from_secs(1);
+/// Names of which `doctor` tells, and lookups of them at one time.
+pub const REPORTED_NAMES: usize = 100;
+pub const PARALLEL_LOOKUPS: usize = 50;
+/// Certificates that end within so many days are told of.
+pub const DOCTOR_CERTIFICATE_DAYS: i64 = 14;

@@ -20,6 +20,8 @@ pub const CHAIN_CERTIFICATES: usize = 10;
 pub const CERTIFICATES_BYTES: usize = LINK_FRAME_BYTES / 2;
 /// Bytes of a file of certificates or keys: well over what the API takes.
 pub const CERTIFICATE_FILE_BYTES: u64 = 4 * 1024 * 1024;
+/// Between two looks whether the files of the platform's certificate have changed.
+pub const CERTIFICATE_FILE_PERIOD: Duration = Duration::from_secs(2);
 /// Listeners handed over at one time; the kernel's own bound is 253.
 pub const LINK_DESCRIPTORS: usize = 16;
 /// Batches of router log lines that may wait for the server's log store.

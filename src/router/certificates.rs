@@ -24,6 +24,18 @@ pub struct Served {
 impl Certificates {
     /// One that can't be read is left out: the others go on.
     pub fn build(certificates: &[Certificate]) -> Self {
+        Self::build_with(certificates, certified)
+    }
+
+    /// Of proofs for authorities, which are none that anybody else takes.
+    pub fn build_proofs(proofs: &[Certificate]) -> Self {
+        Self::build_with(proofs, proof)
+    }
+
+    fn build_with(
+        certificates: &[Certificate],
+        certified: impl Fn(&Certificate) -> Result<CertifiedKey, String>,
+    ) -> Self {
         let mut by_name = HashMap::new();
         for certificate in certificates {
             let endpoint = certificate.endpoint.clone();
@@ -50,10 +62,23 @@ impl Certificates {
 }
 
 fn certified(certificate: &Certificate) -> Result<CertifiedKey, String> {
+    let (chain, key) = read(certificate)?;
+    CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|error| error.to_string())
+}
+
+/// Without a look inside: the critical extension of a proof is one that rustls refuses.
+fn proof(certificate: &Certificate) -> Result<CertifiedKey, String> {
+    let (chain, key) = read(certificate)?;
+    let key = ring::default_provider().key_provider.load_private_key(key);
+    key.map(|key| CertifiedKey::new(chain, key)).map_err(|error| error.to_string())
+}
+
+type Read = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn read(certificate: &Certificate) -> Result<Read, String> {
     let chain: Result<Vec<CertificateDer<'static>>, _> =
         CertificateDer::pem_slice_iter(certificate.chain.as_bytes()).collect();
     let chain = chain.map_err(|error| error.to_string())?;
     let key = PrivateKeyDer::from_pem_slice(certificate.key.0.as_bytes());
-    let key = key.map_err(|error| error.to_string())?;
-    CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|error| error.to_string())
+    Ok((chain, key.map_err(|error| error.to_string())?))
 }

@@ -74,9 +74,9 @@ async fn answer(
     if let Some(answer) = proof(worker, &request) {
         return answer;
     }
-    let (route, https_port) = {
+    let (route, https_port, control_by_https) = {
         let table = worker.shared.table.load();
-        (table.route(&facts.host), table.https_port)
+        (table.route(&facts.host), table.https_port, table.control_by_https)
     };
     let secure = conn.secure.as_ref();
     let is_mismatch = secure.is_some_and(|secure| !worker.shared.tls.is_for(secure, &facts.host));
@@ -90,6 +90,13 @@ async fn answer(
         }
         Route::Control if *request.method() == Method::CONNECT => {
             return rescue::refuse(StatusCode::METHOD_NOT_ALLOWED);
+        }
+        Route::Control if control_by_https && is_overheard(conn) => {
+            let port = https_port.unwrap_or(443);
+            return match https_address(worker, &request, &facts.host, port) {
+                Some(address) => rescue::redirect(redirect_status(request.method()), address),
+                None => rescue::https_only(),
+            };
         }
         Route::Control => return control::forward(worker, conn, request, &facts).await,
         Route::Unknown => return rescue::no_such_app(),
@@ -112,6 +119,19 @@ async fn answer(
         place.insert(HeaderValue::from_static(limits::HSTS));
     }
     response
+}
+
+/// It came over a network, where others can read it.
+fn is_overheard(conn: &ConnState) -> bool {
+    conn.secure.is_none() && !conn.peer.ip().to_canonical().is_loopback()
+}
+
+/// Whoever sends more than a question shall send it again as it is.
+fn redirect_status(method: &Method) -> StatusCode {
+    match *method {
+        Method::GET | Method::HEAD => StatusCode::MOVED_PERMANENTLY,
+        _ => StatusCode::PERMANENT_REDIRECT,
+    }
 }
 
 /// What a certificate authority is shown that wants proof of a name. Tokens that are not ours are
@@ -244,9 +264,7 @@ impl Job {
 
     /// To the same address by HTTPS, with the same method.
     fn redirect(mut self, address: HeaderValue) -> Response<RouterBody> {
-        let is_plain = matches!(self.record.method, Method::GET | Method::HEAD);
-        let status =
-            if is_plain { StatusCode::MOVED_PERMANENTLY } else { StatusCode::PERMANENT_REDIRECT };
+        let status = redirect_status(&self.record.method);
         self.record.status = status.as_u16();
         self.record.finish(Instant::now());
         rescue::redirect(status, address)

@@ -177,11 +177,24 @@ pub fn redirect(status: StatusCode, address: HeaderValue) -> Response<RouterBody
 pub fn server_away() -> Response<RouterBody> {
     let body = "{\"id\":\"service_unavailable\",\"message\":\"The Senryu server does not answer. \
                 It may be restarting: please try again shortly.\"}";
+    let mut response = json(StatusCode::SERVICE_UNAVAILABLE, body);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// What it says to whoever comes without TLS over a network, while it has no certificate.
+pub fn https_only() -> Response<RouterBody> {
+    let body = "{\"id\":\"forbidden\",\"message\":\"From another machine this is reached by HTTPS \
+                only, since passwords come this way. There is no certificate for this name yet: \
+                senryu doctor, on the server's machine, says why.\"}";
+    json(StatusCode::FORBIDDEN, body)
+}
+
+fn json(status: StatusCode, body: &'static str) -> Response<RouterBody> {
     let mut response = Response::new(RouterBody::full(Bytes::from_static(body.as_bytes())));
-    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    *response.status_mut() = status;
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     mark_response(response.headers_mut());
     response
 }

@@ -16,6 +16,8 @@ pub struct Table {
     control_hosts: HashSet<String>,
     /// Where clients find the listener with TLS.
     pub https_port: Option<u16>,
+    /// The server is for those only who come by TLS or from this machine.
+    pub control_by_https: bool,
     apps: HashMap<Uuid, Arc<App>>,
     targets: HashMap<String, Arc<Target>>,
 }
@@ -58,6 +60,7 @@ impl Table {
         }
         table.apps_domain = snapshot.apps_domain;
         table.https_port = snapshot.https_port;
+        table.control_by_https = snapshot.control_by_https;
         table.control_hosts =
             snapshot.control_hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
         table
@@ -173,6 +176,7 @@ mod tests {
             apps_domain: "paas.example.com".into(),
             control_hosts: vec!["api.example.com".into()],
             https_port: None,
+            control_by_https: false,
         }
     }
 

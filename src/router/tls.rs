@@ -101,7 +101,7 @@ impl Tls {
 
     /// Makes these all that authorities are shown.
     pub fn show(&self, proofs: &[Certificate]) {
-        self.proofs.store(Arc::new(Certificates::build(proofs)));
+        self.proofs.store(Arc::new(Certificates::build_proofs(proofs)));
     }
 
     pub fn set(&self, certificates: &[Certificate]) {

@@ -12,6 +12,7 @@ pub fn snapshot(state: &Published, settings: &ServerSettings) -> Snapshot {
     let mut snapshot = Snapshot {
         control_hosts: settings.domain.iter().flat_map(|domain| control_hosts(domain)).collect(),
         apps_domain: settings.apps_domain().to_string(),
+        control_by_https: settings.control_by_https(),
         https_port: settings.tls_listen.map(|addr| addr.port()),
         ..Snapshot::default()
     };

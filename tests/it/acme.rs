@@ -5,7 +5,8 @@ use crate::support::pebble::Pebble;
 use crate::support::{App, Platform, eventually};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ fn domain(app: &App, name: &str) -> Value {
 fn domains_and_own_names_get_certificates_by_themselves() {
     let tls = free();
     // Where the router will listen is known once it does, and pebble asks there.
-    let (platform, pebble) = platform(tls, "http-01");
+    let (platform, pebble) = platform(tls, [127, 0, 0, 1], "http-01");
     let app = platform.empty_app();
     for name in ["api.paas.example.org", &format!("{}.paas.example.org", app.name)] {
         eventually(name, || is_served(tls, name));
@@ -94,19 +95,43 @@ fn domains_and_own_names_get_certificates_by_themselves() {
 #[test]
 fn names_are_proved_in_a_tls_handshake_too() {
     let tls = free();
-    let (_platform, _pebble) = platform(tls, "tls-alpn-01");
-    eventually("it is served", || is_served(tls, "git.paas.example.org"));
+    let (platform, _pebble) = platform(tls, [0; 4], "tls-alpn-01");
+    for name in ["git.paas.example.org", "api.paas.example.org"] {
+        eventually(name, || is_served(tls, name));
+    }
+    // Over a network the server answers by HTTPS only, on this machine as it always has.
+    let port: u16 = platform.url().rsplit(':').next().unwrap().parse().unwrap();
+    let ask = |address: IpAddr, host: &str| {
+        let mut stream = TcpStream::connect((address, port)).unwrap();
+        let head = format!("GET /a HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let route = UdpSocket::bind("0.0.0.0:0").unwrap();
+    route.connect("198.51.100.1:9").unwrap();
+    let outside = route.local_addr().unwrap().ip();
+    let sent = ask(outside, "api.paas.example.org");
+    assert!(sent.starts_with("HTTP/1.1 301"), "{sent}");
+    let place = format!("Location: https://api.paas.example.org:{}/a\r\n", tls.port());
+    assert!(sent.contains(&place), "{sent}");
+    let refused = ask(outside, "localhost");
+    assert!(refused.starts_with("HTTP/1.1 403") && refused.contains("HTTPS"), "{refused}");
+    let inside = ask([127, 0, 0, 1].into(), "api.paas.example.org");
+    assert!(inside.contains("not_found") || inside.contains("unauthorized"), "{inside}");
 }
 
 /// A platform whose certificates come from a pebble that rejects every tenth nonce.
-fn platform(tls: SocketAddr, challenge: &str) -> (Arc<Platform>, Pebble) {
+fn platform(tls: SocketAddr, listen: [u8; 4], challenge: &str) -> (Arc<Platform>, Pebble) {
     let http = free();
     let pebble = Pebble::start(http.port(), tls.port(), 10);
     let root = pebble.root();
     let directory = pebble.directory();
     let tls = tls.to_string();
+    let listen = SocketAddr::from((listen, http.port()));
     let platform = Platform::start_at(
-        http,
+        listen,
         &[
             ["--tls-listen", &tls],
             ["--domain", "paas.example.org"],

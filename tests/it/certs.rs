@@ -115,7 +115,48 @@ fn a_domain_is_served_with_its_certificate_whatever_dies() {
     platform.start_server();
     assert!(answers());
 
+    what_handshakes_may_be(tls);
     renewed_and_removed(&app, &authority, tls);
+}
+
+/// What openssl's client says of a handshake.
+fn s_client(tls: SocketAddr, name: &str, more: &[&str]) -> String {
+    let client = std::process::Command::new("openssl")
+        .args(["s_client", "-connect", &tls.to_string(), "-servername", name])
+        .args(more)
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&client.stdout),
+        String::from_utf8_lossy(&client.stderr)
+    )
+}
+
+fn what_handshakes_may_be(tls: SocketAddr) {
+    let is_held = |name: &str, more: &[&str]| {
+        let said = s_client(tls, name, more);
+        said.contains("Cipher is ") && !said.contains("Cipher is (NONE)")
+    };
+    let name = "www.example.com";
+    // Level 0, so that it is the router that refuses and not the client.
+    let weak = |words: &[&'static str]| [words, &["-cipher", "ALL:@SECLEVEL=0"]].concat();
+    for (more, is_wanted) in [
+        (vec!["-tls1_3"], true),
+        (vec!["-tls1_2"], true),
+        (weak(&["-tls1_1"]), false),
+        (weak(&["-tls1"]), false),
+        (vec!["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"], true),
+        (vec!["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA:@SECLEVEL=0"], false),
+        (vec!["-tls1_2", "-cipher", "AES128-SHA:AES256-GCM-SHA384:@SECLEVEL=0"], false),
+        (vec!["-alpn", "h2"], true),
+    ] {
+        assert_eq!(is_held(name, &more), is_wanted, "{more:?}");
+    }
+    assert!(!is_held("nobody.example.com", &[]));
+    let again = s_client(tls, name, &["-tls1_2", "-reconnect"]);
+    assert!(again.contains("Reused, TLSv1.2"), "{again}");
 }
 
 /// Both are kept by router and server alike: what follows kills them.
@@ -224,6 +265,16 @@ fn the_platforms_own_names_are_served_with_its_certificate() {
         .unwrap();
     let said = String::from_utf8_lossy(&client.stdout);
     assert!(client.status.success() && said.contains("Verify return code: 0"), "{said}");
+
+    let newer = authority.self_signed(
+        "newer",
+        "/CN=Newer platform",
+        &["-addext", "subjectAltName=DNS:*.paas.example.org"],
+    );
+    std::fs::write(&crt, &newer.chain).unwrap();
+    std::fs::write(&key, &newer.key).unwrap();
+    let subject = || s_client(tls, "api.paas.example.org", &[]).contains("Newer platform");
+    eventually("the new files are served", subject);
 
     platform.end_server(Signal::SIGTERM);
     std::fs::write(&key, "nonsense").unwrap();

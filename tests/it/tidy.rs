@@ -330,8 +330,8 @@ fn each_big_dependency_stays_where_it_belongs() {
             "rusqlite",
             &[
                 "src/store/",
+                "src/certs/",
                 "src/apps/lifecycle.rs",
-                "src/certs/mod.rs",
                 "src/deploy/mod.rs",
                 "src/release/create.rs",
                 "src/dynos/reconciler/desired.rs",

@@ -74,10 +74,15 @@ impl Pebble {
 
     /// Has a name lead to an address of this machine; without this all lead to 127.0.0.1.
     pub fn lead(&self, name: &str, address: &str) {
+        self.manage("clear-a", &format!("{{\"host\": \"{name}\"}}"));
         let body = format!("{{\"host\": \"{name}\", \"addresses\": [\"{address}\"]}}");
+        self.manage("add-a", &body);
+    }
+
+    fn manage(&self, path: &str, body: &str) {
         let mut stream = TcpStream::connect(self.management).unwrap();
         let head = format!(
-            "POST /add-a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\
+            "POST /{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\
              \r\n\r\n{body}",
             body.len()
         );

@@ -123,7 +123,16 @@ pub(super) async fn names(settings: &ServerSettings) -> Finding {
     let any = format!("senryu-doctor-{:08x}.{domain}", rand::random::<u32>());
     match (resolved(&format!("api.{domain}")).await, resolved(&any).await) {
         (Some(_), Some(address)) => {
-            Finding::ok(what, format!("api.{domain} resolves, and so does *.{domain}: {address}"))
+            let message = format!("api.{domain} resolves, and so does *.{domain}: {address}");
+            let own = output_of("ip", &["-o", "addr", "show"]).await.unwrap_or_default();
+            match own.is_empty() || is_own(&own, address) {
+                true => Finding::ok(what, message),
+                false => Finding::warn(
+                    what,
+                    format!("{message}, which is no address of this machine"),
+                    "right if something in front passes requests on; else change the DNS record",
+                ),
+            }
         }
         (api, _) => Finding::fail(
             what,
@@ -134,6 +143,12 @@ pub(super) async fn names(settings: &ServerSettings) -> Finding {
             &format!("add a DNS record *.{domain} with this machine's address (A, and AAAA)"),
         ),
     }
+}
+
+/// Is it among those that `ip addr` lists?
+fn is_own(listed: &str, address: std::net::IpAddr) -> bool {
+    let mut found = listed.split_whitespace().filter_map(|word| word.split('/').next());
+    found.any(|word| word.parse() == Ok(address))
 }
 
 async fn resolved(name: &str) -> Option<std::net::IpAddr> {
@@ -165,6 +180,14 @@ mod tests {
         assert_eq!(level(2048), Level::Ok);
         assert_eq!(level(700), Level::Warn);
         assert_eq!(level(100), Level::Fail);
+    }
+
+    #[test]
+    fn addresses_of_this_machine_are_known() {
+        let listed = "1: lo    inet 127.0.0.1/8 scope host lo\n\
+                      2: eth0    inet 198.51.100.7/24 brd 198.51.100.255 scope global eth0";
+        assert!(is_own(listed, "198.51.100.7".parse().unwrap()));
+        assert!(!is_own(listed, "198.51.100.70".parse().unwrap()));
     }
 
     #[tokio::test]

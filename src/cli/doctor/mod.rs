@@ -5,6 +5,7 @@ mod docker;
 mod firewall;
 mod host;
 mod isolation;
+mod names;
 
 use super::failure::{FAILED, Failure, Result};
 use super::{Cx, socket};
@@ -76,6 +77,9 @@ pub async fn doctor(cx: &Cx, args: Doctor) -> Result {
     let running = server.level == Level::Ok;
     findings.push(server);
     findings.push(listener(settings.listen, running).await);
+    if running {
+        findings.extend(names::look(&settings.admin_socket()).await);
+    }
     // What a server has made here, if one has.
     let made = std::fs::read_to_string(settings.data_dir.join("installation"));
     if let Some(installation) = made.ok().as_deref().map(str::trim).filter(|id| !id.is_empty()) {

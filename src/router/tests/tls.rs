@@ -149,7 +149,11 @@ async fn authorities_are_shown_proofs_before_anything_else() {
     router.snapshot.https_port = Some(8443);
     router.snapshot.apps[0].https_redirect = true;
     router.publish().await;
-    let proof = authority.self_signed("proof", "/CN=proof", &[]);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["new.example.com".to_string()]).unwrap();
+    params.custom_extensions = vec![rcgen::CustomExtension::new_acme_identifier(&[7; 32])];
+    let chain = params.self_signed(&key).unwrap().pem();
+    let proof = Made { chain, key: key.serialize_pem() };
     let http = [("token".to_string(), "token.thumb".to_string())].into();
     let tls = vec![served(&proof, "token", &["new.example.com"])];
     router.show(1, Proofs { http, tls }).await;
