@@ -20,8 +20,14 @@ fn free() -> SocketAddr {
 }
 
 impl Pebble {
-    /// One that asks for proof at these ports, and rejects so many of 100 nonces.
+    /// One that asks for proof at these ports, and rejects so many of 100 nonces. Its own ports may
+    /// be taken by another test before it has them.
     pub fn start(http: u16, tls: u16, rejected: u32) -> Self {
+        let found = (0..5).find_map(|_| Self::try_start(http, tls, rejected));
+        found.expect("pebble starts")
+    }
+
+    fn try_start(http: u16, tls: u16, rejected: u32) -> Option<Self> {
         let [dns, management, directory, own] = [free(), free(), free(), free()];
         let dir = tempfile::tempdir().unwrap();
         let authority = Authority::create();
@@ -52,15 +58,19 @@ impl Pebble {
             command.stdout(log.try_clone().unwrap()).stderr(log);
             command.spawn().expect("Debian's package pebble is installed")
         });
-        let pebble = Self { dir, children: children.into(), directory, management };
+        let mut pebble = Self { dir, children: children.into(), directory, management };
         let deadline = Instant::now() + Duration::from_secs(60);
-        for address in [directory, management] {
-            while TcpStream::connect(address).is_err() {
+        for address in [directory, management, dns] {
+            while !pebble.has_ended() && TcpStream::connect(address).is_err() {
                 assert!(Instant::now() < deadline, "pebble does not start");
                 std::thread::yield_now();
             }
         }
-        pebble
+        (!pebble.has_ended()).then_some(pebble)
+    }
+
+    fn has_ended(&mut self) -> bool {
+        self.children.iter_mut().any(|child| !matches!(child.try_wait(), Ok(None)))
     }
 
     pub fn directory(&self) -> String {

@@ -217,7 +217,8 @@ async fn fifty_names_are_certified_and_renewed_whatever_the_authority_rejects() 
         fixture.pass_time(1);
         settle(&auto).await;
     }
-    assert_eq!(fixture.front.names(), names);
+    let reasons: Vec<_> = fixture.rows().await.into_iter().filter_map(|row| row.reason).collect();
+    assert_eq!(fixture.front.names(), names, "{reasons:?}");
     assert!(fixture.front.proofs.lock().unwrap().http.is_empty(), "nothing is shown for nothing");
     let old = fixture.row("old.example.com").await;
     let reason = old.reason.unwrap();
