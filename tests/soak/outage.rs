@@ -128,13 +128,13 @@ pub async fn dyno(
         let chosen = chosen.and_then(|one| one["Id"].as_str()).context("its container")?;
         let seen = platform.docker(&format!("/containers/{chosen}/json")).await?;
         let pid = seen["State"]["Pid"].as_i64().context("the dyno's process")?;
-        // Its init: the kernel then kills the rest of the container.
+        let signalled = platform.now();
         kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGKILL)?;
-        let killed = platform.now();
+        let killed = ended(platform, pid).await;
         tokio::time::sleep(Duration::from_secs(5)).await;
         let records = load.stop().await;
         for record in records.into_iter().filter(|record| record.error.is_some()) {
-            match record.begun < killed && record.ended >= killed {
+            match record.begun < killed && record.ended >= signalled {
                 true => allowed += 1,
                 false => wrong.push(record),
             }
@@ -150,6 +150,19 @@ pub async fn dyno(
         report.broken(format!("{} requests failed without a reason: {first:?}", wrong.len()));
     }
     Ok(())
+}
+
+/// When a container's init has ended. The kernel kills the rest of the container before that, and
+/// the app may take requests until it does.
+async fn ended(platform: &Platform, init: i64) -> Duration {
+    loop {
+        let stat = std::fs::read_to_string(format!("/proc/{init}/stat")).unwrap_or_default();
+        let state = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+        if state.is_empty() || state.starts_with(['Z', 'X']) {
+            return platform.now();
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// Until the killed dyno is replaced.
