@@ -383,6 +383,10 @@ impl ServerSettings {
         self.data_dir.join("repos")
     }
 
+    pub fn metrics(&self) -> PathBuf {
+        self.data_dir.join("metrics.db")
+    }
+
     pub fn logs(&self) -> PathBuf {
         self.data_dir.join("logs")
     }

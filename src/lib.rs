@@ -22,6 +22,7 @@ pub mod wake;
 
 pub mod engine;
 pub mod logs;
+pub mod metrics;
 pub mod store;
 
 pub mod apps;

@@ -3,12 +3,14 @@
 
 mod acme;
 mod console;
+mod metrics;
 mod people;
 mod router;
 mod share;
 
 pub use acme::*;
 pub use console::*;
+pub use metrics::*;
 pub use people::*;
 pub use router::*;
 pub use share::*;

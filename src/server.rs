@@ -16,8 +16,10 @@ use crate::engine::Engine;
 use crate::engine::docker::DockerEngine;
 use crate::error::{Context, Error, Result};
 use crate::git::{Access as GitAccess, Credentials, GitHost, Refusal};
+use crate::link::RouterLog;
 use crate::logs::Logs;
 use crate::logs::session::Sessions;
+use crate::metrics::Metrics;
 use crate::model::{App, User};
 use crate::release::Releases;
 use crate::routing::link_client::RouterLink;
@@ -36,6 +38,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
 /// Exit statuses that scripts rely on.
 const EXIT_SETTING: u8 = 2;
@@ -163,6 +166,9 @@ async fn serve(settings: Arc<ServerSettings>) -> Result<()> {
     platform.builder.close().await;
     platform.logs.let_go().await;
     platform.docker.remove_background();
+    if let Err(error) = platform.metrics.store(Timestamp::now()).await {
+        tracing::warn!(error = error.chain(), "the last minute's metrics are lost");
+    }
     Ok(())
 }
 
@@ -172,6 +178,7 @@ struct Platform {
     builder: Arc<Builder>,
     logs: Logs,
     docker: Arc<DockerEngine>,
+    metrics: Metrics,
 }
 
 impl Platform {
@@ -195,7 +202,7 @@ impl Platform {
         docker.restore_with(Arc::new(slugs.clone()));
         let releases = Releases::new(store.clone(), secrets.clone());
         let (link, router_log) = RouterLink::start(settings.clone()).await?;
-        keep_logs(router_log, logs.clone());
+        let metrics = counting(router_log, &settings, &logs)?;
         let routing = Arc::new(Routing::new(link, settings.clone()));
         let certs = certs(&store, secrets, &settings, routing.clone()).await?;
         let builder = Arc::new(Builder::new(engine.clone(), settings.clone(), slugs.clone()));
@@ -203,6 +210,7 @@ impl Platform {
             store: store.clone(),
             engine: engine.clone(),
             logs: logs.clone(),
+            metrics: metrics.clone(),
             releases: releases.clone(),
             settings: settings.clone(),
             traffic: routing,
@@ -218,9 +226,8 @@ impl Platform {
             settings: settings.clone(),
         })?;
         let access = Access::new(store.clone());
-        let git_access = Arc::new(PushAccess(access.clone()));
-        let lines = deploy.lines().clone();
-        let git = GitHost::new(&settings, git_access, Arc::new(deploy.clone()), lines)?;
+        let (may_push, lines) = (Arc::new(PushAccess(access.clone())), deploy.lines().clone());
+        let git = GitHost::new(&settings, may_push, Arc::new(deploy.clone()), lines)?;
         git.recover().await?;
         let apps = store.read(crate::store::apps::all).await?;
         builder.recover(&apps.iter().map(|app| app.id).collect::<Vec<_>>()).await?;
@@ -236,6 +243,7 @@ impl Platform {
             deploy: deploy.clone(),
             dynos,
             logs: logs.clone(),
+            metrics: metrics.clone(),
             log_sessions: Sessions::new(),
             settings: settings.clone(),
         });
@@ -244,8 +252,20 @@ impl Platform {
         listen(&settings.server_socket(), SocketFor::Router(&settings), public)?;
         listen(&settings.admin_socket(), SocketFor::Root, api::internal::routes(api))?;
         tracing::info!(url = settings.control_url(), installation, "ready");
-        Ok(Self { git, deploy, builder, logs, docker })
+        Ok(Self { git, deploy, builder, logs, docker, metrics })
     }
+}
+
+/// Counts from now on, the router's requests among the rest.
+fn counting(
+    router_log: mpsc::Receiver<Vec<RouterLog>>,
+    settings: &ServerSettings,
+    logs: &Logs,
+) -> Result<Metrics> {
+    let metrics = Metrics::open(&settings.metrics())?;
+    metrics.spawn();
+    keep_logs(router_log, logs.clone(), metrics.clone());
+    Ok(metrics)
 }
 
 async fn certs(

@@ -22,6 +22,7 @@ use crate::dynos::Dynos;
 use crate::error::Result;
 use crate::logs::session::Sessions;
 use crate::logs::{LogLine, Logs};
+use crate::metrics::Metrics;
 use crate::model::{App, AppId, Caller};
 use crate::release::Releases;
 use crate::store::{self, Store};
@@ -36,6 +37,7 @@ pub struct Platform {
     pub deploy: Deploy,
     pub dynos: Dynos,
     pub logs: Logs,
+    pub metrics: Metrics,
     pub log_sessions: Sessions,
     pub settings: Arc<ServerSettings>,
 }

@@ -25,6 +25,7 @@ mod https;
 pub mod internal;
 pub mod json;
 mod logs;
+mod metrics;
 mod one_offs;
 mod range;
 mod releases;
@@ -148,6 +149,7 @@ fn runtime_routes(table: Table) -> Table {
         .post("/apps/{app}/dynos/{dyno}/actions/stop", App(Restart), dynos::restart)
         .get("/apps/{app}/available-dyno-sizes", App(See), dyno_sizes::of_app)
         .get("/apps/{app}/available-stacks", App(See), stacks::of_app)
+        .get("/apps/{app}/metrics", App(ReadMetrics), metrics::show)
         .get("/apps/{app}/rollout", App(See), rollout::show)
         .post("/apps/{app}/log-sessions", App(ReadLogs), logs::create)
         .get("/streams/logs/{token}", Secret, logs::stream)

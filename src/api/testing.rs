@@ -14,6 +14,7 @@ use crate::engine::fake::FakeEngine;
 use crate::link::{Certificate, Proofs};
 use crate::logs::Logs;
 use crate::logs::session::Sessions;
+use crate::metrics::Metrics;
 use crate::model::{App, AppName, Caller, Permissions, User};
 use crate::release::Releases;
 use crate::secrets::Secrets;
@@ -86,6 +87,7 @@ impl Stage {
         let releases = Releases::new(store.clone(), secrets.clone());
         let engine: Arc<dyn Engine> = Arc::new(FakeEngine::empty());
         let logs = Logs::open(&settings.logs(), 1 << 20).unwrap();
+        let metrics = Metrics::open(&settings.metrics()).unwrap();
         let slugs = Slugs::open(SlugsParts {
             store: store.clone(),
             engine: engine.clone(),
@@ -105,6 +107,7 @@ impl Stage {
             store: store.clone(),
             engine: engine.clone(),
             logs: logs.clone(),
+            metrics: metrics.clone(),
             releases: releases.clone(),
             settings: settings.clone(),
             traffic: Arc::new(AtOnce),
@@ -128,6 +131,7 @@ impl Stage {
             deploy: deploy.unwrap(),
             dynos,
             logs,
+            metrics,
             log_sessions: Sessions::new(),
             settings,
         });

@@ -39,6 +39,7 @@ macro_rules! rules {
 rules! {
     See: [View], "see it";
     ReadLogs: [View], "read its logs";
+    ReadMetrics: [View], "read its metrics";
 
     ReadConfig: [Deploy, Operate], "read its config vars";
     WriteConfig: [Deploy], "change its config vars";

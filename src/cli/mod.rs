@@ -32,6 +32,7 @@ mod host;
 mod https;
 mod logs;
 mod maintenance;
+mod metrics;
 mod ps;
 mod ps_type;
 mod releases;
@@ -162,6 +163,9 @@ enum Command {
     MaintenanceOff(maintenance::Maintenance),
     #[command(flatten)]
     Egress(egress::Commands),
+    /// Show what the dynos used and how requests fared over the last day
+    #[command(name = "metrics")]
+    Metrics(metrics::Metrics),
     /// Display recent log output
     #[command(name = "logs")]
     Logs(logs::Logs),
@@ -439,6 +443,7 @@ async fn run(cx: &Cx, command: Command) -> Result {
         Command::MaintenanceOn(args) => maintenance::switch(cx, args, true).await,
         Command::MaintenanceOff(args) => maintenance::switch(cx, args, false).await,
         Command::Egress(command) => egress::run(cx, command).await,
+        Command::Metrics(args) => metrics::metrics(cx, args).await,
         Command::Logs(args) => logs::logs(cx, args).await,
         Command::Domains(args) => domains::list(cx, args).await,
         Command::DomainsAdd(args) => domains::add(cx, args).await,

@@ -28,6 +28,7 @@ pub enum Tab {
     Builds,
     Config,
     Logs,
+    Metrics,
     Domains,
     Access,
     Settings,
@@ -49,6 +50,7 @@ impl Here {
         let all = [
             (Tab::Overview, "Overview", "", Action::See),
             (Tab::Logs, "Logs", "/logs", Action::ReadLogs),
+            (Tab::Metrics, "Metrics", "/metrics", Action::ReadMetrics),
             (Tab::Releases, "Releases", "/releases", Action::See),
             (Tab::Builds, "Builds", "/builds", Action::See),
             (Tab::Config, "Config vars", "/config", Action::ReadConfig),

@@ -7,6 +7,7 @@ mod app;
 mod apps;
 mod assets;
 mod builds;
+mod chart;
 mod config;
 mod cookie;
 mod domains;
@@ -15,6 +16,7 @@ mod frame;
 mod host;
 mod live;
 mod logs;
+mod metrics;
 mod oops;
 mod password;
 mod people;
@@ -72,6 +74,7 @@ pub fn routes(platform: Arc<Platform>) -> Router {
         .route("/console/apps/{app}/builds/{build}/cancel", post(builds::cancel))
         .route("/console/apps/{app}/logs", get(logs::show))
         .route("/console/apps/{app}/logs/stream", get(logs::stream))
+        .route("/console/apps/{app}/metrics", get(metrics::show))
         .route("/console/apps/{app}/domains", get(domains::list).post(domains::add))
         .route("/console/apps/{app}/domains/remove", post(domains::remove))
         .route("/console/apps/{app}/access", get(sharing::list).post(sharing::save))

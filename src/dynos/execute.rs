@@ -14,6 +14,7 @@ use crate::engine::docker::is_away;
 use crate::engine::{Container, ContainerStatus, Engine};
 use crate::error::{Error, Result};
 use crate::logs::{Follow, Logs};
+use crate::metrics::Metrics;
 use crate::model::{AppId, DynoName};
 use crate::release::Releases;
 use crate::{limits, tasks};
@@ -28,6 +29,7 @@ use uuid::Uuid;
 pub struct Executor {
     pub engine: Arc<dyn Engine>,
     pub logs: Logs,
+    pub metrics: Metrics,
     pub releases: Releases,
     pub settings: Arc<ServerSettings>,
     pub traffic: Arc<dyn Traffic>,

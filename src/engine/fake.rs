@@ -57,7 +57,7 @@ impl FakeEngine {
             containers: BTreeMap::new(),
             behaviour: Behaviour::Runs,
             made: 0,
-            usage: Usage { memory_bytes: 0, processes: 2 },
+            usage: Usage { cpu_nanos: 0, memory_bytes: 0, processes: 2 },
             signals: Vec::new(),
             attached: BTreeMap::new(),
         };

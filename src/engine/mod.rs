@@ -134,6 +134,8 @@ pub struct Container {
 /// What a running container uses, now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
+    /// All that it has used of the CPU since it began, in nanoseconds.
+    pub cpu_nanos: u64,
     /// Without what the kernel would give back before it kills.
     pub memory_bytes: i64,
     /// Processes and threads.

@@ -8,7 +8,8 @@ use bollard::models::{ContainerMemoryStats, ContainerStatsResponse};
 pub fn usage(stats: ContainerStatsResponse) -> Option<Usage> {
     let memory = memory(&stats.memory_stats?)?;
     let processes = stats.pids_stats.and_then(|pids| pids.current).unwrap_or(0);
-    Some(Usage { memory_bytes: whole(memory), processes: whole(processes) })
+    let cpu_nanos = stats.cpu_stats.and_then(|cpu| cpu.cpu_usage?.total_usage).unwrap_or(0);
+    Some(Usage { cpu_nanos, memory_bytes: whole(memory), processes: whole(processes) })
 }
 
 /// Without pages of files that were only read or written once: the kernel takes those back before
@@ -33,6 +34,7 @@ mod tests {
     const V1: &str = r#"{
         "read": "2026-11-21T12:00:00Z",
         "pids_stats": { "current": 13, "limit": 256 },
+        "cpu_stats": { "cpu_usage": { "total_usage": 5000000 }, "online_cpus": 2 },
         "memory_stats": {
             "usage": 60000000, "max_usage": 70000000, "limit": 1073741824,
             "stats": {
@@ -62,8 +64,14 @@ mod tests {
 
     #[test]
     fn both_versions_of_control_groups_are_read() {
-        assert_eq!(parsed(V1), Some(Usage { memory_bytes: 40_000_000, processes: 13 }));
-        assert_eq!(parsed(V2), Some(Usage { memory_bytes: 40_000_000, processes: 7 }));
+        assert_eq!(
+            parsed(V1),
+            Some(Usage { cpu_nanos: 5_000_000, memory_bytes: 40_000_000, processes: 13 })
+        );
+        assert_eq!(
+            parsed(V2),
+            Some(Usage { cpu_nanos: 0, memory_bytes: 40_000_000, processes: 7 })
+        );
         assert_eq!(parsed(ENDED), None);
     }
 }

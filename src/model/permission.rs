@@ -27,7 +27,7 @@ impl Permission {
     /// What it allows, in a sentence.
     pub fn description(self) -> &'static str {
         match self {
-            Self::View => "Can see the app, its dynos, releases, domains and logs.",
+            Self::View => "Can see the app, its dynos, releases, domains, metrics and logs.",
             Self::Deploy => {
                 "Can manage config, deploy, roll back, run commands and restart the app."
             }

@@ -10,6 +10,7 @@ use crate::dynos::{Published, Traffic};
 use crate::limits;
 use crate::link::{Certificate, Proofs, RouterLog, Snapshot};
 use crate::logs::{LogLine, Logs, Source};
+use crate::metrics::Metrics;
 use crate::model::AppId;
 use crate::tasks;
 use async_trait::async_trait;
@@ -84,8 +85,8 @@ impl Handshakes for Routing {
     }
 }
 
-/// Stores the router's lines in the apps' logs.
-pub fn keep_logs(mut lines: mpsc::Receiver<Vec<RouterLog>>, logs: Logs) {
+/// Stores the router's lines in the apps' logs, and counts the requests that they are about.
+pub fn keep_logs(mut lines: mpsc::Receiver<Vec<RouterLog>>, logs: Logs, metrics: Metrics) {
     tasks::spawn("router log", async move {
         while let Some(batch) = lines.recv().await {
             let mut by_app: std::collections::BTreeMap<AppId, Vec<LogLine>> = Default::default();
@@ -94,6 +95,7 @@ pub fn keep_logs(mut lines: mpsc::Receiver<Vec<RouterLog>>, logs: Logs) {
                 by_app.entry(app).or_default().push(line);
             }
             for (app, lines) in by_app {
+                metrics.requests(app, lines.iter().map(|line| line.message.as_str()));
                 logs.write(app, lines).await;
             }
         }

@@ -12,6 +12,7 @@ pub mod desired;
 pub mod domains;
 pub mod formations;
 pub mod meta;
+pub mod metrics;
 pub mod releases;
 mod row;
 pub mod slugs;
@@ -43,6 +44,9 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("migrations/013_auto_certificates.sql")),
 ];
 
+/// Of the database of metrics.
+const METRICS_MIGRATIONS: &[M<'static>] = &[M::up(include_str!("migrations/metrics_001.sql"))];
+
 type Job = Box<dyn FnOnce(&mut Transaction<'_>) -> Answer + Send>;
 /// Tells the waiting caller, once the commit has succeeded or failed.
 type Answer = Box<dyn FnOnce(Result<(), String>) + Send>;
@@ -62,8 +66,17 @@ struct Readers {
 impl Store {
     /// Opens the database and brings it up to date. One made by a newer version is refused.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::open_with(path, MIGRATIONS)
+    }
+
+    /// Opens the database of metrics, which the state never waits for.
+    pub fn open_metrics(path: &Path) -> Result<Self> {
+        Self::open_with(path, METRICS_MIGRATIONS)
+    }
+
+    fn open_with(path: &Path, migrations: &[M<'static>]) -> Result<Self> {
         let mut connection = connect(path, false)?;
-        Migrations::from_slice(MIGRATIONS).to_latest(&mut connection).map_err(
+        Migrations::from_slice(migrations).to_latest(&mut connection).map_err(
             |error| match error {
                 rusqlite_migration::Error::MigrationDefinition(
                     rusqlite_migration::MigrationDefinitionError::DatabaseTooFarAhead,

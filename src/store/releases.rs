@@ -212,6 +212,18 @@ pub fn releases_of(db: &Connection, app: AppId) -> Result<Vec<Release>> {
     select_releases(db, "WHERE r.app_id = ? ORDER BY r.version", &[&app.to_string()])
 }
 
+/// The newest releases of an app since a time, newest first.
+pub fn releases_since(
+    db: &Connection,
+    app: AppId,
+    at: Timestamp,
+    most: usize,
+) -> Result<Vec<Release>> {
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let rest = "WHERE r.app_id = ? AND r.created_at >= ? ORDER BY r.version DESC LIMIT ?";
+    select_releases(db, rest, &[&app.to_string(), &at.0, &most])
+}
+
 pub fn pending_releases(db: &Connection) -> Result<Vec<Release>> {
     select_releases(db, "WHERE r.status = 'pending' ORDER BY r.created_at", &[])
 }

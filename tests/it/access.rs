@@ -1,7 +1,7 @@
 //! Several people: what each of them can do with one app by CLI and git, and that a removed user
 //! is out at once.
 
-use crate::support::{App, Output, Platform, run};
+use crate::support::{App, Output, Platform, eventually, run};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -47,6 +47,21 @@ impl Person {
         let bearer = format!("Bearer {}", self.token);
         self.platform.api_with(method, path, &[("Authorization", &bearer)], b"").status
     }
+}
+
+/// The router's lines come a moment after the requests.
+fn measured(app: &App) {
+    assert_eq!(app.get("/").status, 200);
+    eventually("the request is counted", || {
+        let figures = app.api("GET", "/metrics?step=60", None).is(200).json();
+        assert_eq!(figures["step"], 3600);
+        figures["series"].as_array().unwrap().iter().any(|series| {
+            let mut counts = series["requests"].as_array().unwrap().iter();
+            series["dyno"] == "web.1" && counts.any(|count| count.as_i64() > Some(0))
+        })
+    });
+    assert_eq!(app.api("GET", "/metrics?step=7", None).status, 422);
+    app.cli(&["metrics", "--dynos"]).succeeded().says("web.1");
 }
 
 #[test]
@@ -95,6 +110,7 @@ fn each_does_what_the_permissions_say_and_a_removed_user_nothing() {
     eve.cli(&app, &["ps:scale", "web=1"]).failed(1).says("takes the permission operate");
     let table = app.cli(&["access"]).succeeded().stdout;
     assert!(table.contains(&eve.email) && table.contains("view, deploy"), "{table}");
+    measured(&app);
 
     let remove = ["users:remove", &eve.email, "--confirm", &eve.email];
     platform.cli(&remove).succeeded();

@@ -253,6 +253,13 @@ fn every_page_can_be_read_by_everybody() {
     sign_in(&browser, &email, &first);
     look("first-password", "/console/password");
     choose_password(&browser, &first);
+    let metrics = format!("/console/apps/{}/metrics", app.name);
+    app.get("/").is(200);
+    eventually("requests and memory are drawn", || {
+        browser.goto(&metrics);
+        let text = browser.text();
+        text.contains("Requests in ten minutes") && text.contains("Memory, MB")
+    });
     for (name, path) in pages(&app, &empty) {
         look(name, &path);
     }
@@ -269,6 +276,9 @@ fn pages(app: &App, empty: &App) -> Vec<(&'static str, String)> {
         ("app", of("")),
         ("app-not-deployed", format!("/console/apps/{}", empty.name)),
         ("logs", of("/logs")),
+        ("metrics", of("/metrics")),
+        ("metrics-of-one", of("/metrics?dyno=web.1")),
+        ("metrics-none", format!("/console/apps/{}/metrics", empty.name)),
         ("releases", of("/releases")),
         ("builds", of("/builds")),
         ("build", of(&format!("/builds/{build}"))),

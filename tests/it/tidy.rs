@@ -228,6 +228,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &[]),
     ("engine", &[]),
     ("logs", &[]),
+    ("metrics", &["store"]),
     // What the journey leaves behind, and brings back.
     ("slugs", &["store", "engine", "logs"]),
     // Layer 2, the journey: each stage knows the next.
@@ -238,17 +239,23 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("build", &["engine", "slugs"]),
     ("release", &["store"]),
     // A dyno gets the config vars of its release, which only `release` can open.
-    ("dynos", &["store", "engine", "logs", "release"]),
+    ("dynos", &["store", "engine", "logs", "metrics", "release"]),
     // What the router is to serve, by `link`'s noun.
     ("certs", &["store", "link"]),
-    ("routing", &["certs", "dynos", "logs", "link"]),
+    ("routing", &["certs", "dynos", "logs", "metrics", "link"]),
     // Layer 2, the other process.
     ("router", &["frames", "link"]),
     // What the faces can ask of the journey.
-    ("actions", &["apps", "certs", "deploy", "dynos", "logs", "release", "store"]),
+    ("actions", &["apps", "certs", "deploy", "dynos", "logs", "metrics", "release", "store"]),
     // Layer 3, the faces.
-    ("api", &["actions", "apps", "certs", "deploy", "dynos", "frames", "logs", "release", "store"]),
-    ("console", &["actions", "apps", "deploy", "dynos", "logs", "store"]),
+    (
+        "api",
+        &[
+            "actions", "apps", "certs", "deploy", "dynos", "frames", "logs", "metrics", "release",
+            "store",
+        ],
+    ),
+    ("console", &["actions", "apps", "deploy", "dynos", "logs", "metrics", "store"]),
     // Host commands: see `the_client_knows_the_server_only_where_it_starts_it`.
     ("cli", &["frames", "git", "router", "server"]),
 ];

@@ -219,6 +219,7 @@ async fn the_next_server_keeps_detached_ones_and_hangs_attached_ones_up() {
         store: old.store.clone(),
         engine: old.engine.clone(),
         logs: old.logs.clone(),
+        metrics: old.metrics.clone(),
         releases: old.releases.clone(),
         settings: old.settings.clone(),
         traffic: old.traffic.clone(),

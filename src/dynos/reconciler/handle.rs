@@ -9,6 +9,7 @@ use crate::dynos::one_off::Register;
 use crate::dynos::{Dyno, Progress, Published, Traffic, usage};
 use crate::engine::Engine;
 use crate::logs::Logs;
+use crate::metrics::Metrics;
 use crate::model::AppId;
 use crate::release::Releases;
 use crate::store::Store;
@@ -26,6 +27,7 @@ pub struct DynosParts {
     pub store: Store,
     pub engine: Arc<dyn Engine>,
     pub logs: Logs,
+    pub metrics: Metrics,
     pub releases: Releases,
     pub settings: Arc<ServerSettings>,
     pub traffic: Arc<dyn Traffic>,
@@ -68,6 +70,7 @@ impl Dynos {
         let executor = Executor {
             engine: parts.engine.clone(),
             logs: parts.logs.clone(),
+            metrics: parts.metrics.clone(),
             releases: parts.releases.clone(),
             settings: parts.settings.clone(),
             traffic: parts.traffic.clone(),

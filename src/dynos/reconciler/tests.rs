@@ -8,6 +8,7 @@ use crate::config::ServerSettings;
 use crate::dynos::{Progress, Traffic};
 use crate::engine::fake::{Behaviour, FakeEngine};
 use crate::logs::Logs;
+use crate::metrics::Metrics;
 use crate::model::DynoState;
 use crate::model::{
     AppName, Caller, ConfigVars, ProcessType, Procfile, Slug, SlugId, User, UserId,
@@ -83,6 +84,7 @@ impl World {
             store: store.clone(),
             engine: engine.clone(),
             logs: Logs::open(&dir.path().join("logs"), 1 << 20).unwrap(),
+            metrics: Metrics::open(&dir.path().join("metrics.db")).unwrap(),
             releases: releases.clone(),
             settings: settings(dir.path(), more),
             traffic: Arc::new(AtOnce),
@@ -260,6 +262,7 @@ async fn a_new_server_finds_the_dynos_of_the_old_one() {
         store: world.store.clone(),
         engine: world.engine.clone(),
         logs: world.dynos.parts.logs.clone(),
+        metrics: world.dynos.parts.metrics.clone(),
         releases: world.releases.clone(),
         settings: world.dynos.parts.settings.clone(),
         traffic: Arc::new(AtOnce),

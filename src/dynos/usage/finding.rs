@@ -145,6 +145,7 @@ mod tests {
             open_files: 9_000,
             disk_bytes: 8192 * MIB,
             disk_files: 1_000,
+            ..Measured::default()
         };
         assert_eq!(lines(measured), Vec::<String>::new());
     }
@@ -157,6 +158,7 @@ mod tests {
             open_files: 9_999,
             disk_bytes: 9000 * MIB,
             disk_files: 0,
+            ..Measured::default()
         };
         let lines = lines(measured);
         assert_eq!(lines[0], "Process running mem=870M(169.9%)");

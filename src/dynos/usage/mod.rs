@@ -45,6 +45,8 @@ struct Watched {
 /// What one container was seen to use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Measured {
+    /// Nanoseconds of the CPU since it began, and when that was read.
+    cpu: Option<(u64, Instant)>,
     memory_bytes: i64,
     processes: i64,
     /// Of the process that has most.
@@ -60,6 +62,8 @@ pub struct Watch {
     free_then: u64,
     /// The disk is short, and that was logged.
     short: bool,
+    /// What each container had used of the CPU when it was last measured, and when that was.
+    used: BTreeMap<String, (u64, Instant)>,
     /// When something was last ended because the disk was short.
     ended_at: Option<Instant>,
 }
@@ -67,7 +71,8 @@ pub struct Watch {
 impl Watch {
     pub fn spawn(executor: Executor) {
         let (known, free_then) = (BTreeMap::new(), u64::MAX);
-        let watch = Self { executor, known, free_then, short: false, ended_at: None };
+        let used = BTreeMap::new();
+        let watch = Self { executor, known, free_then, short: false, used, ended_at: None };
         tasks::spawn("usage", watch.run());
     }
 
@@ -125,12 +130,28 @@ impl Watch {
             .collect()
             .await;
         self.free_then = executor.engine.free_disk().map_or(u64::MAX, |free| free.bytes);
+        let before = std::mem::take(&mut self.used);
         for (watched, measured) in all {
+            self.count(&before, &watched, &measured);
             for finding in finding::all(&watched.size, &measured, watched.dyno.is_some()) {
                 self.act(&watched, &finding).await;
             }
         }
         Ok(())
+    }
+
+    /// Adds to the metrics what a dyno uses.
+    fn count(
+        &mut self,
+        before: &BTreeMap<String, (u64, Instant)>,
+        watched: &Watched,
+        measured: &Measured,
+    ) {
+        let (true, Some((nanos, now))) = (watched.dyno.is_some(), measured.cpu) else { return };
+        let cpu = before.get(&watched.container).map(|then| thousandths(*then, (nanos, now)));
+        self.used.insert(watched.container.clone(), (nanos, now));
+        let metrics = &self.executor.metrics;
+        metrics.sample(watched.app, &watched.name, cpu, measured.memory_bytes);
     }
 
     /// Ends every dyno that has written too much, and, if the disk is short all the same, the one
@@ -219,6 +240,13 @@ impl Watch {
     }
 }
 
+/// Of a core, used between two readings.
+fn thousandths(then: (u64, Instant), now: (u64, Instant)) -> u64 {
+    let passed = now.1.saturating_duration_since(then.1).as_micros().max(1);
+    // Nanoseconds in a microsecond are thousandths. A container that was started anew counts anew.
+    u64::try_from(u128::from(now.0.saturating_sub(then.0)) / passed).unwrap_or(u64::MAX)
+}
+
 /// What is known of a container by its labels; `None` for what is neither dyno nor build.
 fn watched(executor: &Executor, container: &Container) -> Option<Watched> {
     let label = |key: &str| container.labels.get(key).map(String::as_str);
@@ -256,6 +284,7 @@ async fn measure(
             return None;
         }
     };
+    let read_at = Instant::now();
     let (watched, processes) = (watched.clone(), processes.clone());
     let looked = tasks::blocking("look at a dyno", move || {
         let open = watched.pid.map_or(0, |pid| processes.open_files(pid));
@@ -263,6 +292,7 @@ async fn measure(
     });
     let (open_files, written) = looked.await.ok()?;
     Some(Measured {
+        cpu: Some((usage.cpu_nanos, read_at)),
         memory_bytes: usage.memory_bytes,
         processes: usage.processes,
         open_files,
@@ -287,5 +317,19 @@ impl Executor {
             tracing::info!(release = found.labels.get(LABEL_RELEASE), "a dyno used all its memory");
             executor.signal(&container, "SIGKILL");
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_is_what_was_used_between_two_readings() {
+        let begin = Instant::now();
+        let after = |seconds: u64| begin + Duration::from_secs(seconds);
+        assert_eq!(thousandths((5_000_000_000, begin), (15_000_000_000, after(20))), 500);
+        assert_eq!(thousandths((0, begin), (4_000_000_000, after(2))), 2000);
+        assert_eq!(thousandths((9_000_000_000, begin), (1_000_000, after(20))), 0);
     }
 }
