@@ -9,14 +9,34 @@ use crate::actions::AppChange;
 use crate::apps::access::Action;
 use crate::limits;
 use crate::model::AppName;
+use crate::store::app_list::{Bounds, By};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use axum::{Json, extract};
 
 pub async fn list(extract::State(api): State, Auth(caller): Auth, headers: HeaderMap) -> Result {
-    let apps = api.access.apps(&caller).await?;
+    const FIELDS: &[&str] = &["id", "name", "updated_at"];
+    let range = range::asked(&headers, FIELDS)?;
+    let by = match range.field.as_str() {
+        "id" => By::Id,
+        "name" => By::Name,
+        _ => {
+            let apps = api.access.apps(&caller).await?;
+            let items = apps.iter().map(|app| json::app(app, &api.settings)).collect();
+            return range::page(&headers, items, FIELDS);
+        }
+    };
+    let bounds = Bounds {
+        by,
+        from: range.from.clone(),
+        exclusive: range.exclusive,
+        to: range.to.clone(),
+        descending: range.descending,
+        most: range.max + 1,
+    };
+    let apps = api.access.apps_within(&caller, bounds).await?;
     let items = apps.iter().map(|app| json::app(app, &api.settings)).collect();
-    range::page(&headers, items, &["id", "name", "updated_at"])
+    Ok(range::answer(&range, FIELDS, items))
 }
 
 pub async fn create(extract::State(api): State, Auth(caller): Auth, body: Body) -> Result {

@@ -10,14 +10,14 @@ use serde_json::Value;
 use std::cmp::Ordering;
 
 #[derive(Debug, PartialEq, Eq)]
-struct Range {
-    field: String,
-    from: Option<String>,
+pub struct Range {
+    pub field: String,
+    pub from: Option<String>,
     /// `]` before the first value: it is not in the range itself.
-    exclusive: bool,
-    to: Option<String>,
-    max: usize,
-    descending: bool,
+    pub exclusive: bool,
+    pub to: Option<String>,
+    pub max: usize,
+    pub descending: bool,
 }
 
 impl Range {
@@ -54,20 +54,24 @@ impl Range {
     }
 }
 
-/// Answers with the part of `items` that the request asks for. The first of `fields` is the
-/// default order.
-pub fn page(headers: &HeaderMap, mut items: Vec<Value>, fields: &[&str]) -> Result {
+/// What the request asks for. The first of `fields` is the default order.
+pub fn asked(headers: &HeaderMap, fields: &[&str]) -> std::result::Result<Range, Error> {
     let default = fields.first().copied().unwrap_or("id");
-    let range = match headers.get(header::RANGE).map(HeaderValue::to_str) {
-        None => Range::of(default),
-        Some(Ok(text)) if text.trim().is_empty() => Range::of(default),
+    match headers.get(header::RANGE).map(HeaderValue::to_str) {
+        None => Ok(Range::of(default)),
+        Some(Ok(text)) if text.trim().is_empty() => Ok(Range::of(default)),
         Some(text) => text.ok().and_then(|text| Range::parse(text, fields)).ok_or_else(|| {
             Error::new(
                 Kind::Range,
                 format!("Range must be of the form: {default} FROM..TO; max=N, order=asc"),
             )
-        })?,
-    };
+        }),
+    }
+}
+
+/// Answers with the part of `items` that the request asks for.
+pub fn page(headers: &HeaderMap, mut items: Vec<Value>, fields: &[&str]) -> Result {
+    let range = asked(headers, fields)?;
     let key = |item: &Value| item.get(&range.field).cloned().unwrap_or(Value::Null);
     items.sort_by(|a, b| compare(&key(a), &key(b)));
     if range.descending {
@@ -88,20 +92,16 @@ pub fn page(headers: &HeaderMap, mut items: Vec<Value>, fields: &[&str]) -> Resu
         after_start && before_end
     };
     items.retain(inside);
-    let more = items.len() > range.max;
-    items.truncate(range.max);
-    Ok(answer(&range, fields, &items, more, key))
+    Ok(answer(&range, fields, items))
 }
 
-fn answer(
-    range: &Range,
-    fields: &[&str],
-    items: &[Value],
-    more: bool,
-    key: impl Fn(&Value) -> Value,
-) -> Response {
+/// From items that are in the range and in its order, one more than fit if there are more.
+pub fn answer(range: &Range, fields: &[&str], mut items: Vec<Value>) -> Response {
+    let more = items.len() > range.max;
+    items.truncate(range.max);
+    let key = |item: &Value| item.get(&range.field).cloned().unwrap_or(Value::Null);
     let status = if more { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
-    let mut response = (status, axum::Json(items)).into_response();
+    let mut response = (status, axum::Json(&items)).into_response();
     let order = if range.descending { ", order=desc" } else { "" };
     let mut set = |name: &'static str, text: String| {
         if let Ok(value) = HeaderValue::from_str(&text) {

@@ -7,6 +7,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::Permission::{self, Deploy, Manage, Operate, View};
 use crate::model::{App, Caller, Permissions, User, UserId};
 use crate::secrets;
+use crate::store::app_list::{self, AppPage, Bounds};
 use crate::store::users::Authorization;
 use crate::store::{self, Store};
 use std::sync::Arc;
@@ -216,11 +217,29 @@ impl Access {
         }
     }
 
+    /// Of the apps that the caller may see and whose name or owner contains a text, a page.
+    pub async fn page_of_apps(&self, caller: &Caller, text: &str, page: usize) -> Result<AppPage> {
+        let (user, text) = (restricted(caller), text.to_string());
+        let size = crate::limits::APPS_PER_PAGE;
+        self.store.read(move |db| app_list::page(db, user, &text, page, size)).await
+    }
+
+    /// Some of the apps that the caller may see.
+    pub async fn apps_within(&self, caller: &Caller, bounds: Bounds) -> Result<Vec<App>> {
+        let user = restricted(caller);
+        self.store.read(move |db| app_list::within(db, user, &bounds)).await
+    }
+
     /// The apps that a user owns or was given permissions on, by id.
     pub async fn shared_apps(&self, user: &User) -> Result<Vec<App>> {
         let id = user.id;
         self.store.read(move |db| store::apps::of_user(db, id)).await
     }
+}
+
+/// Whose apps the caller may see: nobody's in particular, if all.
+fn restricted(caller: &Caller) -> Option<UserId> {
+    (!caller.user.admin).then_some(caller.user.id)
 }
 
 /// What a user may do with an app: what was given, or all for its owner and for admins.

@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::model::App;
-use crate::store;
+use crate::store::{self, app_list::AppPage};
 use askama::Template;
 use axum::extract::{self, Query};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -52,17 +52,11 @@ pub async fn list(
     signed: Signed,
     Query(asked): Query<Asked>,
 ) -> Page {
-    let mut apps = console.platform.access.apps(&signed.caller).await?;
-    let all = apps.len();
-    let q = asked.q.trim().to_ascii_lowercase();
-    apps.retain(|app| app.name.as_str().contains(&q) || app.owner_email.contains(&q));
-    apps.sort_by(|a, b| a.name.cmp(&b.name));
-    let found = apps.len();
-    let pages = found.div_ceil(limits::APPS_PER_PAGE).max(1);
-    let page = asked.page.and_then(|page| page.parse().ok()).unwrap_or(1).clamp(1, pages);
-    let start = (page - 1) * limits::APPS_PER_PAGE;
-    let shown: Vec<App> = apps.into_iter().skip(start).take(limits::APPS_PER_PAGE).collect();
-    let rows = rows(&console, shown).await?;
+    let text = asked.q.trim().to_ascii_lowercase();
+    let number = asked.page.and_then(|page| page.parse().ok()).unwrap_or(1);
+    let AppPage { apps, found, all, page, pages } =
+        console.platform.access.page_of_apps(&signed.caller, &text, number).await?;
+    let rows = rows(&console, apps).await?;
     let said = match asked.done.as_deref() {
         Some("password") => Some("Your password is changed."),
         Some("destroyed") => Some("The app is gone."),

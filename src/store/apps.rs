@@ -6,10 +6,10 @@ use crate::error::{Context, Error, Result};
 use crate::model::{App, AppId, AppName, Egress, Https, UserId};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
-const SELECT: &str =
+pub(super) const SELECT: &str =
     "SELECT a.*, u.email AS owner_email FROM apps a JOIN users u ON u.id = a.owner_id";
 
-fn app(row: &Row<'_>) -> rusqlite::Result<App> {
+pub(super) fn app(row: &Row<'_>) -> rusqlite::Result<App> {
     let name: String = row.get("name")?;
     Ok(App {
         id: parsed(row, "id")?,

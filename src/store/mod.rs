@@ -2,6 +2,7 @@
 //! the writer's transaction and returns when that is on disk; closures that wait together share
 //! one commit, each in a savepoint of its own, so that one that fails takes no other with it.
 
+pub mod app_list;
 pub mod apps;
 pub mod audit;
 pub mod auto_certificates;
