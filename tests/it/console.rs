@@ -145,6 +145,7 @@ fn each_page_does_what_its_buttons_say_and_shows_script_as_text() {
 
     config_vars(&browser, &app, hostile);
     logs(&browser, &app, hostile);
+    flood(&browser, &app);
     releases_and_domains(&browser, &app);
     page("");
     browser.sees(hostile);
@@ -188,6 +189,40 @@ fn logs(browser: &Browser, app: &App, hostile: &str) {
     browser.goto(&format!("/console/apps/{}/logs?source=app&dyno=api", app.name));
     browser.sees("Set HOSTILE, LINES config vars");
     assert!(!browser.text().contains("State changed"), "{}", browser.text());
+}
+
+/// A thousand lines a second for some seconds: meanwhile the page is drawn and does what is
+/// clicked, and it does not grow.
+fn flood(browser: &Browser, app: &App) {
+    let ask = |script: &str| browser.script(script, serde_json::json!([]));
+    browser.goto(&format!("/console/apps/{}/logs?process=run", app.name));
+    browser.sees("live");
+    ask("window.gap = 0;
+         let last = performance.now();
+         const tick = (now) => {
+           window.gap = Math.max(window.gap, now - last);
+           last = now;
+           requestAnimationFrame(tick);
+         };
+         requestAnimationFrame(tick);");
+    let command = "i=0; while [ $i -lt 5000 ]; do i=$((i+1)); echo flood $i; \
+                   [ $((i % 100)) != 0 ] || sleep 0.1; done";
+    app.cli(&["run:detached", command]).succeeded();
+    browser.sees("]: flood ");
+    let began = std::time::Instant::now();
+    browser.fill("Dyno", "typed meanwhile");
+    browser.click("Pause");
+    browser.sees("paused");
+    browser.click("Resume");
+    let took = began.elapsed();
+    browser.sees("flood 5000\n");
+    let lines = ask("return document.querySelector('[data-log]').childElementCount");
+    assert!(lines.as_u64().unwrap() <= 1000, "{lines} lines");
+    let gap = ask("return window.gap").as_f64().unwrap();
+    eprintln!("typing and two clicks took {took:?}; {gap:.0} ms were between two pictures at most");
+    // Far above what it takes: the machine may be busy with other tests.
+    assert!(gap < 5000.0, "{gap} ms between two pictures");
+    assert!(took.as_secs() < 15, "typing and two clicks took {took:?}");
 }
 
 fn releases_and_domains(browser: &Browser, app: &App) {
