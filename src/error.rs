@@ -12,6 +12,8 @@ pub enum Kind {
     Unauthorized,
     /// 403 `forbidden`.
     Forbidden,
+    /// 403 `two_factor`: the password is right, and a code is wanted as well.
+    TwoFactor,
     /// 404 `not_found`.
     NotFound,
     /// 409 `conflict`: may be tried again.

@@ -60,6 +60,11 @@ impl Origin {
         Self { actor, via, address: None, request: None }
     }
 
+    /// Somebody who has not proved who they are.
+    pub fn stranger(via: Via, headers: &http::HeaderMap) -> Self {
+        Self { address: Self::address(headers), via, ..Self::server() }
+    }
+
     /// The client's address: the router adds the one that it sees, behind whatever was sent.
     pub fn address(headers: &http::HeaderMap) -> Option<String> {
         let last = headers.get_all("x-forwarded-for").iter().next_back()?;

@@ -21,6 +21,7 @@ use crate::logs::Logs;
 use crate::logs::session::Sessions;
 use crate::metrics::Metrics;
 use crate::model::{App, User};
+use crate::origin::{Origin, Via};
 use crate::release::Releases;
 use crate::routing::link_client::RouterLink;
 use crate::routing::{Routing, keep_logs, router_child};
@@ -204,7 +205,7 @@ impl Platform {
         let (link, router_log) = RouterLink::start(settings.clone()).await?;
         let metrics = counting(router_log, &settings, &logs)?;
         let routing = Arc::new(Routing::new(link, settings.clone()));
-        let certs = certs(&store, secrets, &settings, routing.clone()).await?;
+        let certs = certs(&store, secrets.clone(), &settings, routing.clone()).await?;
         let builder = Arc::new(Builder::new(engine.clone(), settings.clone(), slugs.clone()));
         let dynos = Dynos::start(DynosParts {
             store: store.clone(),
@@ -225,7 +226,7 @@ impl Platform {
             dynos: dynos.clone(),
             settings: settings.clone(),
         })?;
-        let access = Access::new(store.clone());
+        let access = Access::new(store.clone(), secrets);
         let (may_push, lines) = (Arc::new(PushAccess(access.clone())), deploy.lines().clone());
         let git = GitHost::new(&settings, may_push, Arc::new(deploy.clone()), lines)?;
         git.recover().await?;
@@ -383,6 +384,10 @@ fn listen(path: &Path, who: SocketFor<'_>, routes: axum::Router) -> Result<()> {
     Ok(())
 }
 
+/// What git shows to whoever pushes with a password that is not enough.
+const TOKEN_WANTED: &str = "Your account has a second factor, which git cannot ask for: use an API \
+                            token in place of the password. `senryu login` sets that up.";
+
 /// Git asks for a token as password, or for e-mail and password.
 struct PushAccess(Access);
 
@@ -398,12 +403,15 @@ impl GitAccess for PushAccess {
         let refuse = |error: Error| match error.kind() {
             Kind::Unauthorized => Refusal::Unauthorized,
             Kind::NotFound => Refusal::NotFound,
+            Kind::TwoFactor => Refusal::Forbidden(TOKEN_WANTED.to_string()),
             Kind::Forbidden | Kind::RateLimit => Refusal::Forbidden(error.to_string()),
             _ => Refusal::Failed(error),
         };
         let caller = match self.0.by_token(&credentials.password).await {
             Err(error) if error.kind() == Kind::Unauthorized && credentials.user.contains('@') => {
-                self.0.by_password(&credentials.user, &credentials.password, "").await
+                let address = credentials.address.clone();
+                let from = Origin { via: Via::Git, address, ..Origin::server() };
+                self.0.sign_in(&credentials.user, &credentials.password, None, &from).await
             }
             other => other,
         };

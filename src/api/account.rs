@@ -12,8 +12,9 @@ use axum::response::IntoResponse;
 use axum::{Json, extract};
 use serde_json::Value;
 
-pub async fn show(Auth(caller): Auth) -> Json<Value> {
-    Json(json::account(&caller.user))
+pub async fn show(extract::State(api): State, Auth(caller): Auth) -> Result<Json<Value>> {
+    let has_second_factor = api.access.second_factor(&caller.user).await?.is_some();
+    Ok(Json(json::account(&caller.user, has_second_factor)))
 }
 
 pub async fn authorize(extract::State(api): State, Auth(caller): Auth, body: Body) -> Result {

@@ -1,10 +1,12 @@
 //! Who makes the request: a Bearer token, or Basic with the token as password and any user name.
 
+use super::accept::RequestId;
 use super::{Api, Shared};
 use crate::error::{Error, Kind};
 use crate::model::Caller;
+use crate::origin::{Origin, Via};
+use axum::http::header;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
@@ -41,18 +43,21 @@ pub async fn by_token(parts: &Parts, api: &Api) -> Result<Caller, Error> {
     api.access.by_token(&token).await
 }
 
-/// Where the client is, as the router saw it: the last in its list.
-fn address(headers: &HeaderMap) -> &str {
-    let list = headers.get("x-forwarded-for").and_then(|value| value.to_str().ok());
-    list.and_then(|list| list.rsplit(',').next()).unwrap_or_default().trim()
-}
+/// Heroku's header for the code of a second factor.
+const CODE: &str = "heroku-two-factor-code";
 
 /// For making tokens only.
 pub async fn by_login(parts: &Parts, api: &Api) -> Result<Caller, Error> {
     let (user, password) = credentials(parts)?;
+    let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    let agent = header(header::USER_AGENT.as_str()).unwrap_or_default();
+    let from = Origin {
+        request: parts.extensions.get::<RequestId>().map(|id| id.0.clone()),
+        ..Origin::stranger(Via::of_agent(agent), &parts.headers)
+    };
     match api.access.by_token(&password).await {
         Err(error) if error.kind() == Kind::Unauthorized && !user.is_empty() => {
-            api.access.by_password(&user, &password, address(&parts.headers)).await
+            api.access.sign_in(&user, &password, header(CODE), &from).await
         }
         other => other,
     }

@@ -22,6 +22,7 @@ fn status_and_id(kind: Kind) -> (StatusCode, &'static str) {
         Kind::BadRequest => (StatusCode::BAD_REQUEST, "bad_request"),
         Kind::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
         Kind::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
+        Kind::TwoFactor => (StatusCode::FORBIDDEN, "two_factor"),
         Kind::NotFound => (StatusCode::NOT_FOUND, "not_found"),
         Kind::Conflict => (StatusCode::CONFLICT, "conflict"),
         Kind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large"),

@@ -16,6 +16,7 @@ pub fn routes(api: Arc<Api>) -> Router {
     Router::new()
         .route("/internal/admins", post(create_admin))
         .route("/internal/health", get(health))
+        .route("/internal/second-factors/remove", post(remove_second_factor))
         .route("/internal/names", get(names))
         .with_state(api)
 }
@@ -42,6 +43,19 @@ async fn create_admin(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Va
         "password": password,
         "token": token,
     })))
+}
+
+/// For the last admin, whom no other can let in.
+async fn remove_second_factor(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Value>> {
+    body.only(&["email"])?;
+    let email = body.text("email")?.ok_or_else(|| Error::invalid("email is required"))?;
+    let root = Origin { via: Via::Root, ..Origin::server() };
+    let removed = root.scope(async {
+        let user = api.access.user(email).await?;
+        api.access.remove_second_factor(&user).await?;
+        Ok::<_, Error>(user)
+    });
+    Ok(Json(json!({ "email": removed.await?.email })))
 }
 
 /// Domains and names with certificates, and what is wrong with each.

@@ -68,7 +68,7 @@ pub fn https(https: Https) -> Value {
     json!({ "hsts": https.hsts, "redirect": https.redirect })
 }
 
-pub fn account(user: &User) -> Value {
+pub fn account(user: &User, has_second_factor: bool) -> Value {
     json!({
         "allow_tracking": false,
         "beta": false,
@@ -85,19 +85,20 @@ pub fn account(user: &User) -> Value {
         "name": null,
         "sms_number": null,
         "suspended_at": null,
-        "two_factor_authentication": false,
+        "two_factor_authentication": has_second_factor,
         "updated_at": user.updated_at.api(),
         "verified": true,
     })
 }
 
 /// One of the platform's people, as admins see them.
-pub fn user(user: &User) -> Value {
+pub fn user(user: &User, has_second_factor: bool) -> Value {
     json!({
         "admin": user.admin,
         "created_at": user.created_at.api(),
         "email": user.email,
         "id": user.id.0,
+        "two_factor_authentication": has_second_factor,
         "updated_at": user.updated_at.api(),
     })
 }

@@ -83,6 +83,7 @@ fn account_routes(table: Table) -> Table {
         .post("/users", Admin, users::create)
         .get("/users/{user}/apps", Account, users::apps)
         .delete("/users/{user}", Admin, users::remove)
+        .delete("/users/{user}/second-factor", Admin, users::remove_second_factor)
         .get("/dyno-sizes", Account, dyno_sizes::list)
         .get("/dyno-sizes/{size}", Account, dyno_sizes::show)
         .get("/stacks", Account, stacks::list)

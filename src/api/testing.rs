@@ -98,7 +98,7 @@ impl Stage {
         .unwrap();
         let certs = Certs::start(CertsParts {
             store: store.clone(),
-            secrets,
+            secrets: secrets.clone(),
             settings: settings.clone(),
             handshakes: Arc::new(AtOnce),
         });
@@ -122,7 +122,7 @@ impl Stage {
             dynos: dynos.clone(),
             settings: settings.clone(),
         });
-        let access = Access::new(store.clone());
+        let access = Access::new(store.clone(), secrets);
         let api = Arc::new(Api {
             store,
             access,

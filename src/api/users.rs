@@ -15,7 +15,9 @@ use std::collections::HashMap;
 
 pub async fn list(extract::State(api): State, Auth(_): Auth, headers: HeaderMap) -> Result {
     let users = api.access.users().await?;
-    range::page(&headers, users.iter().map(json::user).collect(), &["email", "id"])
+    let with = api.access.with_second_factor().await?;
+    let items = users.iter().map(|user| json::user(user, with.contains(&user.id))).collect();
+    range::page(&headers, items, &["email", "id"])
 }
 
 /// Makes a user. The password is in this answer and nowhere else.
@@ -27,7 +29,7 @@ pub async fn create(extract::State(api): State, Auth(_): Auth, body: Body) -> Re
     let Some(password) = password else {
         return Err(Error::invalid(format!("Email {} is already taken", user.email)).into());
     };
-    let mut shown = json::user(&user);
+    let mut shown = json::user(&user, false);
     shown["password"] = json!(password);
     Ok((StatusCode::CREATED, Json(shown)).into_response())
 }
@@ -45,7 +47,18 @@ pub async fn remove(
         Some(heir) => Some(api.access.user(heir).await?),
     };
     api.access.remove_user(&user, heir.as_ref()).await?;
-    Ok(Json(json::user(&user)).into_response())
+    Ok(Json(json::user(&user, false)).into_response())
+}
+
+/// For somebody whose phone is gone, and the recovery codes too.
+pub async fn remove_second_factor(
+    extract::State(api): State,
+    Auth(_): Auth,
+    Path(user): Path<String>,
+) -> Result {
+    let user = api.access.user(&user).await?;
+    api.access.remove_second_factor(&user).await?;
+    Ok(Json(json::user(&user, false)).into_response())
 }
 
 /// Own and shared apps of the caller (`~`); those of others are for admins.

@@ -1,12 +1,13 @@
-//! Who is asking, and may they: tokens, passwords, and the one table of what each permission on an
-//! app allows. API, git and console ask here, and nowhere else.
+//! Who is asking, and may they: tokens, and the one table of what each permission on an app allows.
+//! API, git and console ask here, and nowhere else.
 
 use super::attempts::Attempts;
+use super::failures::Failures;
 use crate::clock::Timestamp;
 use crate::error::{Error, Kind, Result};
 use crate::model::Permission::{self, Deploy, Manage, Operate, View};
 use crate::model::{App, Caller, Permissions, User, UserId};
-use crate::secrets;
+use crate::secrets::{self, Secrets};
 use crate::store::app_list::{self, AppPage, Bounds};
 use crate::store::users::Authorization;
 use crate::store::{self, Store};
@@ -104,19 +105,22 @@ impl Entry {
 #[derive(Clone)]
 pub struct Access {
     pub(super) store: Store,
+    pub(super) secrets: Secrets,
     /// argon2 takes 19 MiB and 70 ms each: few at a time.
-    hashing: Arc<Semaphore>,
-    attempts: Attempts,
+    pub(super) hashing: Arc<Semaphore>,
+    pub(super) attempts: Attempts,
+    pub(super) failures: Failures,
 }
 
-fn refused() -> Error {
+pub(super) fn refused() -> Error {
     Error::new(Kind::Unauthorized, "Invalid credentials provided.")
 }
 
 impl Access {
-    pub fn new(store: Store) -> Self {
+    pub fn new(store: Store, secrets: Secrets) -> Self {
         let hashing = Arc::new(Semaphore::new(crate::limits::PARALLEL_HASHES));
-        Self { store, hashing, attempts: Attempts::default() }
+        let (attempts, failures) = (Attempts::default(), Failures::default());
+        Self { store, secrets, hashing, attempts, failures }
     }
 
     /// The caller that a token stands for; 401 if none.
@@ -128,33 +132,6 @@ impl Access {
             .await?
             .ok_or_else(refused)?;
         Ok(Caller { user: found.user, authorization: Some(found.id) })
-    }
-
-    /// The caller with this e-mail and password; 401 if none, as slow as if there were one. Too
-    /// many wrong tries for an account, or from one address, are a 429.
-    pub async fn by_password(&self, email: &str, password: &str, from: &str) -> Result<Caller> {
-        self.attempts.begin(email, from)?;
-        let caller = self.proved(email, password).await?;
-        self.attempts.succeeded(email, from);
-        Ok(caller)
-    }
-
-    async fn proved(&self, email: &str, password: &str) -> Result<Caller> {
-        let email = email.trim().to_string();
-        let found = self.store.read(move |db| store::users::by_email(db, &email)).await?;
-        let _permit = self.hashing.acquire().await.map_err(|_| refused())?;
-        let password = password.to_string();
-        crate::tasks::blocking("check a password", move || {
-            let Some((user, hash)) = found else {
-                secrets::hash_password(&password)?;
-                return Err(refused());
-            };
-            if !secrets::verify_password(&password, &hash) {
-                return Err(refused());
-            }
-            Ok(Caller { user, authorization: None })
-        })
-        .await
     }
 
     /// Makes a token; this is the only time that it is seen.

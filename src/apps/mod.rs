@@ -4,6 +4,13 @@ pub mod access;
 pub mod attempts;
 pub mod collaborators;
 pub mod domains;
+mod failures;
 pub mod lifecycle;
+pub mod second_factor;
 pub mod sessions;
+pub mod sign_in;
+mod totp;
 pub mod users;
+
+#[cfg(test)]
+mod testing;

@@ -2,11 +2,12 @@
 //! kept; it ends when nobody used it for a while, after a week, and whenever its owner says so.
 
 use super::access::Access;
+use super::second_factor::Proof;
 use crate::clock::Timestamp;
 use crate::error::{Error, Kind, Result};
 use crate::limits;
 use crate::model::User;
-use crate::origin::{Origin, Via};
+use crate::origin::Origin;
 use crate::secrets;
 use crate::store::{self, Store};
 use std::time::Duration;
@@ -25,7 +26,13 @@ impl Sessions {
     }
 
     /// Signs somebody in who has proved who they are. The secret is told this once.
-    pub async fn open(&self, user: &User, address: &str, agent: &str) -> Result<String> {
+    pub async fn open(
+        &self,
+        user: &User,
+        proof: Option<Proof>,
+        from: &Origin,
+        agent: &str,
+    ) -> Result<String> {
         let secret = secrets::random_hex::<32>();
         let hash = secrets::hash_token(&secret);
         let now = Timestamp::now();
@@ -33,17 +40,17 @@ impl Sessions {
             id: Uuid::new_v4(),
             user: user.clone(),
             must_change_password: false,
-            address: address.to_string(),
+            address: from.address.clone().unwrap_or_default(),
             agent: agent.chars().take(limits::AGENT_CHARS).collect(),
             created_at: now,
             seen_at: now,
         };
-        let address = Some(session.address.clone());
-        let origin = Origin { address, ..Origin::of(user, Via::Console) };
+        let origin = Origin { actor: Some((user.id, user.email.clone())), ..from.clone() };
         let stored = self.store.write(move |db| {
             let (created, seen) = (limits::SESSION_LIFE, limits::SESSION_IDLE);
             store::console_sessions::delete_old(db, ago(now, created), ago(now, seen))?;
-            store::audit::note(db, "session:create", None, &[])?;
+            let proof = proof.map(|proof| ("second_factor", proof.as_str()));
+            store::audit::note(db, "session:create", None, proof.as_slice())?;
             store::console_sessions::insert(db, &session, &hash)
         });
         origin.scope(stored).await?;
@@ -114,7 +121,7 @@ impl Sessions {
         session: &Session,
         current: &str,
         new: &str,
-        from: &str,
+        from: &Origin,
     ) -> Result<()> {
         check_new(&session.user.email, current, new)?;
         // A session that somebody left open is no way to guess a password.
@@ -170,7 +177,8 @@ mod tests {
     async fn signed_in() -> (tempfile::TempDir, Store, Sessions, Access, User, String) {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("state.db")).unwrap();
-        let access = Access::new(store.clone());
+        let secrets = secrets::Secrets::from_file(&dir.path().join("key")).unwrap();
+        let access = Access::new(store.clone(), secrets);
         let (user, password) = access.create_user("ada@example.com", true).await.unwrap();
         (dir, store.clone(), Sessions::new(store), access, user, password.unwrap())
     }
@@ -178,7 +186,7 @@ mod tests {
     #[tokio::test]
     async fn a_session_ends_unused_after_its_life_and_at_its_owners_word() {
         let (_dir, store, sessions, _, user, _) = signed_in().await;
-        let secret = sessions.open(&user, "192.0.2.1", "Browser").await.unwrap();
+        let secret = sessions.open(&user, None, &Origin::server(), "Browser").await.unwrap();
         assert!(sessions.find("guess").await.unwrap().is_none());
         let found = sessions.find(&secret).await.unwrap().unwrap();
         assert!(found.must_change_password && found.user.email == "ada@example.com");
@@ -202,12 +210,12 @@ mod tests {
     async fn a_new_password_ends_the_other_sessions_and_the_duty_to_change_it() {
         let (_dir, _, sessions, access, user, first) = signed_in().await;
         let (here, there) = (
-            sessions.open(&user, "", "").await.unwrap(),
-            sessions.open(&user, "", "").await.unwrap(),
+            sessions.open(&user, None, &Origin::server(), "").await.unwrap(),
+            sessions.open(&user, None, &Origin::server(), "").await.unwrap(),
         );
         let session = sessions.find(&here).await.unwrap().unwrap();
         let change = async |old: &str, new: &str| {
-            sessions.change_password(&access, &session, old, new, "").await
+            sessions.change_password(&access, &session, old, new, &Origin::server()).await
         };
         for (old, new) in [
             ("wrong", "a long enough one"),
@@ -221,16 +229,17 @@ mod tests {
         assert!(sessions.find(&there).await.unwrap().is_none());
         let now = sessions.find(&here).await.unwrap().unwrap();
         assert!(!now.must_change_password);
-        assert!(access.by_password("ada@example.com", &first, "").await.is_err());
-        access.by_password("ada@example.com", "a long enough one", "").await.unwrap();
+        let from = Origin::server();
+        assert!(access.by_password("ada@example.com", &first, &from).await.is_err());
+        access.by_password("ada@example.com", "a long enough one", &from).await.unwrap();
     }
 
     #[tokio::test]
     async fn nobody_has_more_sessions_than_fit() {
         let (_dir, _, sessions, _, user, _) = signed_in().await;
-        let first = sessions.open(&user, "", "").await.unwrap();
+        let first = sessions.open(&user, None, &Origin::server(), "").await.unwrap();
         for _ in 0..limits::SESSIONS_PER_USER {
-            sessions.open(&user, "", "").await.unwrap();
+            sessions.open(&user, None, &Origin::server(), "").await.unwrap();
         }
         assert!(sessions.find(&first).await.unwrap().is_none());
         assert_eq!(sessions.of(&user).await.unwrap().len(), limits::SESSIONS_PER_USER as usize);

@@ -1,20 +1,25 @@
-//! `admin:create`: makes an admin over the server's own socket, which only root can open.
+//! `admin:create` and `admin:2fa:disable`: what only root can do, over the server's own socket.
 
 use super::client::text;
 use super::credentials::Saved;
 use super::failure::{Failure, Result};
 use super::{Cx, auth, socket};
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
+#[derive(Debug, Subcommand)]
+pub enum Admin {
+    /// Make an admin, on the server's machine
+    #[command(name = "admin:create")]
+    Create(Create),
+    /// Switch off somebody's second factor, on the server's machine
+    #[command(name = "admin:2fa:disable")]
+    RemoveSecondFactor(RemoveSecondFactor),
+}
+
 #[derive(Debug, Args)]
-pub struct Create {
-    /// E-mail address of the admin
-    email: String,
-    /// Log this user in as the admin, too
-    #[arg(long)]
-    login: bool,
+pub struct Socket {
     /// The server's socket
     #[arg(
         long,
@@ -25,23 +30,66 @@ pub struct Create {
     socket: PathBuf,
 }
 
-pub async fn create(cx: &Cx, args: Create) -> Result {
-    let body = json!({ "email": args.email, "login": args.login });
-    let (status, answer) =
-        socket::send(&args.socket, "/internal/admins", Some(&body)).await.map_err(|failure| {
+#[derive(Debug, Args)]
+pub struct Create {
+    /// E-mail address of the admin
+    email: String,
+    /// Log this user in as the admin, too
+    #[arg(long)]
+    login: bool,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "For the last admin, who has lost phone and recovery codes.")]
+pub struct RemoveSecondFactor {
+    /// E-mail address of the user
+    email: String,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+pub async fn run(cx: &Cx, command: Admin) -> Result {
+    match command {
+        Admin::Create(args) => create(cx, args).await,
+        Admin::RemoveSecondFactor(args) => remove_second_factor(cx, args).await,
+    }
+}
+
+impl Socket {
+    async fn send(&self, path: &str, body: &Value) -> Result<Value> {
+        let sent = socket::send(&self.socket, path, Some(body)).await;
+        let (status, answer) = sent.map_err(|failure| {
             Failure::with_hint(
                 failure.to_string(),
                 "Run it as root on the server's machine, while `senryu server` runs there. \
                  --socket names another socket.",
             )
         })?;
-    if !(200..300).contains(&status) {
-        let message = match text(&answer, "/message") {
+        if (200..300).contains(&status) {
+            return Ok(answer);
+        }
+        Err(Failure::refused(match text(&answer, "/message") {
             "" => format!("The server answered HTTP {status}"),
             message => message.to_string(),
-        };
-        return Err(Failure::refused(message));
+        }))
     }
+}
+
+async fn remove_second_factor(cx: &Cx, args: RemoveSecondFactor) -> Result {
+    let body = json!({ "email": args.email });
+    let answer = args.socket.send("/internal/second-factors/remove", &body).await?;
+    cx.ui.say(&format!(
+        "The second factor of {} is off: the password suffices now.\n",
+        text(&answer, "/email")
+    ));
+    Ok(())
+}
+
+async fn create(cx: &Cx, args: Create) -> Result {
+    let body = json!({ "email": args.email, "login": args.login });
+    let answer = args.socket.send("/internal/admins", &body).await?;
     let email = match text(&answer, "/email") {
         "" => args.email.as_str(),
         email => email,

@@ -1,15 +1,47 @@
-//! `login`, `logout`, `auth:whoami`, `auth:token`: who the command line is to the server.
+//! `login`, `logout`, `auth:whoami`, `auth:2fa`, `auth:token`: who the command line is to the server.
 
 use super::Cx;
 use super::client::{Auth, segment, text};
 use super::credentials::{Credentials, Saved};
 use super::failure::{Failure, Result};
 use super::{git, terminal};
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 /// Bytes that a token on standard input may have.
 const TOKEN_BYTES: u64 = 4096;
+
+/// Codes that are asked for before it is given up.
+const CODES: u32 = 3;
+
+#[derive(Debug, Subcommand)]
+pub enum Commands {
+    /// Log in with e-mail and password
+    #[command(name = "login", visible_alias = "auth:login")]
+    Login(Login),
+    /// Clear the saved token and revoke it
+    #[command(name = "logout", visible_alias = "auth:logout")]
+    Logout,
+    /// Show who is logged in
+    #[command(name = "auth:whoami", visible_alias = "whoami")]
+    Whoami,
+    /// Show whether your account has a second factor
+    #[command(name = "auth:2fa", visible_alias = "2fa")]
+    SecondFactor,
+    /// Print the token in use
+    #[command(name = "auth:token")]
+    Token,
+}
+
+pub async fn run(cx: &Cx, command: Commands) -> Result {
+    match command {
+        Commands::Login(args) => login(cx, args).await,
+        Commands::Logout => logout(cx).await,
+        Commands::Whoami => whoami(cx).await,
+        Commands::SecondFactor => second_factor(cx).await,
+        Commands::Token => token(cx),
+    }
+}
 
 #[derive(Debug, Args)]
 pub struct Login {
@@ -24,7 +56,7 @@ pub struct Login {
     expires_in: Option<u64>,
 }
 
-pub async fn login(cx: &Cx, args: Login) -> Result {
+async fn login(cx: &Cx, args: Login) -> Result {
     if cx.env.var("SENRYU_API_KEY").is_some() {
         return Err(Failure::with_hint(
             "Cannot log in with SENRYU_API_KEY set: it would be used in place of the saved token.",
@@ -81,9 +113,33 @@ async fn by_password(cx: &Cx, expires_in: Option<u64>) -> Result<Saved> {
     if let Some(seconds) = expires_in {
         body["expires_in"] = json!(seconds);
     }
-    let client = cx.client.with_auth(Auth::Password { email: email.clone(), password });
-    let authorization = client.post("/oauth/authorizations", &body).await?;
+    let authorization = authorized(cx, &email, &password, &body).await?;
     saved_from(&authorization, email)
+}
+
+/// Asks for a code once the server wants one, and again where it was wrong.
+async fn authorized(cx: &Cx, email: &str, password: &str, body: &Value) -> Result<Value> {
+    let mut code = None;
+    for asked in 0.. {
+        let (email, password) = (email.to_string(), password.to_string());
+        let is_second = code.is_some();
+        let client = cx.client.with_auth(Auth::Password { email, password, code });
+        let failure = match client.post("/oauth/authorizations", body).await {
+            Err(failure) if failure.wants_code() && asked < CODES => failure,
+            other => return other,
+        };
+        if is_second {
+            cx.ui.warn(&failure.to_string());
+        }
+        let typed = cx.ui.answer("Two-factor code: ")?.unwrap_or_default();
+        // It goes into a header.
+        let typed: String = typed.chars().filter(char::is_ascii_graphic).collect();
+        if typed.is_empty() {
+            return Err(failure);
+        }
+        code = Some(typed);
+    }
+    Err(Failure::refused("No code given"))
 }
 
 fn saved_from(authorization: &Value, typed: String) -> Result<Saved> {
@@ -99,7 +155,7 @@ fn saved_from(authorization: &Value, typed: String) -> Result<Saved> {
     Ok(Saved { email, token, authorization: (!id.is_empty()).then(|| id.to_string()) })
 }
 
-pub async fn logout(cx: &Cx) -> Result {
+async fn logout(cx: &Cx) -> Result {
     let base = cx.client.base();
     let mut credentials = Credentials::load(&cx.env)?;
     let saved = credentials.remove(&base);
@@ -135,7 +191,7 @@ async fn revoke(cx: &Cx, saved: &Saved) -> Result {
     }
 }
 
-pub async fn whoami(cx: &Cx) -> Result {
+async fn whoami(cx: &Cx) -> Result {
     if cx.env.var("SENRYU_API_KEY").is_some() {
         cx.ui.warn("SENRYU_API_KEY is set");
     }
@@ -143,7 +199,16 @@ pub async fn whoami(cx: &Cx) -> Result {
     cx.ui.line(text(&account, "/email"))
 }
 
-pub fn token(cx: &Cx) -> Result {
+async fn second_factor(cx: &Cx) -> Result {
+    let account = cx.client.get("/account").await?;
+    let is_on = account.get("two_factor_authentication") == Some(&Value::Bool(true));
+    let state = if is_on { "enabled" } else { "not enabled" };
+    cx.ui.line(format!("Two-factor authentication is {state}"))?;
+    cx.ui.say(&format!("To change that: {}/console/account/second-factor\n", cx.client.base()));
+    Ok(())
+}
+
+fn token(cx: &Cx) -> Result {
     match cx.client.token() {
         Some(token) => cx.ui.line(token),
         None => Err(Failure::with_hint("not logged in", "Log in first: senryu login")),

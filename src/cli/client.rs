@@ -12,6 +12,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
+/// Heroku's header for the code of a second factor.
+const CODE: &str = "heroku-two-factor-code";
 const ACCEPT: &str = "application/vnd.heroku+json; version=3";
 
 /// Who a request is from.
@@ -19,7 +21,7 @@ const ACCEPT: &str = "application/vnd.heroku+json; version=3";
 pub enum Auth {
     None,
     Token(String),
-    Password { email: String, password: String },
+    Password { email: String, password: String, code: Option<String> },
 }
 
 pub struct Client {
@@ -161,7 +163,13 @@ impl Client {
         request = match &self.auth {
             Auth::None => request,
             Auth::Token(token) => request.bearer_auth(token),
-            Auth::Password { email, password } => request.basic_auth(email, Some(password)),
+            Auth::Password { email, password, code } => {
+                let request = request.basic_auth(email, Some(password));
+                match code {
+                    Some(code) => request.header(CODE, code),
+                    None => request,
+                }
+            }
         };
         if let Some(body) = call.body {
             request = request.json(body);

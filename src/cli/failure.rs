@@ -56,6 +56,11 @@ impl Failure {
         matches!(self, Self::Api { status, .. } if *status == wanted)
     }
 
+    /// Whether the API asks for the code of a second factor.
+    pub fn wants_code(&self) -> bool {
+        matches!(self, Self::Api { id, .. } if id == "two_factor")
+    }
+
     /// What stderr gets, in the shape that Heroku's CLI gives its errors.
     pub fn page(&self) -> Option<String> {
         let (message, hint) = match self {

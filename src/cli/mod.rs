@@ -74,18 +74,8 @@ saved one, SENRYU_APP the app.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Log in with e-mail and password
-    #[command(name = "login", visible_alias = "auth:login")]
-    Login(auth::Login),
-    /// Clear the saved token and revoke it
-    #[command(name = "logout", visible_alias = "auth:logout")]
-    Logout,
-    /// Show who is logged in
-    #[command(name = "auth:whoami", visible_alias = "whoami")]
-    Whoami,
-    /// Print the token in use
-    #[command(name = "auth:token")]
-    Token,
+    #[command(flatten)]
+    Auth(auth::Commands),
 
     /// List your apps
     #[command(name = "apps", visible_alias = "apps:list", alias = "list")]
@@ -257,9 +247,8 @@ enum Command {
     /// Compare what is declared with what runs
     #[command(name = "drift")]
     Drift(drift::Drift),
-    /// Make an admin, on the server's machine
-    #[command(name = "admin:create")]
-    AdminCreate(admin::Create),
+    #[command(flatten)]
+    Admin(admin::Admin),
     #[command(name = "git-hook", hide = true)]
     GitHook(host::GitHook),
     /// Print the version
@@ -414,10 +403,7 @@ fn connection(env: &Env) -> Result<Client> {
 
 async fn run(cx: &Cx, command: Command) -> Result {
     match command {
-        Command::Login(args) => auth::login(cx, args).await,
-        Command::Logout => auth::logout(cx).await,
-        Command::Whoami => auth::whoami(cx).await,
-        Command::Token => auth::token(cx),
+        Command::Auth(command) => auth::run(cx, command).await,
         Command::Apps(args) => apps::list(cx, args).await,
         Command::AppsCreate(args) => apps::create(cx, args).await,
         Command::AppsInfo(args) => apps::info(cx, args).await,
@@ -473,7 +459,7 @@ async fn run(cx: &Cx, command: Command) -> Result {
         Command::BuildsCachePurge(args) => builds_create::purge(cx, args).await,
         Command::Doctor(args) => doctor::doctor(cx, *args).await,
         Command::Drift(args) => drift::drift(cx, args).await,
-        Command::AdminCreate(args) => admin::create(cx, args).await,
+        Command::Admin(command) => admin::run(cx, command).await,
         Command::Version => version(&cx.ui),
         Command::Help { command } => help(&cx.ui, command.as_deref()),
         // These bring their own runtime and never come here.

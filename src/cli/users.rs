@@ -19,6 +19,9 @@ pub enum Users {
     /// Remove a user: tokens and password end at once
     #[command(name = "users:remove", alias = "users:destroy")]
     Remove(Remove),
+    /// Switch off a user's second factor: for somebody who has lost it
+    #[command(name = "users:2fa:disable")]
+    RemoveSecondFactor(RemoveSecondFactor),
 }
 
 #[derive(Debug, Args)]
@@ -52,11 +55,20 @@ pub struct Remove {
     confirm: Option<String>,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "Make sure who asks: the password alone suffices from then on.")]
+pub struct RemoveSecondFactor {
+    /// E-mail address of the user
+    #[arg(value_name = "EMAIL")]
+    email: String,
+}
+
 pub async fn run(cx: &Cx, command: Users) -> Result {
     match command {
         Users::List(args) => list(cx, args).await,
         Users::Create(args) => create(cx, args).await,
         Users::Remove(args) => remove(cx, args).await,
+        Users::RemoveSecondFactor(args) => remove_second_factor(cx, args).await,
     }
 }
 
@@ -68,10 +80,12 @@ async fn list(cx: &Cx, args: List) -> Result {
     let row = |user: &Value| {
         let role = if user["admin"] == true { "admin" } else { "member" };
         let since = text(user, "/created_at").to_string();
-        vec![text(user, "/email").to_string(), role.to_string(), since]
+        let is_on = user["two_factor_authentication"] == true;
+        let second_factor = if is_on { "on" } else { "" };
+        vec![text(user, "/email").to_string(), role.to_string(), second_factor.to_string(), since]
     };
     let rows: Vec<Vec<String>> = all.iter().map(row).collect();
-    table(&cx.ui, &["Email", "Role", "Since"], &rows)
+    table(&cx.ui, &["Email", "Role", "Second factor", "Since"], &rows)
 }
 
 async fn create(cx: &Cx, args: Create) -> Result {
@@ -90,5 +104,11 @@ async fn remove(cx: &Cx, args: Remove) -> Result {
         path.push_str(&format!("?apps_to={}", segment(heir)));
     }
     let what = format!("Removing {}", args.email);
+    cx.ui.action(&what, cx.client.delete(&path), |_| "done".to_string()).await.map(|_| ())
+}
+
+async fn remove_second_factor(cx: &Cx, args: RemoveSecondFactor) -> Result {
+    let path = format!("/users/{}/second-factor", segment(&args.email));
+    let what = format!("Switching off the second factor of {}", args.email);
     cx.ui.action(&what, cx.client.delete(&path), |_| "done".to_string()).await.map(|_| ())
 }

@@ -1,4 +1,4 @@
-//! One's own account: where somebody is signed in, and the end of that.
+//! One's own account: how somebody signs in, where that was done, and the end of that.
 
 use super::form::Act;
 use super::frame::{self, Frame, Place};
@@ -28,6 +28,7 @@ struct Row {
 struct View {
     frame: Frame,
     is_admin: bool,
+    has_second_factor: bool,
     rows: Vec<Row>,
 }
 
@@ -45,11 +46,14 @@ pub async fn show(
     let said = match asked.done.as_deref() {
         Some("ended") => Some("That session is over."),
         Some("others") => Some("All other sessions are over."),
+        Some("second-factor-off") => Some("Your second factor is off."),
         _ => None,
     };
     let rows = sessions.iter().map(|session| row(session, signed.session.id)).collect();
     let frame = Frame::new("Your account", Place::Account, &signed).saying(said);
-    let view = View { frame, is_admin: signed.caller.user.admin, rows };
+    let user = &signed.caller.user;
+    let has_second_factor = console.platform.access.second_factor(user).await?.is_some();
+    let view = View { frame, is_admin: user.admin, has_second_factor, rows };
     frame::render(view.frame.status(), &view)
 }
 

@@ -1,11 +1,26 @@
-//! The cookie that names a session. Over HTTPS its name begins with `__Host-`, which keeps apps
-//! on neighbouring host names from setting one for us.
+//! The cookies that name a session, or half a sign-in. Over HTTPS their names begin with `__Host-`,
+//! which keeps apps on neighbouring host names from setting one for us.
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 
-fn name(secure: bool) -> &'static str {
-    if secure { "__Host-senryu" } else { "senryu_session" }
+/// Which of the two cookies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    Session,
+    /// The password was right, and a code is wanted as well.
+    Half,
+}
+
+impl Which {
+    fn name(self, secure: bool) -> &'static str {
+        match (self, secure) {
+            (Self::Session, true) => "__Host-senryu",
+            (Self::Session, false) => "senryu_session",
+            (Self::Half, true) => "__Host-senryu-half",
+            (Self::Half, false) => "senryu_half",
+        }
+    }
 }
 
 /// Whether the browser reached the router by HTTPS, as the router says.
@@ -15,28 +30,33 @@ pub fn is_secure(headers: &HeaderMap) -> bool {
 
 /// The secret of the session, if the browser sent one.
 pub fn secret(parts: &Parts) -> Option<String> {
-    let name = name(is_secure(&parts.headers));
-    let cookies = parts.headers.get_all(header::COOKIE).iter();
-    let pairs = cookies.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(';'));
-    let mut values = pairs.filter_map(|pair| pair.trim().split_once('='));
-    let (_, value) = values.find(|(key, _)| *key == name)?;
+    let value = value(&parts.headers, Which::Session)?;
     // Ours are 64 hexadecimal digits; nothing else is looked up.
     let fits = value.len() == 64 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
     fits.then(|| value.to_string())
 }
 
-/// For a session that has just begun; it ends with the browser's own, or when the server says so.
-pub fn set(headers: &HeaderMap, secret: &str) -> HeaderValue {
-    let secure = is_secure(headers);
-    let mark = if secure { "; Secure" } else { "" };
-    let text = format!("{}={secret}; Path=/; HttpOnly; SameSite=Lax{mark}", name(secure));
-    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
+pub fn value(headers: &HeaderMap, which: Which) -> Option<&str> {
+    let name = which.name(is_secure(headers));
+    let cookies = headers.get_all(header::COOKIE).iter();
+    let pairs = cookies.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(';'));
+    let mut values = pairs.filter_map(|pair| pair.trim().split_once('='));
+    values.find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
-pub fn clear(headers: &HeaderMap) -> HeaderValue {
+/// It ends with the browser's own session, or when the server says so.
+pub fn set(headers: &HeaderMap, which: Which, value: &str) -> HeaderValue {
+    written(headers, which, &format!("{value}; Path=/"))
+}
+
+pub fn clear(headers: &HeaderMap, which: Which) -> HeaderValue {
+    written(headers, which, "; Path=/; Max-Age=0")
+}
+
+fn written(headers: &HeaderMap, which: Which, value: &str) -> HeaderValue {
     let secure = is_secure(headers);
     let mark = if secure { "; Secure" } else { "" };
-    let text = format!("{}=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax{mark}", name(secure));
+    let text = format!("{}={value}; HttpOnly; SameSite=Lax{mark}", which.name(secure));
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
 }
 
@@ -62,7 +82,7 @@ mod tests {
         assert_eq!(secret(&parts("http", &both)), Some(planted));
         assert_eq!(secret(&parts("https", "__Host-senryu=short")), None);
         let headers = parts("https", "").headers;
-        let set = set(&headers, &own);
+        let set = set(&headers, Which::Session, &own);
         let expected = format!("__Host-senryu={own}; Path=/; HttpOnly; SameSite=Lax; Secure");
         assert_eq!(set, expected);
     }

@@ -8,6 +8,7 @@ mod apps;
 mod assets;
 mod builds;
 mod chart;
+mod code;
 mod config;
 mod cookie;
 mod domains;
@@ -21,6 +22,7 @@ mod oops;
 mod password;
 mod people;
 mod releases;
+mod second_factor;
 mod settings;
 mod sharing;
 mod sign_in;
@@ -52,13 +54,21 @@ pub fn routes(platform: Arc<Platform>) -> Router {
     let console = Arc::new(Console { platform, sessions });
     Router::new()
         .route("/console/sign-in", get(sign_in::show).post(sign_in::enter))
+        .route("/console/sign-in/code", get(code::show).post(code::enter))
         .route("/console/sign-out", post(sign_in::leave))
         .route("/console/password", get(password::show).post(password::change))
         .route("/console/account", get(account::show))
         .route("/console/account/sessions", post(account::end))
+        .route(
+            "/console/account/second-factor",
+            get(second_factor::show).post(second_factor::begin),
+        )
+        .route("/console/account/second-factor/on", post(second_factor::switch_on))
+        .route("/console/account/second-factor/change", post(second_factor::change))
         .route("/console/host", get(host::show))
         .route("/console/people", get(people::list).post(people::create))
         .route("/console/people/remove", post(people::remove))
+        .route("/console/people/second-factor", post(people::remove_second_factor))
         .route("/console/apps", get(apps::list))
         .route("/console/new-app", get(apps::new).post(apps::create))
         .route("/console/apps/{app}", get(app::show))

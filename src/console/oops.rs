@@ -44,6 +44,7 @@ pub fn belongs_on_the_page(error: &Error) -> bool {
             | Kind::Unavailable
             | Kind::RateLimit
             | Kind::ConfirmationRequired
+            | Kind::TwoFactor
     )
 }
 
@@ -74,7 +75,7 @@ impl IntoResponse for Oops {
             Kind::NotFound => (StatusCode::NOT_FOUND, "Not found"),
             Kind::Conflict => (StatusCode::CONFLICT, "Not now"),
             Kind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "Too large"),
-            Kind::InvalidParams | Kind::ConfirmationRequired => {
+            Kind::InvalidParams | Kind::ConfirmationRequired | Kind::TwoFactor => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "That is not possible")
             }
             Kind::RateLimit => (StatusCode::TOO_MANY_REQUESTS, "Too many attempts"),

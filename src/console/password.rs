@@ -3,7 +3,7 @@
 use super::form::Act;
 use super::frame::{self, Frame, Place};
 use super::oops::{Oops, belongs_on_the_page};
-use super::signed::{Signed, address};
+use super::signed::Signed;
 use super::{Page, State};
 use crate::error::Error;
 use crate::limits;
@@ -41,7 +41,7 @@ pub async fn change(
             return Err(Error::invalid("The new password is not the same in both fields."));
         }
         let (old, new) = (fields.get("current"), fields.get("new"));
-        let (access, from) = (&console.platform.access, address(&headers));
+        let (access, from) = (&console.platform.access, signed.origin(&headers));
         console.sessions.change_password(access, &signed.session, old, new, &from).await
     };
     match changed.await {

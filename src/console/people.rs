@@ -19,6 +19,7 @@ struct Row {
     is_admin: bool,
     since: String,
     is_self: bool,
+    has_second_factor: bool,
 }
 
 #[derive(Template)]
@@ -42,7 +43,11 @@ pub async fn list(
     Query(asked): Query<Asked>,
 ) -> Page {
     signed.admin()?;
-    let said = asked.done.map(|_| "Removed, with all sessions and tokens.");
+    let said = match asked.done.as_deref() {
+        Some("removed") => Some("Removed, with all sessions and tokens."),
+        Some("second-factor") => Some("The second factor is off: the password suffices now."),
+        _ => None,
+    };
     page(&console, &signed, said, None, None, "").await
 }
 
@@ -56,12 +61,14 @@ async fn page(
 ) -> Page {
     let now = Timestamp::now();
     let users = console.platform.access.users().await?;
+    let with = console.platform.access.with_second_factor().await?;
     let rows = users.iter().map(|user| Row {
         id: user.id.to_string(),
         email: user.email.clone(),
         is_admin: user.admin,
         since: words::ago(user.created_at, now),
         is_self: user.id == signed.caller.user.id,
+        has_second_factor: with.contains(&user.id),
     });
     let rows = rows.collect();
     let frame = Frame::new("People", Place::People, signed).saying(said).refusing(refused);
@@ -99,6 +106,27 @@ pub async fn remove(extract::State(console): State, Act { signed, fields }: Act)
     };
     match removed.await {
         Ok(()) => Err(Oops::go("/console/people?done=removed")),
+        Err(error) => page(&console, &signed, None, Some(&refuse_or_fail(error)?), None, "").await,
+    }
+}
+
+/// For somebody whose phone is gone, and the recovery codes too. One's own is switched off with
+/// password and code only.
+pub async fn remove_second_factor(
+    extract::State(console): State,
+    Act { signed, fields }: Act,
+) -> Page {
+    signed.admin()?;
+    let access = &console.platform.access;
+    let removed = async {
+        let user = access.user(fields.get("user")).await?;
+        if user.id == signed.caller.user.id {
+            return Err(Error::invalid("Your own second factor is on your account's page."));
+        }
+        access.remove_second_factor(&user).await
+    };
+    match removed.await {
+        Ok(()) => Err(Oops::go("/console/people?done=second-factor")),
         Err(error) => page(&console, &signed, None, Some(&refuse_or_fail(error)?), None, "").await,
     }
 }

@@ -1,14 +1,17 @@
-//! Signing in, with e-mail and password, and out. Each sign-in makes a new session, whatever the
-//! browser brought along.
+//! Signing in, with e-mail and password, and out; where there is a second factor, `code.rs` comes
+//! between. Each sign-in makes a new session, whatever the browser brought along.
 
+use super::cookie::{self, Which};
 use super::form::{Act, Open};
 use super::oops::{Oops, belongs_on_the_page};
-use super::signed::{Signed, address};
-use super::{Console, Page, State, assets, cookie, frame};
-use crate::error::{Error, Kind};
+use super::signed::{self, Signed};
+use super::{Console, Page, State, assets, code, frame};
+use crate::apps::second_factor::Proof;
+use crate::error::{Error, Kind, Result};
+use crate::model::User;
 use askama::Template;
 use axum::extract::{self, Query, Request};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
@@ -57,41 +60,62 @@ fn form(refused: Option<&Error>, email: &str, to: &str) -> Page {
 }
 
 pub async fn enter(extract::State(console): State, Open { fields, headers }: Open) -> Page {
-    let (email, to) = (fields.get("email").trim(), fields.get("to"));
+    let (email, to) = (fields.get("email").trim(), own_page(fields.get("to")));
     match proved(&console, email, fields.get("password"), &headers).await {
-        Ok(response) => Ok(response_to(response, to)),
+        Ok((cookie, true)) => Ok(sent(to, [cookie])),
+        Ok((cookie, false)) => Ok(sent(&code::address(to), [cookie])),
         Err(error) if belongs_on_the_page(&error) => form(Some(&error), email, to),
         Err(error) => Err(error.into()),
     }
 }
 
-/// The cookie of a new session, for somebody who knows the password.
+/// The cookie of somebody who knows the password: of a new session, or, where there is a second
+/// factor, of half a sign-in.
 async fn proved(
     console: &Console,
     email: &str,
     password: &str,
     headers: &HeaderMap,
-) -> crate::error::Result<axum::http::HeaderValue> {
-    let from = address(headers);
-    let caller = console.platform.access.by_password(email, password, &from).await;
-    let caller = caller.map_err(|error| match error.kind() {
+) -> Result<(HeaderValue, bool)> {
+    let access = &console.platform.access;
+    let user = access.by_password(email, password, &signed::from(headers)).await;
+    let user = user.map_err(|error| match error.kind() {
         Kind::Unauthorized => Error::invalid("E-mail or password is not right."),
         _ => error,
     })?;
-    let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
-    let agent = agent.unwrap_or_default();
-    let secret = console.sessions.open(&caller.user, &from, agent).await?;
-    Ok(cookie::set(headers, &secret))
+    match access.second_factor(&user).await? {
+        None => Ok((open(console, &user, None, headers).await?, true)),
+        Some(_) => {
+            let half = access.half_in(&user).await?;
+            Ok((cookie::set(headers, Which::Half, &half), false))
+        }
+    }
 }
 
-fn response_to(cookie: axum::http::HeaderValue, to: &str) -> Response {
-    let mut response = Redirect::to(own_page(to)).into_response();
-    response.headers_mut().insert(header::SET_COOKIE, cookie);
+/// Begins a session: its cookie.
+pub async fn open(
+    console: &Console,
+    user: &User,
+    proof: Option<Proof>,
+    headers: &HeaderMap,
+) -> Result<HeaderValue> {
+    let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    let (from, agent) = (signed::from(headers), agent.unwrap_or_default());
+    let secret = console.sessions.open(user, proof, &from, agent).await?;
+    Ok(cookie::set(headers, Which::Session, &secret))
+}
+
+/// To another page, with cookies.
+pub fn sent(to: &str, cookies: impl IntoIterator<Item = HeaderValue>) -> Response {
+    let mut response = Redirect::to(to).into_response();
+    for cookie in cookies {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
     response
 }
 
 /// Only to pages of ours: the address came with the form.
-fn own_page(to: &str) -> &str {
+pub fn own_page(to: &str) -> &str {
     let plain = to.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     if to.starts_with("/console/") && plain { to } else { "/console/apps" }
 }
@@ -103,9 +127,7 @@ pub async fn leave(
 ) -> Page {
     // A session that has just ended elsewhere is as good.
     let _ = console.sessions.end(&signed.caller.user, signed.session.id).await;
-    let mut response = Redirect::to("/console/sign-in").into_response();
-    response.headers_mut().insert(header::SET_COOKIE, cookie::clear(&headers));
-    Ok(response)
+    Ok(sent("/console/sign-in", [cookie::clear(&headers, Which::Session)]))
 }
 
 #[cfg(test)]

@@ -25,10 +25,10 @@ pub struct Signed {
     key: Vec<u8>,
 }
 
-/// Where the browser is, as the router saw it: the last in its list.
-pub fn address(headers: &HeaderMap) -> String {
-    let list = headers.get("x-forwarded-for").and_then(|value| value.to_str().ok());
-    list.and_then(|list| list.rsplit(',').next()).unwrap_or_default().trim().to_string()
+/// Whence a request comes, whoever sends it.
+pub fn from(headers: &HeaderMap) -> Origin {
+    let id = headers.get("x-request-id").and_then(|id| id.to_str().ok());
+    Origin { request: id.map(str::to_string), ..Origin::stranger(Via::Console, headers) }
 }
 
 impl Signed {
@@ -38,6 +38,12 @@ impl Signed {
         let caller = Caller { user: session.user.clone(), authorization: None };
         let key = secrets::hash_token(&format!("form {secret}"));
         Ok(Some(Self { session, caller, key }))
+    }
+
+    /// In whose name, and from where, this request changes things.
+    pub fn origin(&self, headers: &HeaderMap) -> Origin {
+        let user = &self.caller.user;
+        Origin { actor: Some((user.id, user.email.clone())), ..from(headers) }
     }
 
     /// The token for a form. It looks different each time: pages are packed, and how small one
@@ -81,12 +87,7 @@ pub async fn named(State(console): State<Arc<Console>>, request: Request, next: 
         Method::GET => None,
         _ => Signed::read(&parts, &console).await.ok().flatten(),
     };
-    let id = parts.headers.get("x-request-id").and_then(|id| id.to_str().ok());
-    let origin = signed.map(|signed| Origin {
-        address: Origin::address(&parts.headers),
-        request: id.map(str::to_string),
-        ..Origin::of(&signed.caller.user, Via::Console)
-    });
+    let origin = signed.map(|signed| signed.origin(&parts.headers));
     let request = Request::from_parts(parts, body);
     match origin {
         Some(origin) => origin.scope(next.run(request)).await,

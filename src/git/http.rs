@@ -195,8 +195,10 @@ fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 /// What `Authorization` carries: `Basic` from git, or the API's `Bearer`.
 fn credentials(headers: &HeaderMap) -> Option<Credentials> {
     let (scheme, rest) = value(headers, "authorization")?.split_once(' ')?;
+    let address = Origin::address(headers);
     if scheme.eq_ignore_ascii_case("bearer") {
-        return Some(Credentials { user: String::new(), password: rest.trim().to_string() });
+        let password = rest.trim().to_string();
+        return Some(Credentials { user: String::new(), password, address });
     }
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
@@ -204,7 +206,7 @@ fn credentials(headers: &HeaderMap) -> Option<Credentials> {
     let plain = base64::engine::general_purpose::STANDARD.decode(rest.trim()).ok()?;
     let plain = String::from_utf8(plain).ok()?;
     let (user, password) = plain.split_once(':')?;
-    Some(Credentials { user: user.to_string(), password: password.to_string() })
+    Some(Credentials { user: user.to_string(), password: password.to_string(), address })
 }
 
 fn unauthorized() -> Response {

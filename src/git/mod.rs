@@ -85,6 +85,8 @@ pub struct Credentials {
     /// Ignored by Heroku, where the password is the token; an e-mail goes with a password.
     pub user: String,
     pub password: String,
+    /// The client's, as the router saw it.
+    pub address: Option<String>,
 }
 
 impl fmt::Debug for Credentials {

@@ -17,6 +17,19 @@ pub const AGENT_CHARS: usize = 200;
 pub const SIGN_IN_TRIES_ACCOUNT: u32 = 10;
 pub const SIGN_IN_TRIES_ADDRESS: u32 = 30;
 pub const SIGN_IN_WINDOW: Duration = Duration::from_secs(15 * 60);
+/// Codes of the second factor that may be tried for one account meanwhile: of a million, three are
+/// right at any time.
+pub const SIGN_IN_TRIES_CODE: u32 = 5;
+/// Between the password and the code: as long as a phone takes to be found.
+pub const SIGN_IN_STEP: Duration = Duration::from_secs(5 * 60);
+/// Failed sign-ins of one account, and of all, that the audit is told of within [`SIGN_IN_WINDOW`]:
+/// at 400 bytes each, a flood that lasts a year is 420 MB at worst.
+pub const SIGN_IN_FAILURES_ACCOUNT: u32 = 10;
+pub const SIGN_IN_FAILURES_ALL: u32 = 30;
+/// Characters of a code that are looked at: a recovery code's, and some more.
+pub const CODE_CHARS: usize = 32;
+/// Recovery codes that somebody gets at one time.
+pub const RECOVERY_CODES: usize = 10;
 /// Accounts and addresses whose tries are counted at one time; the oldest count makes room.
 pub const SIGN_IN_COUNTS: usize = 20_000;
 /// Characters of a password at least: length is what guessing costs.

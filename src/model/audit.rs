@@ -9,7 +9,7 @@ pub struct AuditEntry {
     pub seq: i64,
     pub at: Timestamp,
     pub actor_id: Option<String>,
-    /// E-mail, or `server`.
+    /// E-mail, `root`, `server`, or `nobody` where a sign-in failed.
     pub actor: String,
     /// `api`, `cli`, `git`, `console`, `root` or `server`.
     pub via: String,

@@ -27,8 +27,7 @@ pub fn note(
         details.iter().map(|(key, value)| ((*key).to_string(), (*value).into())).collect();
     let (actor_id, actor) = match origin.actor {
         Some((id, email)) => (Some(id.to_string()), email),
-        None if origin.via == Via::Root => (None, "root".to_string()),
-        None => (None, "server".to_string()),
+        None => (None, unnamed(origin.via).to_string()),
     };
     let mut entry = AuditEntry {
         seq: seq + 1,
@@ -46,6 +45,15 @@ pub fn note(
     };
     entry.hash = hash(&before, &entry);
     insert(db, &entry)
+}
+
+/// Who acts where nobody has proved who they are.
+fn unnamed(via: Via) -> &'static str {
+    match via {
+        Via::Root => "root",
+        Via::Server => "server",
+        Via::Api | Via::Cli | Via::Git | Via::Console => "nobody",
+    }
 }
 
 fn name(db: &Connection, app: AppId) -> Result<Option<String>> {

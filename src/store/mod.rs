@@ -16,6 +16,7 @@ pub mod meta;
 pub mod metrics;
 pub mod releases;
 mod row;
+pub mod second_factors;
 pub mod slugs;
 pub mod sni_endpoints;
 pub mod users;
@@ -43,6 +44,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("migrations/011_console_sessions.sql")),
     M::up(include_str!("migrations/012_audit.sql")),
     M::up(include_str!("migrations/013_auto_certificates.sql")),
+    M::up(include_str!("migrations/014_second_factors.sql")),
 ];
 
 /// Of the database of metrics.

@@ -82,6 +82,7 @@ pub fn remove(db: &Connection, id: UserId, now: Timestamp) -> Result<()> {
         .context("remove a user's tokens")?;
     db.execute("DELETE FROM console_sessions WHERE user_id = ?", [id.to_string()])
         .context("end a user's sessions")?;
+    super::second_factors::delete(db, id)?;
     db.execute(
         "UPDATE users SET removed_at = ?1, updated_at = ?1, password_hash = '', admin = 0
          WHERE id = ?2",

@@ -1,46 +1,11 @@
 //! The web console: in a browser, as its users see it, and by hand, as others would try it.
 
-use crate::support::axe::Axe;
+use crate::support::axe::{Axe, look};
 use crate::support::browser::Browser;
-use crate::support::{App, Connection, Platform, Reply, eventually};
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-
-const PASSWORD: &str = "four random words here";
-
-/// A new admin of the platform: e-mail address and first password.
-fn admin(platform: &Platform) -> (String, String) {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let email = format!("admin-{}@example.com", NUMBER.fetch_add(1, Ordering::Relaxed));
-    let socket = platform.run_dir().join("admin.sock");
-    let made = platform.cli(&["admin:create", &email, "--socket", socket.to_str().unwrap()]);
-    (email, made.succeeded().stdout.trim().to_string())
-}
-
-fn sign_in(browser: &Browser, email: &str, password: &str) {
-    browser.goto("/");
-    browser.fill("E-mail", email);
-    browser.fill("Password", password);
-    browser.click("Sign in");
-}
-
-/// Signs a new admin in, who has chosen a password.
-fn signed_in(platform: &Platform) -> Browser {
-    let browser = Browser::start(platform);
-    let (email, first) = admin(platform);
-    sign_in(&browser, &email, &first);
-    choose_password(&browser, &first);
-    browser.sees("Your password is changed.");
-    browser
-}
-
-fn choose_password(browser: &Browser, first: &str) {
-    browser.fill("Current password", first);
-    browser.fill("New password", PASSWORD);
-    browser.fill("New password, once more", PASSWORD);
-    browser.click("Change password");
-}
+use crate::support::console::{
+    ByHand, FORM, HERE, PASSWORD, admin, choose_password, post, sign_in, signed_in,
+};
+use crate::support::{App, Platform, eventually};
 
 #[test]
 fn a_new_admin_gets_from_the_sign_in_to_three_dynos_by_visible_labels() {
@@ -329,84 +294,6 @@ fn pages(app: &App, empty: &App) -> Vec<(&'static str, String)> {
         ("host", "/console/host".to_string()),
         ("not-found", "/console/nothing".to_string()),
     ]
-}
-
-#[track_caller]
-fn look(browser: &Browser, axe: &Axe, name: &str, path: &str) {
-    let pictures = std::env::var_os("SENRYU_SCREENSHOTS").map(PathBuf::from);
-    browser.goto(path);
-    for (kind, scheme, width) in
-        [("light", "light", 1280), ("dark", "dark", 1280), ("phone", "light", 390)]
-    {
-        browser.scheme(scheme);
-        browser.size(width, 844);
-        let found = axe.check(browser);
-        assert!(found.is_empty(), "{name} in {kind}:\n{}", found.join("\n"));
-        let wide =
-            browser.script("return document.documentElement.scrollWidth", serde_json::json!([]));
-        assert!(wide.as_u64().unwrap() <= u64::from(width), "{name} in {kind} is {wide} wide");
-        if let Some(dir) = &pictures {
-            std::fs::create_dir_all(dir).unwrap();
-            browser.screenshot(&dir.join(format!("{name}-{kind}.png")));
-        }
-    }
-    browser.scheme("light");
-    browser.size(1280, 844);
-}
-
-/// Somebody at the console without a browser: a cookie, and the token of its forms.
-struct ByHand {
-    platform: Arc<Platform>,
-    cookie: String,
-    token: String,
-}
-
-const HERE: (&str, &str) = ("Sec-Fetch-Site", "same-origin");
-const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
-
-impl ByHand {
-    fn admin(platform: &Arc<Platform>) -> Self {
-        let (email, first) = admin(platform);
-        Self::sign_in(platform, &email, &first)
-    }
-
-    fn sign_in(platform: &Arc<Platform>, email: &str, first: &str) -> Self {
-        let body = format!("email={email}&password={first}");
-        let reply = post(platform, "/console/sign-in", &[HERE, FORM], &body).is(303);
-        let cookie = reply.header("set-cookie").split(';').next().unwrap().to_string();
-        let mut me = Self { platform: platform.clone(), cookie, token: String::new() };
-        me.token = me.token_of("/console/password");
-        let body = format!("current={first}&new={PASSWORD}&again={PASSWORD}");
-        me.act("/console/password", &body).is(303);
-        me
-    }
-
-    fn get(&self, path: &str) -> Reply {
-        let headers = [("Cookie", self.cookie.as_str())];
-        self.platform.connection().request("GET", "localhost", path, &headers, b"").unwrap()
-    }
-
-    fn token_of(&self, path: &str) -> String {
-        let text = self.get(path).is(200).text();
-        let (_, rest) = text.split_once("name=\"token\" value=\"").unwrap();
-        rest.split('"').next().unwrap().to_string()
-    }
-
-    /// Sends a form as a page would.
-    fn act(&self, path: &str, body: &str) -> Reply {
-        self.send(path, &[HERE], &format!("token={}&{body}", self.token))
-    }
-
-    fn send(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
-        let mut all = vec![FORM, ("Cookie", self.cookie.as_str())];
-        all.extend(headers);
-        post(&self.platform, path, &all, body)
-    }
-}
-
-fn post(platform: &Platform, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
-    let mut connection: Connection = platform.connection();
-    connection.request("POST", "localhost", path, headers, body.as_bytes()).unwrap()
 }
 
 #[test]

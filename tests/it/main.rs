@@ -28,6 +28,7 @@ mod releases;
 mod router;
 mod run;
 mod scale;
+mod second_factor;
 mod settings;
 mod sizes;
 mod support;

@@ -1,6 +1,7 @@
 //! How people come, what they are given, and that nothing of it is left once they are removed.
 
 use crate::api::testing::Stage;
+use crate::origin::Origin;
 use axum::http::{Method, StatusCode};
 use serde_json::json;
 
@@ -14,7 +15,8 @@ async fn a_user_is_made_by_an_admin_and_let_in_by_password() {
     assert_eq!(made.status, StatusCode::CREATED);
     assert_eq!(made.body["admin"], false);
     let password = made.body["password"].as_str().unwrap();
-    let caller = stage.api.access.by_password("EVE@x.org", password, "").await.unwrap();
+    let caller =
+        stage.api.access.sign_in("EVE@x.org", password, None, &Origin::server()).await.unwrap();
     assert!(!caller.user.admin);
     let again = json!({ "email": "Eve@X.org", "admin": true });
     let again = stage.ask(Some(&admin), &Method::POST, "/users", Some(again)).await;

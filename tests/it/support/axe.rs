@@ -3,7 +3,7 @@
 use super::browser::Browser;
 use super::command::run;
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub struct Axe(String);
@@ -38,4 +38,34 @@ impl Axe {
         );
         found.as_array().unwrap().iter().map(|one| one.as_str().unwrap().to_string()).collect()
     }
+}
+
+/// Looks at a page in light, dark and on a phone: nothing that a checker finds serious, nothing
+/// wider than the screen; with pictures if somebody wants some.
+#[track_caller]
+pub fn look(browser: &Browser, axe: &Axe, name: &str, path: &str) {
+    browser.goto(path);
+    look_at(browser, axe, name);
+}
+
+/// The same for the page that is open.
+#[track_caller]
+pub fn look_at(browser: &Browser, axe: &Axe, name: &str) {
+    let pictures = std::env::var_os("SENRYU_SCREENSHOTS").map(PathBuf::from);
+    for (kind, scheme, width) in
+        [("light", "light", 1280), ("dark", "dark", 1280), ("phone", "light", 390)]
+    {
+        browser.scheme(scheme);
+        browser.size(width, 844);
+        let found = axe.check(browser);
+        assert!(found.is_empty(), "{name} in {kind}:\n{}", found.join("\n"));
+        let wide = browser.script("return document.documentElement.scrollWidth", json!([]));
+        assert!(wide.as_u64().unwrap() <= u64::from(width), "{name} in {kind} is {wide} wide");
+        if let Some(dir) = &pictures {
+            std::fs::create_dir_all(dir).unwrap();
+            browser.screenshot(&dir.join(format!("{name}-{kind}.png")));
+        }
+    }
+    browser.scheme("light");
+    browser.size(1280, 844);
 }

@@ -5,6 +5,7 @@ pub mod app;
 pub mod axe;
 pub mod browser;
 pub mod command;
+pub mod console;
 pub mod docker;
 pub mod http;
 #[path = "../../../src/certs/testing.rs"]
