@@ -298,6 +298,8 @@ pub const IMAGE_PROBE: Duration = Duration::from_secs(60);
 pub const IMAGE_PROBE_BYTES: usize = 64 * 1024;
 /// Lines of a `.dockerignore`: each is held against every path.
 pub const IGNORE_PATTERNS: usize = 1000;
+/// Bytes from which a layer that may be known is not written once more to be compared.
+pub const LAYER_LARGE_BYTES: u64 = 1024 * 1024;
 /// Bytes of a layer that are read and sent at a time.
 pub const LAYER_PIECE_BYTES: usize = 256 * 1024;
 /// Bytes of a slug before compression; Heroku allows 500 MB compressed.

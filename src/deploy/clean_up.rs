@@ -18,6 +18,7 @@ impl Deploy {
         for result in [
             self.expire_slugs().await,
             self.remove_strays().await,
+            self.parts().slugs.keep_images().await,
             self.remove_layers().await,
             self.remove_stray_builds().await,
             self.clear_destroyed(repos).await,
@@ -74,7 +75,11 @@ impl Deploy {
         let files = self.parts().slugs.files().clone();
         files.begin_sweep();
         let slugs = self.parts().store.read(store::slugs::all).await?;
-        let wanted: BTreeSet<String> = slugs.into_iter().flat_map(|slug| slug.layers).collect();
+        let mut wanted = BTreeSet::new();
+        for slug in slugs {
+            wanted.extend(slug.layers);
+            wanted.extend(slug.images.into_values().flat_map(|own| own.layers));
+        }
         let sweep = move || files.sweep(&wanted);
         let removed = tasks::blocking("remove layers of slugs", sweep).await?;
         if removed > 0 {

@@ -102,6 +102,7 @@ impl Deploy {
         let short: String = slug.commit.as_deref().unwrap_or("").chars().take(8).collect();
         let first = self.parts().releases.current_slug(app.id).await?.is_none();
         let has_web = slug.process_types.iter().any(|(process, _)| process.is_web());
+        let own_images = !slug.images.is_empty();
         let new = NewRelease {
             app: app.id,
             config: self.parts().releases.config(app.id).await?,
@@ -118,6 +119,10 @@ impl Deploy {
             })
             .await?;
         self.say(app.id, "Build succeeded".to_string()).await;
+        if own_images {
+            // They are kept as files by the upkeep.
+            self.clean_up_soon();
+        }
         if first && has_web {
             let line = format!(
                 "Scaled to web@1:{} by user {}",

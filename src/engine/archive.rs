@@ -34,6 +34,7 @@ pub struct ImageConfig {
     pub labels: Labels,
     pub user: String,
     pub working_dir: String,
+    pub env: Vec<String>,
     pub created_at: Timestamp,
 }
 
@@ -129,7 +130,7 @@ fn image_config(config: &ImageConfig, layers: &[ImageLayer]) -> Value {
         "config": {
             "User": config.user,
             "WorkingDir": config.working_dir,
-            "Env": ["PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8"],
+            "Env": config.env,
             "Labels": config.labels,
         },
         "rootfs": {"type": "layers", "diff_ids": diff_ids},
@@ -215,6 +216,7 @@ mod tests {
             labels: Labels::from([("senryu.kind".to_string(), "slug".to_string())]),
             user: "1000:1000".to_string(),
             working_dir: "/app".to_string(),
+            env: vec!["LANG=C.UTF-8".to_string()],
             created_at: Timestamp(0),
         };
         let stream = archive(&config, &layers).unwrap();

@@ -23,8 +23,8 @@ use bollard::query_parameters::{
     WaitContainerOptions,
 };
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -374,6 +374,10 @@ impl Engine for DockerEngine {
             }
         }
         Ok(())
+    }
+
+    async fn save(&self, image: &str) -> Result<BoxStream<'static, std::io::Result<Bytes>>> {
+        Ok(self.patient.export_image(image).map_err(std::io::Error::other).boxed())
     }
 
     async fn images(&self, kind: &str) -> Result<Vec<Image>> {

@@ -34,6 +34,7 @@ pub struct ImageFacts {
     pub working_dir: String,
     pub entrypoint: Vec<String>,
     pub command: Vec<String>,
+    pub env: Vec<String>,
     /// Bytes, all layers.
     pub size: i64,
 }
@@ -115,6 +116,7 @@ impl DockerEngine {
             working_dir: config.working_dir.unwrap_or_default(),
             entrypoint: config.entrypoint.unwrap_or_default(),
             command: config.cmd.unwrap_or_default(),
+            env: config.env.unwrap_or_default(),
             size: inspected.size.unwrap_or_default(),
         }))
     }

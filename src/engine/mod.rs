@@ -244,6 +244,10 @@ pub trait Engine: Send + Sync {
 
     /// Loads an image archive (`docker load`).
     async fn load(&self, archive: BoxStream<'static, Bytes>) -> Result<()>;
+    /// An image as an archive (`docker save`).
+    async fn save(&self, _: &str) -> Result<BoxStream<'static, std::io::Result<Bytes>>> {
+        Err(Error::unavailable("this engine gives no images away"))
+    }
     /// This installation's images that carry `senryu.kind=KIND`.
     async fn images(&self, kind: &str) -> Result<Vec<Image>>;
     /// The diff ids (`sha256:…`) of an image's layers, base first, and its id.

@@ -91,6 +91,10 @@ pub struct AppImage {
     pub working_dir: String,
     /// What is executed: entrypoint and command.
     pub argv: Vec<String>,
+    /// The environment that the image itself gives.
+    pub env: Vec<String>,
+    /// Diff ids of its layers from the bottom, once each is kept as a file.
+    pub layers: Vec<String>,
 }
 
 impl SlugId {

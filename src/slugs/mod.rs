@@ -2,6 +2,7 @@
 //! from and may vanish (`docker system prune -af`); the files bring them back.
 
 mod files;
+mod images;
 mod restore;
 mod stack;
 
@@ -13,10 +14,12 @@ use crate::engine::archive::{ImageConfig, ImageLayer, archive};
 use crate::engine::{Engine, LABEL_APP, LABEL_INSTALLATION, LABEL_KIND, LABEL_SLUG, Labels};
 use crate::error::{Error, Result};
 use crate::logs::Logs;
-use crate::model::{AppId, SlugId};
+use crate::model::{AppId, AppImage, SlugId};
 use crate::store::Store;
 use std::sync::Arc;
 
+/// What tells the images of one slug from each other.
+const LABEL_PROCESS: &str = "senryu.process";
 /// Who owns the files of a slug, and who a dyno runs as.
 const USER: u32 = 1000;
 
@@ -60,6 +63,41 @@ impl Slugs {
         base: &[String],
         layers: &[ImageLayer],
     ) -> Result<String> {
+        self.load_as(self.config_of(app, slug, None), base, layers).await
+    }
+
+    /// What a slug's image is, or one that its app's Dockerfile made, besides its layers.
+    fn config_of(&self, app: AppId, slug: SlugId, own: Option<&AppImage>) -> ImageConfig {
+        let mut labels = Labels::from([
+            (LABEL_INSTALLATION.to_string(), self.0.parts.installation.clone()),
+            (LABEL_APP.to_string(), app.to_string()),
+            (LABEL_KIND.to_string(), "slug".to_string()),
+            (LABEL_SLUG.to_string(), slug.to_string()),
+        ]);
+        let created_at = Timestamp::now();
+        if let Some(own) = own {
+            let AppImage { image: reference, user, working_dir, env, .. } = own.clone();
+            // Two of one slug may be the same otherwise, and one name would take the other's image.
+            labels.insert(LABEL_PROCESS.to_string(), reference.clone());
+            return ImageConfig { reference, labels, user, working_dir, env, created_at };
+        }
+        let env = ["PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8"].map(String::from).to_vec();
+        ImageConfig {
+            reference: slug.image(),
+            labels,
+            user: format!("{USER}:{USER}"),
+            working_dir: "/app".to_string(),
+            env,
+            created_at,
+        }
+    }
+
+    async fn load_as(
+        &self,
+        config: ImageConfig,
+        base: &[String],
+        layers: &[ImageLayer],
+    ) -> Result<String> {
         let parts = &self.0.parts;
         let below = base.iter().map(|diff_id| ImageLayer {
             diff_id: diff_id.clone(),
@@ -67,18 +105,6 @@ impl Slugs {
             file: None,
         });
         let all: Vec<ImageLayer> = below.chain(layers.iter().cloned()).collect();
-        let config = ImageConfig {
-            reference: slug.image(),
-            labels: Labels::from([
-                (LABEL_INSTALLATION.to_string(), parts.installation.clone()),
-                (LABEL_APP.to_string(), app.to_string()),
-                (LABEL_KIND.to_string(), "slug".to_string()),
-                (LABEL_SLUG.to_string(), slug.to_string()),
-            ]),
-            user: format!("{USER}:{USER}"),
-            working_dir: "/app".to_string(),
-            created_at: Timestamp::now(),
-        };
         parts.engine.load(archive(&config, &all)?).await?;
         let (image, diff_ids) = parts
             .engine

@@ -28,7 +28,7 @@ impl Restore for Slugs {
         let Some(id) = SlugId::of_image(image) else { return Ok(None) };
         let found = self.0.parts.store.read(move |db| store::slugs::by_id(db, id)).await?;
         match found.filter(|slug| slug.deleted_at.is_none()) {
-            Some(slug) => self.restore_slug(&slug).await.map(Some),
+            Some(slug) => self.restore_slug(&slug, image).await.map(Some),
             None => Ok(None),
         }
     }
@@ -49,23 +49,27 @@ fn digest(path: &Path) -> std::io::Result<String> {
 }
 
 impl Slugs {
-    async fn restore_slug(&self, slug: &Slug) -> Result<String> {
+    async fn restore_slug(&self, slug: &Slug, image: &str) -> Result<String> {
         let parts = &self.0.parts;
         // Another dyno of the app may have brought it back while this one waited.
-        if let Some((image, _)) = parts.engine.image_layers(&slug.id.image()).await? {
+        if let Some((image, _)) = parts.engine.image_layers(image).await? {
             return Ok(image);
         }
         let began = Instant::now();
-        let layers = self.layers_of(slug)?;
-        let base = self.run_layers().await?;
+        let own = slug.images.values().find(|own| own.image == image);
+        let (base, layers) = match own {
+            Some(own) => (Vec::new(), self.kept_layers(own)?),
+            None => (self.run_layers().await?, self.layers_of(slug)?),
+        };
         let sent = self.without_present(&base, layers.clone()).await?;
-        let mut loaded = self.load(slug.app, slug.id, &base, &sent).await;
+        let config = || self.config_of(slug.app, slug.id, own);
+        let mut loaded = self.load_as(config(), &base, &sent).await;
         // One of those that were left out may have just gone.
         if let Err(error) = &loaded
             && sent.iter().any(|layer| layer.file.is_none())
         {
             tracing::warn!(error = error.chain(), "a slug is loaded again, whole");
-            loaded = self.load(slug.app, slug.id, &base, &layers).await;
+            loaded = self.load_as(config(), &base, &layers).await;
         }
         let image = match loaded {
             Ok(image) => image,
@@ -118,12 +122,6 @@ impl Slugs {
 
     /// All layers of a slug, with their files.
     fn layers_of(&self, slug: &Slug) -> Result<Vec<ImageLayer>> {
-        if !slug.images.is_empty() {
-            return Err(Error::unavailable(
-                "an image that the app's Dockerfile made is missing from Docker, and only a build \
-                 makes it again: push the app again",
-            ));
-        }
         if slug.layers.is_empty() {
             return Err(Error::unavailable(
                 "the slug's image is missing from Docker and was built before slugs were kept as \

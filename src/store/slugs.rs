@@ -40,11 +40,15 @@ struct StoredImage {
     user: String,
     working_dir: String,
     argv: Vec<String>,
+    #[serde(default)]
+    env: Vec<String>,
+    #[serde(default)]
+    layers: Vec<String>,
 }
 
 fn stored(image: &AppImage) -> StoredImage {
-    let AppImage { image, user, working_dir, argv } = image.clone();
-    StoredImage { image, user, working_dir, argv }
+    let AppImage { image, user, working_dir, argv, env, layers } = image.clone();
+    StoredImage { image, user, working_dir, argv, env, layers }
 }
 
 fn images(row: &Row<'_>) -> rusqlite::Result<BTreeMap<ProcessType, AppImage>> {
@@ -52,8 +56,9 @@ fn images(row: &Row<'_>) -> rusqlite::Result<BTreeMap<ProcessType, AppImage>> {
     let images: BTreeMap<String, StoredImage> =
         serde_json::from_str(&text).map_err(|error| wrong(row, "images", error))?;
     let known = |(process, stored): (String, StoredImage)| {
-        let StoredImage { image, user, working_dir, argv } = stored;
-        Some((ProcessType::parse(&process).ok()?, AppImage { image, user, working_dir, argv }))
+        let StoredImage { image, user, working_dir, argv, env, layers } = stored;
+        let image = AppImage { image, user, working_dir, argv, env, layers };
+        Some((ProcessType::parse(&process).ok()?, image))
     };
     Ok(images.into_iter().filter_map(known).collect())
 }
@@ -61,8 +66,6 @@ fn images(row: &Row<'_>) -> rusqlite::Result<BTreeMap<ProcessType, AppImage>> {
 pub fn insert(db: &Connection, slug: &Slug) -> Result<()> {
     let types: BTreeMap<&str, &str> =
         slug.process_types.iter().map(|(process, command)| (process.as_str(), command)).collect();
-    let images: BTreeMap<&str, StoredImage> =
-        slug.images.iter().map(|(process, image)| (process.as_str(), stored(image))).collect();
     db.execute(
         "INSERT INTO slugs (id, app_id, commit_id, commit_description, process_types, images,
              image, layers, size, stack, description, created_at)
@@ -74,7 +77,7 @@ pub fn insert(db: &Connection, slug: &Slug) -> Result<()> {
             ":commit": slug.commit,
             ":commit_description": slug.commit_description,
             ":types": serde_json::to_string(&types).context("store a slug")?,
-            ":images": serde_json::to_string(&images).context("store a slug")?,
+            ":images": column(&slug.images)?,
             ":image": slug.image,
             ":layers": slug.layers.join(" "),
             ":size": slug.size,
@@ -84,6 +87,24 @@ pub fn insert(db: &Connection, slug: &Slug) -> Result<()> {
         },
     )
     .context("store a slug")?;
+    Ok(())
+}
+
+fn column(images: &BTreeMap<ProcessType, AppImage>) -> Result<String> {
+    let images: BTreeMap<&str, StoredImage> =
+        images.iter().map(|(process, image)| (process.as_str(), stored(image))).collect();
+    serde_json::to_string(&images).context("store a slug")
+}
+
+/// What has become known of a slug's images.
+pub fn set_images(
+    db: &Connection,
+    id: SlugId,
+    images: &BTreeMap<ProcessType, AppImage>,
+) -> Result<()> {
+    let column = column(images)?;
+    db.execute("UPDATE slugs SET images = ? WHERE id = ?", params![column, id.to_string()])
+        .context("store a slug's images")?;
     Ok(())
 }
 

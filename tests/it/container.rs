@@ -1,8 +1,9 @@
 //! Apps with Dockerfiles of their own: the stack `container`, heroku.yml, as whom their images
 //! run, and what is left of builds that fail.
 
-use crate::support::{App, Platform, docker, eventually};
+use crate::support::{App, Platform, docker, eventually, until};
 use std::sync::Arc;
+use std::time::Duration;
 
 fn app(platform: &Arc<Platform>) -> App {
     let app = platform.app_with("dockerfile");
@@ -113,6 +114,7 @@ fn heroku_yml_has_images_arguments_and_commands_for_each_type() {
     app.cli(&["ps:scale", "worker=1"]).succeeded();
     app.log_says("at work: from the image, as 65534, hello");
     assert_eq!(images(&app), 2);
+    what_docker_loses_comes_back(&app, &answer);
 
     app.write("heroku.yml", "build:\n  docker:\n    web: Dockerfile\n  confg:\n    A: b\n");
     app.commit("a mistake");
@@ -121,6 +123,32 @@ fn heroku_yml_has_images_arguments_and_commands_for_each_type() {
         assert!(refused.contains(words), "{words:?} is not in:\n{refused}");
     }
     assert_eq!(app.serving(), "v4");
+}
+
+/// Images go, as a careless `docker system prune -af` takes them.
+fn what_docker_loses_comes_back(app: &App, answer: &str) {
+    let filter = format!("--filter=label=senryu.app={}", app.id);
+    let listed = docker::docker(&["images", "--format", "{{.Repository}}:{{.Tag}}", &filter]);
+    let listed = listed.succeeded().stdout;
+    let names: Vec<&str> = listed.lines().collect();
+    let format = "--format={{range .RootFS.Layers}}{{.}} {{end}}";
+    let layers =
+        names.iter().map(|name| docker::docker(&["image", "inspect", format, name]).stdout);
+    let layers: String = layers.collect();
+    let slugs = app.platform.data_dir().join("slugs");
+    // Docker writes each image out as a whole, base and all.
+    until("all layers are kept", Duration::from_secs(180), || {
+        let is_kept = |layer: &str| slugs.join(layer.replace(':', "-")).exists();
+        layers.split_whitespace().all(is_kept).then_some(())
+    });
+    // What runs, Docker does not remove.
+    app.cli(&["ps:scale", "web=0", "worker=0"]).succeeded();
+    eventually("nothing runs", || app.dynos().is_empty());
+    docker::docker(&[&["rmi", "-f"], &names[..]].concat()).succeeded();
+    assert_eq!(images(app), 0);
+    app.cli(&["ps:scale", "web=1", "worker=1"]).succeeded();
+    assert_eq!(app.get("/").is(200).text(), answer);
+    app.log_says("loaded again from the slug's files");
 }
 
 #[test]

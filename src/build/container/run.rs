@@ -58,15 +58,17 @@ impl Builder {
         let mut commands = BTreeMap::new();
         let mut run_images = BTreeMap::new();
         for (process, run) in runs {
-            let image = image_of(&process, &run, &images)?;
-            let (shown, argv) = argv(&process, &run, image)?;
+            let found = image_of(&process, &run, &images)?;
+            let (shown, argv) = argv(&process, &run, found)?;
             commands.insert(process.clone(), shown);
-            let working_dir = match image.facts.working_dir.as_str() {
+            let working_dir = match found.facts.working_dir.as_str() {
                 "" => "/".to_string(),
                 dir => dir.to_string(),
             };
-            let (image, user) = (image.reference.to_string(), image.user.clone());
-            run_images.insert(process, AppImage { image, user, working_dir, argv });
+            let (image, user) = (found.reference.to_string(), found.user.clone());
+            let (env, layers) = (found.facts.env.clone(), Vec::new());
+            let image = AppImage { image, user, working_dir, argv, env, layers };
+            run_images.insert(process, image);
         }
         out.line("");
         out.headline("Discovering process types");
