@@ -1,5 +1,6 @@
 //! Which app a command is about: the flag, the variable, or the git remote of the work tree.
 
+use super::address;
 use super::env::Env;
 use super::failure::{Failure, Result};
 use super::git::{self, Remote};
@@ -44,7 +45,7 @@ fn by_remote(name: &str, remotes: Vec<(String, String)>, base: &str) -> Result<S
     let Some((_, url)) = remotes.iter().find(|(remote, _)| remote == name) else {
         return Err(Failure::usage(format!("remote {name} not found in git remotes")));
     };
-    git::app_of(url, base).map(str::to_string).ok_or_else(|| {
+    address::app(url, base).ok_or_else(|| {
         Failure::usage(format!("remote {name} leads to {url}, which is no app of {base}"))
     })
 }

@@ -63,6 +63,7 @@ async fn login(cx: &Cx, args: Login) -> Result {
             "Unset SENRYU_API_KEY and try again.",
         ));
     }
+    cx.client.may_log_in()?;
     let saved = match args.token_stdin {
         true => by_token(cx).await?,
         false => by_password(cx, args.expires_in).await?,
@@ -184,8 +185,8 @@ async fn revoke(cx: &Cx, saved: &Saved) -> Result {
     let id = saved.authorization.as_deref().map_or("~".to_string(), segment);
     let result = client.delete(&format!("/oauth/authorizations/{id}")).await;
     match result {
-        // The token was refused, so there is nothing left to revoke.
-        Err(Failure::Refused { .. }) => Ok(()),
+        // The token is not taken, so there is nothing left to revoke.
+        Err(Failure::LoggedOut { .. }) => Ok(()),
         Err(failure) if failure.is_api(404) => Ok(()),
         other => other.map(|_| ()),
     }

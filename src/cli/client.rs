@@ -1,10 +1,11 @@
 //! The Platform API over HTTP, as any other client uses it. The HTTP machinery is made on first
 //! use: a command that needs no server starts without it.
 
+use super::address;
 use super::failure::{Failure, Result};
 use crate::limits;
 use reqwest::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, RANGE, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, LOCATION, RANGE, UPGRADE,
 };
 use reqwest::{Method, Response, StatusCode, Url};
 use serde_json::Value;
@@ -29,6 +30,8 @@ pub struct Client {
     auth: Auth,
     /// Whether the token came from the environment, for the message when it is refused.
     from_env: bool,
+    /// Whether the user has said that secrets may cross a network in the clear.
+    in_clear: bool,
     http: OnceLock<reqwest::Client>,
 }
 
@@ -50,7 +53,8 @@ pub struct Answer {
 }
 
 impl Client {
-    pub fn new(base: &str, auth: Auth, from_env: bool) -> Result<Self> {
+    /// A client that nobody is logged in to.
+    pub fn new(base: &str) -> Result<Self> {
         let wrong = || {
             Failure::usage(format!(
                 "SENRYU_URL {base:?} is not the address of a server, like http://localhost:5757"
@@ -60,12 +64,17 @@ impl Client {
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(wrong());
         }
-        Ok(Self { base: url, auth, from_env, http: OnceLock::new() })
+        let (auth, http) = (Auth::None, OnceLock::new());
+        Ok(Self { base: url, auth, from_env: false, in_clear: false, http })
+    }
+
+    pub fn in_clear(self, in_clear: bool) -> Self {
+        Self { in_clear, ..self }
     }
 
     /// The server's address without a slash at its end: `http://localhost:5757`.
     pub fn base(&self) -> String {
-        self.base.as_str().trim_end_matches('/').to_string()
+        address::of(&self.base)
     }
 
     pub fn token(&self) -> Option<&str> {
@@ -77,8 +86,32 @@ impl Client {
 
     /// The same server for another caller.
     pub fn with_auth(&self, auth: Auth) -> Self {
-        let http = self.http.clone();
-        Self { base: self.base.clone(), auth, from_env: false, http }
+        let (base, http) = (self.base.clone(), self.http.clone());
+        Self { base, auth, from_env: false, in_clear: self.in_clear, http }
+    }
+
+    /// The same server for whom the variable's token stands for.
+    pub fn with_variable(&self, token: &str) -> Self {
+        Self { from_env: true, ..self.with_auth(Auth::Token(token.to_string())) }
+    }
+
+    /// Refuses to send a password or a token where others can read it on its way.
+    pub fn may_tell(&self, url: &Url) -> Result {
+        if url.scheme() == "https" || self.in_clear || address::is_loopback(url) {
+            return Ok(());
+        }
+        let message = format!(
+            "Passwords and tokens would cross the network in the clear to {}",
+            url.origin().ascii_serialization()
+        );
+        let hint = "Write https:// in SENRYU_URL (and in git's remotes). On a network that is \
+                    yours alone: SENRYU_INSECURE=1";
+        Err(Failure::with_hint(message, hint))
+    }
+
+    /// The same of this server.
+    pub fn may_log_in(&self) -> Result {
+        self.may_tell(&self.base)
     }
 
     pub async fn get(&self, path: &str) -> Result<Value> {
@@ -127,6 +160,9 @@ impl Client {
     /// Sends a request. While the server restarts, what may be repeated is; of the rest it is said
     /// that nobody knows.
     pub async fn send(&self, call: &Call<'_>) -> Result<Answer> {
+        if !matches!(self.auth, Auth::None) {
+            self.may_log_in()?;
+        }
         let until = Instant::now() + limits::CLIENT_PATIENCE;
         let mut repeated = false;
         loop {
@@ -205,6 +241,9 @@ impl Client {
         if status == 401 && !matches!(self.auth, Auth::Password { .. }) {
             return Err(self.not_logged_in());
         }
+        if answer.status.is_redirection() {
+            return Err(self.elsewhere(&answer));
+        }
         let field = |name: &str| answer.body.get(name).and_then(Value::as_str);
         match field("message") {
             Some(message) => Err(Failure::Api {
@@ -220,17 +259,26 @@ impl Client {
         }
     }
 
+    /// A redirection is not followed: it may lead anywhere, and a token must not.
+    fn elsewhere(&self, answer: &Answer) -> Failure {
+        let place = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok());
+        let place = place.and_then(|place| self.base.join(place).ok());
+        let place = place.map_or("nowhere".to_string(), |url| url.origin().ascii_serialization());
+        let message = format!("{} leads on to {place} (HTTP {})", self.base(), answer.status);
+        Failure::with_hint(message, format!("Set SENRYU_URL to the server: {place}"))
+    }
+
     fn not_logged_in(&self) -> Failure {
         match (&self.auth, self.from_env) {
-            (Auth::Token(_), true) => Failure::with_hint(
+            (Auth::Token(_), true) => Failure::logged_out(
                 "The token in SENRYU_API_KEY is not valid on this server.",
                 format!("Unset SENRYU_API_KEY to use the saved one. The server is {}", self.base()),
             ),
-            (Auth::Token(_), false) => Failure::with_hint(
+            (Auth::Token(_), false) => Failure::logged_out(
                 "The saved token is not valid any more.",
                 "Log in again: senryu login",
             ),
-            _ => Failure::with_hint("not logged in", "Log in first: senryu login"),
+            _ => Failure::logged_out("not logged in", "Log in first: senryu login"),
         }
     }
 
@@ -361,8 +409,7 @@ fn http_client(base: &Url) -> reqwest::Result<reqwest::Client> {
         }
         _ => builder,
     };
-    let loopback = matches!(base.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-    match loopback {
+    match address::is_loopback(base) {
         true => builder.no_proxy().build(),
         false => builder.build(),
     }

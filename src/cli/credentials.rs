@@ -1,6 +1,7 @@
 //! The tokens that `senryu login` saves: one for each server, in
 //! `~/.config/senryu/credentials.toml`, which only its owner can read.
 
+use super::address;
 use super::env::Env;
 use super::failure::{Failure, Result};
 use serde::{Deserialize, Serialize};
@@ -52,7 +53,7 @@ impl Credentials {
 
     /// The token of the server that git names by protocol and host.
     pub fn of_host(&self, protocol: &str, host: &str) -> Option<&Saved> {
-        self.servers.get(&format!("{protocol}://{host}"))
+        self.servers.get(&address::kept(&format!("{protocol}://{host}"))?)
     }
 
     pub fn set(&mut self, server: &str, saved: Saved) {
@@ -136,6 +137,8 @@ mod tests {
         assert!(again.of("http://localhost:5757") == Some(&saved));
         assert!(again.of_host("http", "localhost:5757") == Some(&saved));
         assert!(again.of_host("https", "localhost:5757").is_none());
+        again.set("http://localhost", saved.clone());
+        assert!(again.of_host("http", "localhost:80") == Some(&saved));
         assert!(again.remove("http://localhost:5757").is_some());
         assert!(again.of("http://localhost:5757").is_none());
     }

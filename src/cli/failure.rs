@@ -15,6 +15,8 @@ pub const INTERRUPTED: u8 = 130;
 pub enum Failure {
     /// The message, and what the user can do about it.
     Refused { message: String, hint: Option<String> },
+    /// The server does not take the token, or there is none: the message, and what to do.
+    LoggedOut { message: String, hint: String },
     /// A command line that can't be understood: exit status 2.
     Usage(String),
     /// The API said no: its message and error id.
@@ -38,13 +40,20 @@ impl Failure {
         Self::Refused { message: message.into(), hint: Some(hint.into()) }
     }
 
+    pub fn logged_out(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::LoggedOut { message: message.into(), hint: hint.into() }
+    }
+
     pub fn usage(message: impl Into<String>) -> Self {
         Self::Usage(message.into())
     }
 
     pub fn status(&self) -> u8 {
         match self {
-            Self::Refused { .. } | Self::Api { .. } | Self::Unreachable { .. } => FAILED,
+            Self::Refused { .. }
+            | Self::LoggedOut { .. }
+            | Self::Api { .. }
+            | Self::Unreachable { .. } => FAILED,
             Self::Usage(_) => USAGE,
             Self::Pipe => 0,
             Self::Exit(status) => *status,
@@ -66,6 +75,7 @@ impl Failure {
         let (message, hint) = match self {
             Self::Pipe | Self::Exit(_) => return None,
             Self::Refused { message, hint } => (message, hint.clone()),
+            Self::LoggedOut { message, hint } => (message, Some(hint.clone())),
             Self::Usage(message) => (message, Some("See more help with --help".to_string())),
             Self::Api { id, message, .. } if id.is_empty() => (message, None),
             Self::Api { id, message, .. } => (message, Some(format!("Error ID: {id}"))),
@@ -101,6 +111,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused { message, .. }
+            | Self::LoggedOut { message, .. }
             | Self::Usage(message)
             | Self::Api { message, .. }
             | Self::Unreachable { message } => f.write_str(message),

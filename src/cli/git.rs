@@ -1,6 +1,7 @@
 //! The `git` program as the command line uses it: remotes of the work tree here, and the
 //! credential helper in the user's own settings.
 
+use super::address;
 use super::env::Env;
 use super::failure::{Failure, Result};
 use std::os::unix::process::CommandExt;
@@ -69,24 +70,9 @@ fn fetch_line(line: &str) -> Option<(String, String)> {
 
 /// The remotes that lead to apps of the server at `base`.
 pub fn remotes(env: &Env, base: &str) -> Vec<Remote> {
-    let ours = |(name, url): (String, String)| {
-        app_of(&url, base).map(|app| Remote { name, app: app.to_string() })
-    };
+    let ours =
+        |(name, url): (String, String)| Some(Remote { name, app: address::app(&url, base)? });
     all_remotes(env).into_iter().filter_map(ours).collect()
-}
-
-/// The app that an address leads to, when it is one of the server's.
-pub fn app_of<'a>(url: &'a str, base: &str) -> Option<&'a str> {
-    let (scheme, rest) = url.split_once("://")?;
-    let (base_scheme, base_rest) = base.split_once("://")?;
-    // A user name, and even a password, may stand in a remote's address.
-    let rest = match rest.split_once('/') {
-        Some((authority, _)) => rest.get(authority.rfind('@').map_or(0, |at| at + 1)..)?,
-        None => rest,
-    };
-    let name = rest.strip_prefix(base_rest)?.strip_prefix('/')?.trim_end_matches('/');
-    let app = name.strip_suffix(".git").unwrap_or(name);
-    (scheme == base_scheme && !app.is_empty() && !app.contains('/')).then_some(app)
 }
 
 /// Makes a remote, or gives the one there is its new address.
@@ -143,25 +129,6 @@ fn helper_command(env: &Env) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_remote_leads_to_an_app_of_this_server_only() {
-        let base = "http://localhost:5757";
-        assert_eq!(app_of("http://localhost:5757/shop.git", base), Some("shop"));
-        assert_eq!(app_of("http://me@localhost:5757/shop.git", base), Some("shop"));
-        assert_eq!(app_of("http://localhost:5757/shop/", base), Some("shop"));
-        for other in [
-            "https://localhost:5757/shop.git",
-            "http://localhost:57570/shop.git",
-            "http://localhost/shop.git",
-            "http://localhost:5757/a/b.git",
-            "http://localhost:5757/",
-            "git@localhost:shop.git",
-            "/srv/shop.git",
-        ] {
-            assert_eq!(app_of(other, base), None, "{other}");
-        }
-    }
 
     #[test]
     fn the_helper_is_installed_once_and_goes_again() {

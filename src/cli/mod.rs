@@ -3,6 +3,7 @@
 //! but the host's own speak to the server through the Platform API only.
 
 mod access;
+mod address;
 mod admin;
 mod app;
 mod apps;
@@ -389,16 +390,16 @@ async fn conclude(env: Env, ui: Ui, command: Command) -> u8 {
 
 /// Server and token by the variables, or by what has been saved.
 fn connection(env: &Env) -> Result<Client> {
-    let base = env.var("SENRYU_URL").unwrap_or(DEFAULT_URL).trim_end_matches('/').to_string();
+    let client = Client::new(env.var("SENRYU_URL").unwrap_or(DEFAULT_URL))?;
+    let client = client.in_clear(env.var("SENRYU_INSECURE") == Some("1"));
     if let Some(token) = env.var("SENRYU_API_KEY") {
-        return Client::new(&base, Auth::Token(token.trim().to_string()), true);
+        return Ok(client.with_variable(token.trim()));
     }
     let saved = credentials::Credentials::load(env)?;
-    let auth = match saved.of(&base) {
-        Some(saved) => Auth::Token(saved.token.clone()),
-        None => Auth::None,
-    };
-    Client::new(&base, auth, false)
+    Ok(match saved.of(&client.base()) {
+        Some(saved) => client.with_auth(Auth::Token(saved.token.clone())),
+        None => client,
+    })
 }
 
 async fn run(cx: &Cx, command: Command) -> Result {

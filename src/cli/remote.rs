@@ -3,8 +3,9 @@
 use super::client::{segment, text};
 use super::credentials::Credentials;
 use super::failure::{Failure, Result};
-use super::{Cx, git};
+use super::{Cx, address, git};
 use clap::Args;
+use reqwest::Url;
 
 /// Bytes of git's question; it has a handful of short lines.
 const QUESTION_BYTES: u64 = 64 * 1024;
@@ -65,14 +66,20 @@ pub fn credentials(cx: &Cx, args: GitCredentials) -> Result {
         question.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or("")
     };
     let (protocol, host) = (field("protocol"), field("host"));
-    let base = cx.client.base();
+    let Ok(asked) = Url::parse(&format!("{protocol}://{host}")) else { return Ok(()) };
     let saved = Credentials::load(&cx.env)?;
     let token = match cx.client.token() {
-        Some(token) if base == format!("{protocol}://{host}") => token,
+        Some(token) if cx.client.base() == address::of(&asked) => token,
         _ => match saved.of_host(protocol, host) {
             Some(saved) => &saved.token,
             None => return Ok(()),
         },
     };
+    if let Err(failure) = cx.client.may_tell(&asked) {
+        // Git must not ask the user for the password in its place.
+        cx.ui.line("quit=1")?;
+        cx.ui.flush()?;
+        return Err(failure);
+    }
     cx.ui.line(format!("protocol={protocol}\nhost={host}\nusername=senryu\npassword={token}"))
 }

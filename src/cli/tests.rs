@@ -391,6 +391,71 @@ async fn a_token_is_saved_given_to_git_and_forgotten() {
 }
 
 #[tokio::test]
+async fn a_login_is_found_again_however_the_url_is_written() {
+    let mut stage = Stage::new(|asked, _| match asked.header("authorization") {
+        "Bearer secret" => ok(json!({"email": "me@example.com"})),
+        _ => Reply::Json(401, json!({"id": "unauthorized", "message": "Invalid credentials."})),
+    })
+    .await;
+    let written = stage.url.replace("http", "HTTP") + "/";
+    stage.vars = vec![("SENRYU_URL", written)];
+    let done = stage.run_with(&["login", "--token-stdin"], "secret\n").await;
+    assert_eq!(done.status, 0, "{}", done.err);
+    let done = stage.run(&["whoami"]).await;
+    assert_eq!((done.status, done.out.as_str()), (0, "me@example.com\n"), "{}", done.err);
+}
+
+#[tokio::test]
+async fn no_secret_crosses_a_network_in_the_clear() {
+    let mut stage = Stage::new(|_, _| missing()).await;
+    let url = "http://192.0.2.7:5757";
+    stage.vars[0].1 = url.to_string();
+    let done = stage.run(&["apps"]).await;
+    assert_eq!(done.status, 1);
+    for part in ["in the clear to http://192.0.2.7:5757", "https://", "SENRYU_INSECURE=1"] {
+        assert!(done.err.contains(part), "{}", done.err);
+    }
+    // Git would ask for the password in its place and send that.
+    let question = "protocol=http\nhost=192.0.2.7:5757\n\n";
+    let done = stage.run_with(&["git:credentials", "get"], question).await;
+    assert_eq!(done.out, "quit=1\n");
+    assert!(done.err.contains("in the clear"), "{}", done.err);
+
+    stage.vars.retain(|(name, _)| *name == "SENRYU_URL");
+    let done = stage.run_with(&["login", "--token-stdin"], "secret\n").await;
+    assert!(done.status == 1 && done.err.contains("in the clear"), "{}", done.err);
+    let client = Client::new(url).unwrap();
+    assert!(client.may_log_in().is_err() && client.in_clear(true).may_log_in().is_ok());
+    assert!(Client::new("https://192.0.2.7").unwrap().may_log_in().is_ok());
+}
+
+#[tokio::test]
+async fn a_logout_that_revokes_nothing_says_that_the_token_lives() {
+    let mut stage = Stage::new(|_, _| missing()).await;
+    stage.vars = vec![("SENRYU_URL", "http://192.0.2.7:5757".to_string())];
+    let env = Env::for_tests(stage.home.path(), &[]);
+    let mut saved = credentials::Credentials::default();
+    let (email, token) = ("me@example.com".to_string(), "secret".to_string());
+    let login = credentials::Saved { email, token, authorization: None };
+    saved.set("http://192.0.2.7:5757", login);
+    saved.save(&env).unwrap();
+    let done = stage.run(&["logout"]).await;
+    assert!(done.err.contains("The server still knows the token"), "{}", done.err);
+}
+
+#[tokio::test]
+async fn a_redirection_names_the_address_to_use() {
+    let stage = Stage::new(|_, _| {
+        let place = ("location", "https://api.example.com/apps");
+        Reply::Raw(308, place, String::new())
+    })
+    .await;
+    let done = stage.run(&["apps"]).await;
+    assert_eq!(done.status, 1);
+    assert!(done.err.contains("Set SENRYU_URL to the server: https://api.example.com\n"));
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_there_is_said_to_be_so() {
     let mut stage = Stage::new(|_, _| missing()).await;
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

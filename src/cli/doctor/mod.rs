@@ -6,6 +6,7 @@ mod firewall;
 mod host;
 mod isolation;
 mod names;
+mod port;
 
 use super::failure::{FAILED, Failure, Result};
 use super::{Cx, socket};
@@ -13,7 +14,6 @@ use crate::config::ServerSettings;
 use crate::limits;
 use clap::Args;
 use serde_json::{Value, json};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 use tokio::time::timeout;
@@ -76,7 +76,7 @@ pub async fn doctor(cx: &Cx, args: Doctor) -> Result {
     let server = server(&settings.server_socket()).await;
     let running = server.level == Level::Ok;
     findings.push(server);
-    findings.push(listener(settings.listen, running).await);
+    findings.extend(port::look(settings, running).await);
     if running {
         findings.extend(names::look(&settings.admin_socket()).await);
     }
@@ -206,88 +206,8 @@ async fn server(path: &Path) -> Finding {
         Ok((status, _)) => Finding::fail(
             "server",
             format!("answers HTTP {status} on {}", path.display()),
-            "read its log: journalctl -u senryu-server, or /var/log/senryu/server.log",
+            "read its log: journalctl -u senryu, or /var/log/senryu/server.log",
         ),
         Err(message) => Finding::warn("server", message, "scripts/up, or: senryu server"),
-    }
-}
-
-/// Who has the public port: our router, nobody, or somebody else.
-async fn listener(listen: SocketAddr, running: bool) -> Finding {
-    let what = "port";
-    let local = match listen.ip().is_unspecified() {
-        true => SocketAddr::from(([127, 0, 0, 1], listen.port())),
-        false => listen,
-    };
-    let connect = timeout(limits::DOCTOR_TIMEOUT, tokio::net::TcpStream::connect(local)).await;
-    if !matches!(connect, Ok(Ok(_))) {
-        return match running {
-            true => Finding::fail(
-                what,
-                format!("nothing listens on {listen}, though the server runs"),
-                "restart the server: it starts the router (systemctl restart senryu-router)",
-            ),
-            false => Finding::ok(what, format!("{listen} is free")),
-        };
-    }
-    match routed(local).await {
-        Some(true) => Finding::ok(what, format!("the router answers on {listen}")),
-        Some(false) if running => Finding::warn(
-            what,
-            format!("the router on {listen} does not reach the server"),
-            "restart the server",
-        ),
-        _ => Finding::fail(
-            what,
-            format!("another program listens on {listen}"),
-            &format!("find it with: ss -ltnp 'sport = :{}', or choose --listen", listen.port()),
-        ),
-    }
-}
-
-/// Whether the API answers behind this address: it refuses a caller without a token in its own
-/// words. `None` when what answers is not ours.
-async fn routed(local: SocketAddr) -> Option<bool> {
-    let client = super::client::Client::new(
-        &format!("http://localhost:{}", local.port()),
-        super::client::Auth::None,
-        false,
-    );
-    let url = format!("http://{local}/account");
-    let response =
-        timeout(limits::DOCTOR_TIMEOUT, client.ok()?.open(&url, &[])).await.ok()?.ok()?;
-    let status = response.status().as_u16();
-    let body: Value = timeout(limits::DOCTOR_TIMEOUT, response.json()).await.ok()?.ok()?;
-    match (status, body.get("id").and_then(Value::as_str)) {
-        (401, Some("unauthorized")) => Some(true),
-        (503, Some(_)) => Some(false),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_port_that_another_program_has_is_found() {
-        let listener_socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener_socket.local_addr().unwrap();
-        let answer = std::thread::spawn(move || {
-            // The first connection only asks whether somebody listens.
-            for _ in 0..2 {
-                let (mut stream, _) = listener_socket.accept().unwrap();
-                let _ = std::io::Write::write_all(
-                    &mut stream,
-                    b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nhi",
-                );
-            }
-        });
-        let finding = listener(address, false).await;
-        assert_eq!(finding.level, Level::Fail, "{finding:?}");
-        assert!(finding.message.contains("another program"));
-        answer.join().unwrap();
-        assert_eq!(listener(address, false).await.level, Level::Ok);
-        assert_eq!(listener(address, true).await.level, Level::Fail);
     }
 }
