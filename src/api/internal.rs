@@ -21,8 +21,8 @@ pub fn routes(api: Arc<Api>) -> Router {
         .with_state(api)
 }
 
-/// Makes an admin and tells the password, this once. With `login` there is a token as well; for
-/// one who exists, only that.
+/// Makes an admin and tells the password, this once; of a user who is no admin, one who keeps the
+/// password. With `login` there is a token as well.
 async fn create_admin(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Value>> {
     body.only(&["email", "login"])?;
     let email = body.text("email")?.ok_or_else(|| Error::invalid("email is required"))?;
@@ -30,17 +30,20 @@ async fn create_admin(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Va
     let root = Origin { via: Via::Root, ..Origin::server() };
     let made = root.scope(async {
         let (user, password) = api.access.create_user(email, true).await?;
+        let promoted = !user.admin;
+        let user = if promoted { api.access.promote(&user).await? } else { user };
         let token = match login {
             true => Some(api.access.authorize(&user, "admin:create --login", None).await?.1),
             false => None,
         };
-        Ok::<_, Error>((user, password, token))
+        Ok::<_, Error>((user, password, promoted, token))
     });
-    let (user, password, token) = made.await?;
+    let (user, password, promoted, token) = made.await?;
     Ok(Json(json!({
         "email": user.email,
         "created": password.is_some(),
         "password": password,
+        "promoted": promoted,
         "token": token,
     })))
 }
@@ -82,4 +85,41 @@ async fn health(State(api): State<Arc<Api>>) -> Json<Value> {
         "builds": api.deploy.builds_at_work(),
         "version": env!("CARGO_PKG_VERSION"),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::testing::Stage;
+    use axum::http::{Method, Request, StatusCode};
+    use tower::ServiceExt as _;
+
+    async fn create(stage: &Stage, email: &str) -> Value {
+        let body = json!({ "email": email, "login": true }).to_string();
+        let request = Request::post("/internal/admins").body(axum::body::Body::from(body));
+        let answer = routes(stage.api.clone()).oneshot(request.unwrap()).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        let bytes = axum::body::to_bytes(answer.into_body(), 1 << 16).await.unwrap();
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
+    #[tokio::test]
+    async fn somebody_who_is_no_admin_becomes_one_and_keeps_the_password() {
+        let stage = Stage::new().await;
+        let ada = stage.person("ada@x.org", false).await;
+        let users = stage.ask(Some(&ada), &Method::GET, "/users", None).await;
+        assert_eq!(users.status, StatusCode::FORBIDDEN);
+        let made = create(&stage, "Ada@x.org").await;
+        let told = (&made["created"], &made["password"], &made["promoted"]);
+        assert_eq!(told, (&json!(false), &Value::Null, &json!(true)), "{made}");
+        let audit = stage.ask(Some(&ada), &Method::GET, "/audit", None).await;
+        assert_eq!(audit.status, StatusCode::OK, "{}", audit.body);
+        let entry = audit.body.as_array().unwrap().iter();
+        let entry = entry.into_iter().find(|entry| entry["action"] == "user:update").unwrap();
+        assert_eq!(entry["actor"]["email"], "root", "{entry}");
+        assert_eq!(entry["details"], json!({ "user": "ada@x.org", "role": "admin" }));
+        assert_eq!(create(&stage, "ada@x.org").await["promoted"], json!(false));
+        let new = create(&stage, "eve@x.org").await;
+        assert_eq!((&new["created"], &new["promoted"]), (&json!(true), &json!(false)));
+    }
 }

@@ -45,6 +45,19 @@ impl Access {
         Ok((user, Some(password)))
     }
 
+    /// Makes a user an admin, who keeps password and tokens.
+    pub async fn promote(&self, user: &User) -> Result<User> {
+        let user = user.clone();
+        self.store
+            .write(move |db| {
+                let details = [("user", user.email.as_str()), ("role", "admin")];
+                store::audit::note(db, "user:update", None, &details)?;
+                let promoted = store::users::promote(db, user.id, Timestamp::now())?;
+                promoted.ok_or_else(|| Error::not_found("user"))
+            })
+            .await
+    }
+
     pub async fn users(&self) -> Result<Vec<User>> {
         self.store.read(store::users::all).await
     }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
 pub enum Admin {
-    /// Make an admin, on the server's machine
+    /// Make an admin, of a user if there is one, on the server's machine
     #[command(name = "admin:create")]
     Create(Create),
     /// Switch off somebody's second factor, on the server's machine
@@ -94,11 +94,14 @@ async fn create(cx: &Cx, args: Create) -> Result {
         "" => args.email.as_str(),
         email => email,
     };
-    let created = answer.get("created") == Some(&Value::Bool(true));
-    match (created, text(&answer, "/password")) {
+    let is = |field: &str| answer.get(field) == Some(&Value::Bool(true));
+    match (is("created"), text(&answer, "/password")) {
         (true, password) if !password.is_empty() => {
             cx.ui.say(&format!("Created admin {email}. The password is shown this once:\n"));
             cx.ui.line(password)?;
+        }
+        _ if is("promoted") => {
+            cx.ui.say(&format!("{email} was no admin and is one now; the password stays.\n"));
         }
         _ => cx.ui.say(&format!("The admin {email} exists already; the password stays.\n")),
     }

@@ -92,6 +92,20 @@ pub fn remove(db: &Connection, id: UserId, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
+/// Makes a user an admin, unless the user was removed.
+pub fn promote(db: &Connection, id: UserId, now: Timestamp) -> Result<Option<User>> {
+    db.query_row(
+        &format!(
+            "UPDATE users SET admin = 1, updated_at = ?
+             WHERE id = ? AND removed_at IS NULL RETURNING {COLUMNS}"
+        ),
+        params![now.0, id.to_string()],
+        user,
+    )
+    .optional()
+    .context("make a user an admin")
+}
+
 /// Takes back a user who was removed and has this e-mail, with a new password.
 pub fn restore(
     db: &Connection,
