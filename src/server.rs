@@ -46,14 +46,14 @@ const EXIT_SETTING: u8 = 2;
 const EXIT_SECOND_SERVER: u8 = 3;
 
 /// Runs until SIGTERM. 0 after an orderly end, 1 when it could not start or go on, 2 for a wrong
-/// setting, 3 when another server has the data directory.
-pub fn run(settings: ServerSettings) -> ExitCode {
+/// setting, 3 when another server has the data directory. `digest` is of the settings file.
+pub fn run(settings: ServerSettings, digest: &str) -> ExitCode {
     if let Err(text) = settings.check() {
         eprintln!("senryu server: {text}");
         return ExitCode::from(EXIT_SETTING);
     }
     start_tracing();
-    let lock = match prepare(&settings) {
+    let lock = match prepare(&settings, digest) {
         Ok(Some(lock)) => lock,
         Ok(None) => {
             eprintln!(
@@ -96,8 +96,9 @@ pub fn start_tracing() {
         .try_init();
 }
 
-/// Makes the directories and takes the lock; `None` if another server has it.
-fn prepare(settings: &ServerSettings) -> Result<Option<Flock<File>>> {
+/// Makes the directories and takes the lock; `None` if another server has it. The digest of its
+/// settings file is left where `scripts/up` sees that the file has changed since.
+fn prepare(settings: &ServerSettings, digest: &str) -> Result<Option<Flock<File>>> {
     for (dir, mode) in [(&settings.data_dir, 0o700), (&settings.run_dir, 0o755)] {
         std::fs::DirBuilder::new()
             .recursive(true)
@@ -115,6 +116,9 @@ fn prepare(settings: &ServerSettings) -> Result<Option<Flock<File>>> {
         .mode(0o700)
         .create(&dynos)
         .context(format!("{} cannot be made", dynos.display()))?;
+    let remembered = settings.run_dir.join("settings.sha256");
+    std::fs::write(&remembered, digest)
+        .context(format!("{} cannot be written", remembered.display()))?;
     Ok(Some(lock))
 }
 

@@ -137,7 +137,13 @@ as_caller() { # COMMAND...
   fi
 }
 
-use_cargo() { PATH=$PATH:$CALLER_HOME/.cargo/bin; }
+# Root finds the caller's toolchains, too: what rustup puts on the PATH looks for them in the home of
+# whoever runs it. What cargo fetches for root goes to root's own home: the caller could not write to
+# files of root's in theirs.
+use_cargo() {
+  PATH=$PATH:$CALLER_HOME/.cargo/bin
+  [ "$CALLER" = "$(id -un)" ] || export RUSTUP_HOME="${RUSTUP_HOME:-$CALLER_HOME/.rustup}"
+}
 
 # Is there a compiler, and a recent one? Distributions often carry an older one.
 rust_is_recent() {

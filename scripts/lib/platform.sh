@@ -13,8 +13,8 @@ ROUTER_USER=senryu-router
 setting() { # NAME DEFAULT
   local value=
   if [ -f "$SETTINGS" ]; then
-    value=$(sed -n "s/^[[:space:]]*$1[[:space:]]*=[[:space:]]*\"\([^\"]*\)\".*/\1/p" "$SETTINGS" \
-      | tail -1)
+    value=$(sed -n "s/^[[:space:]]*$1[[:space:]]*=[[:space:]]*\([\"']\)\([^\"']*\)\1.*/\2/p" \
+      "$SETTINGS" | tail -1)
   fi
   echo "${value:-$2}"
 }
@@ -23,6 +23,8 @@ DATA_DIR=$(setting data_dir /var/lib/senryu)
 RUN_DIR=$(setting run_dir /run/senryu)
 LISTEN=$(setting listen 127.0.0.1:5757)
 CONTROL_URL=http://localhost:${LISTEN##*:}
+# As the command line keeps its logins and git its helpers.
+CONTROL_URL=${CONTROL_URL%:80}
 ADMIN_SOCKET=$RUN_DIR/admin.sock
 
 # The process that holds the lock on a file. Inodes alone are not unique, and device numbers are
@@ -48,6 +50,24 @@ router_pid() { lock_holder "$RUN_DIR/router/router.lock"; }
 
 # Is a process another program than the one that is installed?
 is_outdated() { [ -e "/proc/$1" ] && ! [ "/proc/$1/exe" -ef "$BINARY" ]; }
+
+# Has the settings file changed since the server read it?
+settings_are_new() {
+  local now=/dev/null
+  [ ! -f "$SETTINGS" ] || now=$SETTINGS
+  [ "$(sha256sum <"$now" | cut -d' ' -f1)" != "$(cat "$RUN_DIR/settings.sha256" 2>/dev/null)" ]
+}
+
+# The address at which this machine itself reaches a listener on ADDR:PORT.
+local_address() { # ADDR:PORT
+  local address=${1%:*}
+  case "$address" in 0.0.0.0) echo 127.0.0.1 ;; '[::]') echo '[::1]' ;; *) echo "$address" ;; esac
+}
+
+# "localhost" leads nowhere where the router listens on one address of a network only.
+listens_on_localhost() {
+  case "$(local_address "$LISTEN")" in 127.0.0.1 | '[::1]') ;; *) return 1 ;; esac
+}
 
 server_health() {
   curl -fsS -m 5 --noproxy '*' --unix-socket "$ADMIN_SOCKET" \
@@ -116,6 +136,12 @@ ensure_server() { # UNIT_FILE
     if is_outdated "$pid"; then
       did=Restarted
       stop_server 660
+    elif settings_are_new; then
+      echo "$SETTINGS has changed since the server (process $pid) was started"
+      # Before the one that runs is stopped: a wrong setting ends this here.
+      "$BINARY" server --check
+      did=Restarted
+      stop_server 660
     elif ! wait_for 20 server_is_ready; then
       echo "the server (process $pid) does not answer"
       did=Restarted
@@ -129,7 +155,7 @@ ensure_server() { # UNIT_FILE
     await_server
   fi
   replace_outdated_router
-  RESULT="${did:-Found} the server at $CONTROL_URL (process $(server_pid))"
+  RESULT="${did:-Found} the server, which listens on $LISTEN (process $(server_pid))"
 }
 
 await_server() {

@@ -90,14 +90,32 @@ ensure_deployed() {
   RESULT="Pushed $SAMPLE_DIR with git push senryu main"
 }
 
-sample_answers() {
+# Asks the app on this machine itself, whatever DNS says of its name.
+sample_at() { # SCHEME PORT LISTENER
   local host=${SAMPLE_URL#*//}
-  host=${host%%/*}
-  curl -fsS -m 10 -o /dev/null --noproxy '*' --resolve "${host%:*}:${LISTEN##*:}:127.0.0.1" \
-    "$SAMPLE_URL" && return
+  host=${host%%[:/]*}
+  curl -fsS -m 10 -o /dev/null --noproxy '*' "$1://$host:$2/" \
+    --connect-to "$host:$2:$(local_address "$3"):${3##*:}" && return
   # Each try is a line in the app's log: not too many.
   sleep 0.3
   return 1
+}
+
+# Without TLS, for its certificate says nothing about the app.
+sample_answers() { sample_at http "${LISTEN##*:}" "$LISTEN"; }
+
+sample_answers_by_https() {
+  local tls
+  tls=$(setting tls_listen '')
+  sample_at https "${tls##*:}" "$tls"
+}
+
+# Certificates that come by themselves take their time, and need DNS to lead here.
+ensure_https() {
+  RESULT="The app answers by HTTPS"
+  wait_for "$([ -n "$(setting acme_directory '')" ] && echo 60 || echo 3)" sample_answers_by_https \
+    && return
+  RESULT="There is no certificate for $SAMPLE_URL yet that this machine trusts (senryu doctor)"
 }
 
 ensure_serving() {

@@ -4,6 +4,7 @@
 use super::failure::{Failure, USAGE};
 use crate::config::{self, RouterSettings, ServerSettings};
 use clap::{Args, Command};
+use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -15,6 +16,9 @@ const SETTINGS_FILE: &str = "/etc/senryu/senryu.toml";
 pub struct Server {
     #[command(flatten)]
     pub settings: ServerSettings,
+    /// Only check the settings: a wrong one is named, and the exit status is 2
+    #[arg(long)]
+    check: bool,
 }
 
 #[derive(Debug, Args)]
@@ -41,7 +45,8 @@ Exit status: 2 a wrong setting, 3 another server uses the data directory.";
 
 pub fn server(args: Server) -> ExitCode {
     match args.settings.check() {
-        Ok(()) => crate::server::run(args.settings),
+        Ok(()) if args.check => ExitCode::SUCCESS,
+        Ok(()) => crate::server::run(args.settings, &settings_digest()),
         Err(message) => refused(&message),
     }
 }
@@ -69,6 +74,18 @@ pub fn refused(message: &str) -> ExitCode {
     ExitCode::from(USAGE)
 }
 
+fn settings_file() -> PathBuf {
+    std::env::var_os("SENRYU_CONFIG")
+        .filter(|path| !path.is_empty())
+        .map_or_else(|| PathBuf::from(SETTINGS_FILE), PathBuf::from)
+}
+
+/// SHA-256 of the settings file, as `sha256sum` writes it; of nothing where there is no file.
+fn settings_digest() -> String {
+    let text = std::fs::read(settings_file()).unwrap_or_default();
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Puts what the settings file says before the flags that were typed, which so override it.
 /// Server and router share the file: each takes what it knows.
 pub fn with_settings_file(args: Vec<String>, tree: &Command) -> Result<Vec<String>, String> {
@@ -83,15 +100,13 @@ pub fn with_settings_file(args: Vec<String>, tree: &Command) -> Result<Vec<Strin
             .into_iter()
             .flatten()
             .filter_map(|argument| argument.get_long().map(str::to_string))
-            .filter(|flag| flag != "help")
+            .filter(|flag| flag != "help" && flag != "check")
             .collect()
     };
     let mine = flags_of(name);
     let mut known = flags_of("server");
     known.extend(flags_of("router"));
-    let path = std::env::var_os("SENRYU_CONFIG")
-        .filter(|path| !path.is_empty())
-        .map_or_else(|| PathBuf::from(SETTINGS_FILE), PathBuf::from);
+    let path = settings_file();
     let set = |name: &str| std::env::var_os(name).is_some();
     let mut flags = config::file_flags(&path, &known, set)?;
     flags.retain(|flag| {

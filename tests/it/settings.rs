@@ -41,6 +41,8 @@ fn a_wrong_setting_is_refused_by_its_name() {
     let mut by_file = server(&[]);
     by_file.env("SENRYU_CONFIG", &file);
     run(&mut by_file, b"").failed(2).says("boot_timeuot");
+    run(server(&["--listen", "0.0.0.0:1"]).arg("--check"), b"").failed(2).says("--listen");
+    run(server(&[]).arg("--check"), b"").succeeded();
     assert!(!data.exists(), "a refused server makes nothing");
 }
 
