@@ -296,9 +296,16 @@ impl RouterLink {
             let fitting = theirs.iter().position(|(name, _)| fits(name, wanted));
             let known = fitting.map(|at| theirs.swap_remove(at).1);
             let is_known = known.is_some();
-            let listener = self
-                .hold_listener(wanted, known)
-                .map_err(|error| io::Error::other(error.chain()))?;
+            let old = theirs.iter().position(|(name, _)| is_in_the_way(name, wanted));
+            let listener = match (self.hold_listener(wanted, known), old) {
+                (Ok(listener), _) => listener,
+                (Err(_), Some(old)) => {
+                    let names = vec![theirs.swap_remove(old).0.name];
+                    link::send(&mut stream, &ToRouter::Close { names }).await?;
+                    self.hold_once_free(wanted).await
+                }
+                (Err(error), None) => return Err(io::Error::other(error.chain())),
+            };
             if !is_known {
                 let addr = listener.local_addr()?;
                 names.push(ListenerName { name: wanted.name.clone(), addr });
@@ -337,6 +344,17 @@ impl RouterLink {
         let duplicate = listener.try_clone().context("can't duplicate the listener")?;
         state.listeners.insert(wanted.name.clone(), listener);
         Ok(duplicate)
+    }
+
+    /// Binds a listener as soon as the router has closed the one that is in its way. The greeting's
+    /// time limit ends it.
+    async fn hold_once_free(&self, wanted: &ListenerName) -> TcpListener {
+        loop {
+            match self.hold_listener(wanted, None) {
+                Ok(listener) => return listener,
+                Err(_) => tokio::time::sleep(limits::LINK_RETRY).await,
+            }
+        }
     }
 
     /// Talks to a router until it is gone.
@@ -464,6 +482,11 @@ fn fits(theirs: &ListenerName, wanted: &ListenerName) -> bool {
     theirs.name == wanted.name
         && addr.ip() == asked.ip()
         && (asked.port() == 0 || addr.port() == asked.port())
+}
+
+/// A listener at another address of the port that is wanted, such as 127.0.0.1 for 0.0.0.0.
+fn is_in_the_way(theirs: &ListenerName, wanted: &ListenerName) -> bool {
+    theirs.name == wanted.name && theirs.addr.port() == wanted.addr.port()
 }
 
 #[cfg(test)]

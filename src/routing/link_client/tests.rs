@@ -60,9 +60,17 @@ async fn start(
     dir: &std::path::Path,
     routers: &Arc<Routers>,
 ) -> (RouterLink, mpsc::Receiver<Vec<RouterLog>>) {
-    let addr = "127.0.0.1:0".parse().unwrap();
-    let listen = [HTTP, HTTPS].map(|name| ListenerName { name: name.to_string(), addr });
-    let listen = listen.to_vec();
+    start_at("127.0.0.1:0".parse().unwrap(), dir, routers).await
+}
+
+async fn start_at(
+    addr: SocketAddr,
+    dir: &std::path::Path,
+    routers: &Arc<Routers>,
+) -> (RouterLink, mpsc::Receiver<Vec<RouterLog>>) {
+    let secure = SocketAddr::from(([127, 0, 0, 1], 0));
+    let listen = [(HTTP, addr), (HTTPS, secure)];
+    let listen = listen.map(|(name, addr)| ListenerName { name: name.to_string(), addr }).to_vec();
     let launcher = routers.launcher(dir.to_path_buf());
     RouterLink::start_with(dir.to_path_buf(), listen, launcher).await.unwrap()
 }
@@ -152,6 +160,31 @@ async fn a_server_that_restarts_finds_the_router_and_its_listener() {
     blank(addr, "the old snapshot still routes").await;
     second.publish(snapshot(2, &[]));
     assert!(second.applied(2, PATIENCE).await);
+    routers.join();
+}
+
+#[tokio::test]
+async fn a_new_address_of_the_same_port_takes_the_old_ones_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let routers = Arc::new(Routers::default());
+    let (path, known) = (dir.path().to_path_buf(), routers.clone());
+    let old_server = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(async {
+            let (first, _logs) = start(&path, &known).await;
+            first.publish(snapshot(1, &[]));
+            assert!(first.applied(1, PATIENCE).await);
+            first.listen_addr(HTTP).unwrap()
+        })
+    });
+    let addr = old_server.join().unwrap();
+    let everywhere = SocketAddr::from(([0, 0, 0, 0], addr.port()));
+    let (second, _logs) = start_at(everywhere, dir.path(), &routers).await;
+    assert_eq!(second.listen_addr(HTTP), Some(everywhere));
+    assert_eq!(routers.started.load(Ordering::Relaxed), 1, "the router goes on");
+    second.publish(snapshot(2, &[]));
+    assert!(second.applied(2, PATIENCE).await);
+    blank(addr, "at the new listener").await;
     routers.join();
 }
 
