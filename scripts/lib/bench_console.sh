@@ -13,9 +13,10 @@ console() {
     umask 077
     echo "Authorization: Bearer $(own_senryu auth:token)" >"$WORK/bearer"
     for ((number = 1; number <= CONSOLE_APPS; number++)); do
+      ((number == 1)) || echo next
       printf 'url = "%s/apps"\nheader = "@%s"\nheader = "Content-Type: application/json"\n' \
         "$OWN_URL" "$WORK/bearer"
-      printf 'data = "{\\"name\\": \\"shop-%04d\\"}"\noutput = "/dev/null"\nfail\nnext\n' "$number"
+      printf 'data = "{\\"name\\": \\"shop-%04d\\"}"\noutput = "/dev/null"\nfail\n' "$number"
     done >"$WORK/apps"
   )
   curl -sS -K "$WORK/apps" || fail "The apps were not made"
