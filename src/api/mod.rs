@@ -38,7 +38,7 @@ mod streams;
 mod users;
 
 #[cfg(test)]
-mod testing;
+pub mod testing;
 #[cfg(test)]
 mod tests;
 

@@ -3,6 +3,7 @@
 
 use super::form::Act;
 use super::frame::{self, Frame, Place};
+use super::guard::On;
 use super::oops::{Oops, belongs_on_the_page};
 use super::signed::Signed;
 use super::words::{self, Mark};
@@ -17,7 +18,7 @@ use crate::limits;
 use crate::model::{App, DynoState, Formation};
 use crate::store;
 use askama::Template;
-use axum::extract::{self, Path, Query};
+use axum::extract::{self, Query};
 use serde::Deserialize;
 
 /// The pages of an app, in the order of its tabs.
@@ -212,7 +213,7 @@ pub struct Asked {
 pub async fn show(
     extract::State(console): State,
     signed: Signed,
-    Path(app): Path<String>,
+    On(entry): On,
     Query(asked): Query<Asked>,
 ) -> Page {
     let said = match asked.done.as_deref() {
@@ -223,7 +224,6 @@ pub async fn show(
         Some("maintenance-off") => Some("Maintenance mode is off: visitors reach the app."),
         _ => None,
     };
-    let entry = signed.enter(&console, &app, Action::See).await?;
     page(&console, &signed, &entry, said, None).await
 }
 
@@ -271,10 +271,9 @@ async fn done<T>(
 
 pub async fn scale(
     extract::State(console): State,
-    Path(app): Path<String>,
+    On(entry): On,
     Act { signed, fields }: Act,
 ) -> Page {
-    let entry = signed.enter(&console, &app, Action::Scale).await?;
     let scaled = async {
         let quantity = fields.get("quantity").trim();
         let quantity = quantity
@@ -293,10 +292,9 @@ pub async fn scale(
 /// One dyno that is named, or all.
 pub async fn restart(
     extract::State(console): State,
-    Path(app): Path<String>,
+    On(entry): On,
     Act { signed, fields }: Act,
 ) -> Page {
-    let entry = signed.enter(&console, &app, Action::Restart).await?;
     let which = match fields.get("dyno") {
         "" => WhichDynos::All,
         dyno => WhichDynos::One(dyno),
@@ -307,10 +305,9 @@ pub async fn restart(
 
 pub async fn maintenance(
     extract::State(console): State,
-    Path(app): Path<String>,
+    On(entry): On,
     Act { signed, fields }: Act,
 ) -> Page {
-    let entry = signed.enter(&console, &app, Action::SetMaintenance).await?;
     let on = fields.get("on") == "yes";
     let change = AppChange { maintenance: Some(on), ..AppChange::default() };
     let changed = console.platform.update_app(&signed.caller, &entry.app, change).await;

@@ -3,6 +3,7 @@
 use super::app::{Here, Tab, back};
 use super::form::Act;
 use super::frame::{self, Frame, Place};
+use super::guard::On;
 use super::signed::Signed;
 use super::words::{self, Mark};
 use super::{Console, Page, State};
@@ -56,8 +57,7 @@ struct View {
     more: usize,
 }
 
-pub async fn list(extract::State(console): State, signed: Signed, Path(app): Path<String>) -> Page {
-    let entry = signed.enter(&console, &app, Action::See).await?;
+pub async fn list(extract::State(console): State, signed: Signed, On(entry): On) -> Page {
     let builds = console.platform.builds_of(&entry.app).await?;
     let rows: Vec<Row> = builds.iter().rev().take(limits::ROWS_PER_PAGE).map(Row::of).collect();
     let more = builds.len() - rows.len();
@@ -83,9 +83,9 @@ struct OneView {
 pub async fn show(
     extract::State(console): State,
     signed: Signed,
-    Path((app, build)): Path<(String, String)>,
+    On(entry): On,
+    Path((_, build)): Path<(String, String)>,
 ) -> Page {
-    let entry = signed.enter(&console, &app, Action::See).await?;
     let build = console.platform.build(&entry.app, &build).await?;
     let (output, is_cut) = so_far(&console, &build).await?;
     let frame = Frame::new(format!("A build of {}", entry.app.name), Place::Apps, &signed);
@@ -137,10 +137,9 @@ async fn so_far(console: &Console, build: &Build) -> Result<(String, bool)> {
 /// The whole output from its start, and on until the build ends.
 pub async fn stream(
     extract::State(console): State,
-    signed: Signed,
-    Path((app, build)): Path<(String, String)>,
+    On(entry): On,
+    Path((_, build)): Path<(String, String)>,
 ) -> Page {
-    let entry = signed.enter(&console, &app, Action::See).await?;
     let build = console.platform.build(&entry.app, &build).await?;
     let (events, receiver) =
         channel::<std::result::Result<Event, Infallible>>(limits::LOG_STREAM_PIECES);
@@ -162,10 +161,10 @@ pub async fn stream(
 
 pub async fn cancel(
     extract::State(console): State,
-    Path((app, build)): Path<(String, String)>,
-    Act { signed, .. }: Act,
+    On(entry): On,
+    Path((_, build)): Path<(String, String)>,
+    _: Act,
 ) -> Page {
-    let entry = signed.enter(&console, &app, Action::Build).await?;
     // One that has ended meanwhile shows so on its page.
     if let Err(error) = console.platform.cancel_build(&entry.app, &build).await {
         super::app::refuse_or_fail(error)?;

@@ -4,6 +4,7 @@
 use super::app::{Here, Tab, back, refuse_or_fail};
 use super::form::{Act, Fields};
 use super::frame::{self, Frame, Place};
+use super::guard::On;
 use super::signed::Signed;
 use super::{Console, Page, State};
 use crate::apps::access::{Action, Entry};
@@ -12,7 +13,7 @@ use crate::model::config_vars::ConfigChanges;
 use crate::model::{App, ConfigVars};
 use crate::secrets;
 use askama::Template;
-use axum::extract::{self, Path, Query};
+use axum::extract::{self, Query};
 use serde::Deserialize;
 
 /// Rows for new config vars in the form.
@@ -49,10 +50,9 @@ pub struct Asked {
 pub async fn show(
     extract::State(console): State,
     signed: Signed,
-    Path(app): Path<String>,
+    On(entry): On,
     Query(asked): Query<Asked>,
 ) -> Page {
-    let entry = signed.enter(&console, &app, Action::ReadConfig).await?;
     let config = console.platform.releases.config(entry.app.id).await?;
     let said = match asked.done.as_deref() {
         Some("nothing") => Some("Nothing was different, so there is no new release."),
@@ -139,10 +139,9 @@ fn changes(rows: &[Sent<'_>]) -> ConfigChanges {
 
 pub async fn save(
     extract::State(console): State,
-    Path(app): Path<String>,
+    On(entry): On,
     Act { signed, fields }: Act,
 ) -> Page {
-    let entry = signed.enter(&console, &app, Action::WriteConfig).await?;
     let rows = sent(&fields);
     match saved(&console, &signed, &entry.app, &rows).await {
         Ok(done) => back(&entry.app, done),

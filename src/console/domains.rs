@@ -3,12 +3,13 @@
 use super::app::{Here, Tab, back, refuse_or_fail};
 use super::form::Act;
 use super::frame::{self, Frame, Place};
+use super::guard::On;
 use super::signed::Signed;
 use super::{Console, Page, State};
 use crate::apps::access::{Action, Entry};
 use crate::error::{Error, Result};
 use askama::Template;
-use axum::extract::{self, Path, Query};
+use axum::extract::{self, Query};
 use serde::Deserialize;
 
 struct Row {
@@ -35,10 +36,9 @@ pub struct Asked {
 pub async fn list(
     extract::State(console): State,
     signed: Signed,
-    Path(app): Path<String>,
+    On(entry): On,
     Query(asked): Query<Asked>,
 ) -> Page {
-    let entry = signed.enter(&console, &app, Action::See).await?;
     let said = match asked.done.as_deref() {
         Some("added") => Some("The domain is there. Now point its DNS record to the target below."),
         Some("removed") => Some("The domain is gone."),
@@ -75,10 +75,9 @@ async fn page(
 
 pub async fn add(
     extract::State(console): State,
-    Path(app): Path<String>,
+    On(entry): On,
     Act { signed, fields }: Act,
 ) -> Page {
-    let entry = signed.enter(&console, &app, Action::SetDomains).await?;
     let hostname = fields.get("hostname").trim();
     let added = console.platform.add_domain(&signed.caller, &entry.app, hostname, None).await;
     done(&console, &signed, &entry, added.map(|_| ()), "added", hostname).await
@@ -86,10 +85,9 @@ pub async fn add(
 
 pub async fn remove(
     extract::State(console): State,
-    Path(app): Path<String>,
+    On(entry): On,
     Act { signed, fields }: Act,
 ) -> Page {
-    let entry = signed.enter(&console, &app, Action::SetDomains).await?;
     let removed = console.platform.remove_domain(&entry.app, fields.get("hostname")).await;
     done(&console, &signed, &entry, removed.map(|_| ()), "removed", "").await
 }

@@ -49,7 +49,6 @@ struct View {
 }
 
 pub async fn show(extract::State(console): State, signed: Signed) -> Page {
-    signed.admin()?;
     let (apps, formations, pending) = console
         .platform
         .store

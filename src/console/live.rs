@@ -2,13 +2,14 @@
 //! piece of HTML that the page came with.
 
 use super::app::Live;
+use super::guard::On;
 use super::signed::Signed;
 use super::{Console, Page, State};
 use crate::apps::access::{Action, Entry};
 use crate::error::{Context, Result};
 use crate::{limits, tasks};
 use askama::Template;
-use axum::extract::{self, Path};
+use axum::extract;
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, Sse};
 use std::convert::Infallible;
@@ -18,12 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 type Events = Sender<std::result::Result<Event, Infallible>>;
 
-pub async fn stream(
-    extract::State(console): State,
-    signed: Signed,
-    Path(app): Path<String>,
-) -> Page {
-    let entry = signed.enter(&console, &app, Action::See).await?;
+pub async fn stream(extract::State(console): State, signed: Signed, On(entry): On) -> Page {
     let (events, receiver) = channel(limits::LOG_STREAM_PIECES);
     tasks::spawn("live page", async move {
         if let Err(error) = send(console, signed, entry, &events).await {

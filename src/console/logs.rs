@@ -2,6 +2,7 @@
 
 use super::app::{Here, Tab};
 use super::frame::{self, Frame, Place};
+use super::guard::On;
 use super::signed::Signed;
 use super::words;
 use super::{Console, Page, State};
@@ -11,7 +12,7 @@ use crate::logs::{Filter, LogLine, Source, Tail};
 use crate::model::App;
 use crate::{limits, tasks};
 use askama::Template;
-use axum::extract::{self, Path, Query};
+use axum::extract::{self, Query};
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, Sse};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -65,10 +66,9 @@ struct View {
 pub async fn show(
     extract::State(console): State,
     signed: Signed,
-    Path(app): Path<String>,
+    On(entry): On,
     Query(asked): Query<Asked>,
 ) -> Page {
-    let entry = signed.enter(&console, &app, Action::ReadLogs).await?;
     let app = &entry.app;
     let lines =
         console.platform.logs.last(app.id, &asked.filter(), limits::LOG_LINES_SHOWN).await?;
@@ -98,10 +98,9 @@ type Events = Sender<std::result::Result<Event, Infallible>>;
 pub async fn stream(
     extract::State(console): State,
     signed: Signed,
-    Path(app): Path<String>,
+    On(entry): On,
     Query(asked): Query<Asked>,
 ) -> Page {
-    let entry = signed.enter(&console, &app, Action::ReadLogs).await?;
     let (history, tail) = console
         .platform
         .logs

@@ -3,10 +3,10 @@
 use super::app::{Here, Tab};
 use super::chart::{Chart, Given, Line};
 use super::frame::{self, Frame, Place};
+use super::guard::On;
 use super::signed::Signed;
 use super::words;
 use super::{Page, State};
-use crate::apps::access::Action;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::limits;
@@ -14,7 +14,7 @@ use crate::metrics::{Point, Series, Window};
 use crate::model::Release;
 use crate::store;
 use askama::Template;
-use axum::extract::{self, Path, Query};
+use axum::extract::{self, Query};
 use serde::Deserialize;
 
 /// A process type, or a dyno.
@@ -64,10 +64,9 @@ pub struct Asked {
 pub async fn show(
     extract::State(console): State,
     signed: Signed,
-    Path(app): Path<String>,
+    On(entry): On,
     Query(asked): Query<Asked>,
 ) -> Page {
-    let entry = signed.enter(&console, &app, Action::ReadMetrics).await?;
     let (platform, id) = (&console.platform, entry.app.id);
     let window = platform.metrics.of_app(id, Timestamp::now(), limits::METRICS_STEP).await?;
     let begins = window.begins();

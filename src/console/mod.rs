@@ -14,6 +14,7 @@ mod cookie;
 mod domains;
 mod form;
 mod frame;
+mod guard;
 mod host;
 mod live;
 mod logs;
@@ -29,14 +30,16 @@ mod sign_in;
 mod signed;
 mod words;
 
+#[cfg(test)]
+mod tests;
+
 use crate::actions::Platform;
+use crate::apps::access::Action::*;
 use crate::apps::sessions::Sessions;
-use crate::limits;
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::{any, get, post};
+use guard::Rule::{Admin, App, Open, SignedIn};
+use guard::Table;
 use std::sync::Arc;
 
 /// What pages need; each gets a clone of the `Arc`.
@@ -48,60 +51,77 @@ struct Console {
 type State = axum::extract::State<Arc<Console>>;
 type Page = std::result::Result<Response, oops::Oops>;
 
-/// All pages. What is not signed in gets the sign-in page, but for that page's own files.
+/// All pages.
 pub fn routes(platform: Arc<Platform>) -> Router {
+    table(console(platform)).finish()
+}
+
+fn console(platform: Arc<Platform>) -> Arc<Console> {
     let sessions = Sessions::new(platform.store.clone());
-    let console = Arc::new(Console { platform, sessions });
-    Router::new()
-        .route("/console/sign-in", get(sign_in::show).post(sign_in::enter))
-        .route("/console/sign-in/code", get(code::show).post(code::enter))
-        .route("/console/sign-out", post(sign_in::leave))
-        .route("/console/password", get(password::show).post(password::change))
-        .route("/console/account", get(account::show))
-        .route("/console/account/sessions", post(account::end))
-        .route(
-            "/console/account/second-factor",
-            get(second_factor::show).post(second_factor::begin),
-        )
-        .route("/console/account/second-factor/on", post(second_factor::switch_on))
-        .route("/console/account/second-factor/change", post(second_factor::change))
-        .route("/console/host", get(host::show))
-        .route("/console/people", get(people::list).post(people::create))
-        .route("/console/people/remove", post(people::remove))
-        .route("/console/people/second-factor", post(people::remove_second_factor))
-        .route("/console/apps", get(apps::list))
-        .route("/console/new-app", get(apps::new).post(apps::create))
-        .route("/console/apps/{app}", get(app::show))
-        .route("/console/apps/{app}/scale", post(app::scale))
-        .route("/console/apps/{app}/restart", post(app::restart))
-        .route("/console/apps/{app}/maintenance", post(app::maintenance))
-        .route("/console/apps/{app}/live", get(live::stream))
-        .route("/console/apps/{app}/releases", get(releases::list).post(releases::roll_back))
-        .route("/console/apps/{app}/config", get(config::show).post(config::save))
-        .route("/console/apps/{app}/builds", get(builds::list))
-        .route("/console/apps/{app}/builds/{build}", get(builds::show))
-        .route("/console/apps/{app}/builds/{build}/output", get(builds::stream))
-        .route("/console/apps/{app}/builds/{build}/cancel", post(builds::cancel))
-        .route("/console/apps/{app}/logs", get(logs::show))
-        .route("/console/apps/{app}/logs/stream", get(logs::stream))
-        .route("/console/apps/{app}/metrics", get(metrics::show))
-        .route("/console/apps/{app}/domains", get(domains::list).post(domains::add))
-        .route("/console/apps/{app}/domains/remove", post(domains::remove))
-        .route("/console/apps/{app}/access", get(sharing::list).post(sharing::save))
-        .route("/console/apps/{app}/access/remove", post(sharing::remove))
-        .route("/console/apps/{app}/settings", get(settings::show))
-        .route("/console/apps/{app}/settings/name", post(settings::rename))
-        .route("/console/apps/{app}/settings/delete", post(settings::destroy))
-        .route("/console/assets/{version}/{file}", get(assets::serve))
-        .route("/console", get(home))
-        .route("/console/", get(home))
-        .route("/console/{*rest}", any(oops::no_page))
-        .route("/", get(home))
-        .layer(from_fn_with_state(console.clone(), signed::named))
-        .layer(from_fn(frame::finish))
-        .layer(DefaultBodyLimit::max(limits::FORM_BYTES))
-        .layer(tower_http::catch_panic::CatchPanicLayer::custom(oops::panicked))
-        .with_state(console)
+    Arc::new(Console { platform, sessions })
+}
+
+fn table(console: Arc<Console>) -> Table {
+    app_routes(account_routes(Table::new(console)))
+        .get("/console/assets/{version}/{file}", Open, assets::serve)
+        .get("/console", Open, home)
+        .get("/console/", Open, home)
+        .get("/", Open, home)
+}
+
+/// Who one is, and what is the platform's as a whole.
+fn account_routes(table: Table) -> Table {
+    table
+        .get("/console/sign-in", Open, sign_in::show)
+        .post("/console/sign-in", Open, sign_in::enter)
+        .get("/console/sign-in/code", Open, code::show)
+        .post("/console/sign-in/code", Open, code::enter)
+        .post("/console/sign-out", SignedIn, sign_in::leave)
+        .get("/console/password", SignedIn, password::show)
+        .post("/console/password", SignedIn, password::change)
+        .get("/console/account", SignedIn, account::show)
+        .post("/console/account/sessions", SignedIn, account::end)
+        .get("/console/account/second-factor", SignedIn, second_factor::show)
+        .post("/console/account/second-factor", SignedIn, second_factor::begin)
+        .post("/console/account/second-factor/on", SignedIn, second_factor::switch_on)
+        .post("/console/account/second-factor/change", SignedIn, second_factor::change)
+        .get("/console/host", Admin, host::show)
+        .get("/console/people", Admin, people::list)
+        .post("/console/people", Admin, people::create)
+        .post("/console/people/remove", Admin, people::remove)
+        .post("/console/people/second-factor", Admin, people::remove_second_factor)
+        .get("/console/apps", SignedIn, apps::list)
+        .get("/console/new-app", SignedIn, apps::new)
+        .post("/console/new-app", SignedIn, apps::create)
+}
+
+fn app_routes(table: Table) -> Table {
+    table
+        .get("/console/apps/{app}", App(See), app::show)
+        .post("/console/apps/{app}/scale", App(Scale), app::scale)
+        .post("/console/apps/{app}/restart", App(Restart), app::restart)
+        .post("/console/apps/{app}/maintenance", App(SetMaintenance), app::maintenance)
+        .get("/console/apps/{app}/live", App(See), live::stream)
+        .get("/console/apps/{app}/releases", App(See), releases::list)
+        .post("/console/apps/{app}/releases", App(RollBack), releases::roll_back)
+        .get("/console/apps/{app}/config", App(ReadConfig), config::show)
+        .post("/console/apps/{app}/config", App(WriteConfig), config::save)
+        .get("/console/apps/{app}/builds", App(See), builds::list)
+        .get("/console/apps/{app}/builds/{build}", App(See), builds::show)
+        .get("/console/apps/{app}/builds/{build}/output", App(See), builds::stream)
+        .post("/console/apps/{app}/builds/{build}/cancel", App(Build), builds::cancel)
+        .get("/console/apps/{app}/logs", App(ReadLogs), logs::show)
+        .get("/console/apps/{app}/logs/stream", App(ReadLogs), logs::stream)
+        .get("/console/apps/{app}/metrics", App(ReadMetrics), metrics::show)
+        .get("/console/apps/{app}/domains", App(See), domains::list)
+        .post("/console/apps/{app}/domains", App(SetDomains), domains::add)
+        .post("/console/apps/{app}/domains/remove", App(SetDomains), domains::remove)
+        .get("/console/apps/{app}/access", App(See), sharing::list)
+        .post("/console/apps/{app}/access", App(SetAccess), sharing::save)
+        .post("/console/apps/{app}/access/remove", App(SetAccess), sharing::remove)
+        .get("/console/apps/{app}/settings", App(See), settings::show)
+        .post("/console/apps/{app}/settings/name", App(Rename), settings::rename)
+        .post("/console/apps/{app}/settings/delete", App(Destroy), settings::destroy)
 }
 
 async fn home() -> Response {

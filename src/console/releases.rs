@@ -3,6 +3,7 @@
 use super::app::{Here, Tab, back, refuse_or_fail};
 use super::form::Act;
 use super::frame::{self, Frame, Place};
+use super::guard::On;
 use super::signed::Signed;
 use super::words::{self, Mark};
 use super::{Console, Page, State};
@@ -12,7 +13,7 @@ use crate::error::Error;
 use crate::limits;
 use crate::model::{Release, ReleaseStatus};
 use askama::Template;
-use axum::extract::{self, Path, Query};
+use axum::extract::{self, Query};
 use serde::Deserialize;
 
 struct Row {
@@ -46,10 +47,9 @@ pub struct Asked {
 pub async fn list(
     extract::State(console): State,
     signed: Signed,
-    Path(app): Path<String>,
+    On(entry): On,
     Query(asked): Query<Asked>,
 ) -> Page {
-    let entry = signed.enter(&console, &app, Action::See).await?;
     let said = asked.done.map(|_| "Rolled back, as a new release. Its dynos start now.");
     page(&console, &signed, &entry, said, None).await
 }
@@ -99,10 +99,9 @@ fn row(release: &Release, current: Option<i64>, serving: Option<i64>) -> Row {
 
 pub async fn roll_back(
     extract::State(console): State,
-    Path(app): Path<String>,
+    On(entry): On,
     Act { signed, fields }: Act,
 ) -> Page {
-    let entry = signed.enter(&console, &app, Action::RollBack).await?;
     let app = &entry.app;
     match console.platform.roll_back(&signed.caller, app, fields.get("release")).await {
         Ok(_) => back(app, "/releases?done=rollback"),

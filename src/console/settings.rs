@@ -3,6 +3,7 @@
 use super::app::{Here, Tab, back, refuse_or_fail};
 use super::form::Act;
 use super::frame::{self, Frame, Place};
+use super::guard::On;
 use super::oops::Oops;
 use super::signed::Signed;
 use super::{Page, State};
@@ -11,7 +12,7 @@ use crate::apps::access::{Action, Entry};
 use crate::error::{Error, Kind};
 use crate::model::AppName;
 use askama::Template;
-use axum::extract::{self, Path, Query};
+use axum::extract::{self, Query};
 use serde::Deserialize;
 
 #[derive(Template)]
@@ -30,13 +31,7 @@ pub struct Asked {
     done: Option<String>,
 }
 
-pub async fn show(
-    extract::State(console): State,
-    signed: Signed,
-    Path(app): Path<String>,
-    Query(asked): Query<Asked>,
-) -> Page {
-    let entry = signed.enter(&console, &app, Action::See).await?;
+pub async fn show(signed: Signed, On(entry): On, Query(asked): Query<Asked>) -> Page {
     let said = asked.done.map(|_| "Renamed. Its git remote and its address have changed as well.");
     page(&signed, &entry, entry.app.name.as_str(), said, None)
 }
@@ -63,10 +58,9 @@ fn page(
 
 pub async fn rename(
     extract::State(console): State,
-    Path(app): Path<String>,
+    On(entry): On,
     Act { signed, fields }: Act,
 ) -> Page {
-    let entry = signed.enter(&console, &app, Action::Rename).await?;
     let wanted = fields.get("name").trim();
     let renamed = async {
         let change = AppChange { name: Some(AppName::parse(wanted)?), ..AppChange::default() };
@@ -81,10 +75,9 @@ pub async fn rename(
 /// Only with the app's name typed.
 pub async fn destroy(
     extract::State(console): State,
-    Path(app): Path<String>,
+    On(entry): On,
     Act { signed, fields }: Act,
 ) -> Page {
-    let entry = signed.enter(&console, &app, Action::Destroy).await?;
     let app = &entry.app;
     let destroyed = async {
         if fields.get("confirm").trim() != app.name.as_str() {

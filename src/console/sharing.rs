@@ -3,13 +3,14 @@
 use super::app::{Here, Tab, back, refuse_or_fail};
 use super::form::{Act, Fields};
 use super::frame::{self, Frame, Place};
+use super::guard::On;
 use super::signed::Signed;
 use super::{Console, Page, State};
 use crate::apps::access::{Action, Entry};
 use crate::error::Error;
 use crate::model::{Collaborator, Permission, Permissions};
 use askama::Template;
-use axum::extract::{self, Path, Query};
+use axum::extract::{self, Query};
 use serde::Deserialize;
 
 struct Row {
@@ -51,10 +52,9 @@ fn chosen(fields: &Fields) -> crate::error::Result<Permissions> {
 pub async fn list(
     extract::State(console): State,
     signed: Signed,
-    Path(app): Path<String>,
+    On(entry): On,
     Query(asked): Query<Asked>,
 ) -> Page {
-    let entry = signed.enter(&console, &app, Action::See).await?;
     let said = match asked.done.as_deref() {
         Some("saved") => Some("Saved."),
         Some("removed") => Some("Removed: the app is gone from that person's list."),
@@ -89,10 +89,9 @@ async fn page(
 /// Somebody new, or other permissions for somebody who is there.
 pub async fn save(
     extract::State(console): State,
-    Path(app): Path<String>,
+    On(entry): On,
     Act { signed, fields }: Act,
 ) -> Page {
-    let entry = signed.enter(&console, &app, Action::SetAccess).await?;
     let (access, app, email) = (&console.platform.access, &entry.app, fields.get("email").trim());
     let saved = async {
         let permissions = chosen(&fields)?;
@@ -112,10 +111,9 @@ pub async fn save(
 
 pub async fn remove(
     extract::State(console): State,
-    Path(app): Path<String>,
+    On(entry): On,
     Act { signed, fields }: Act,
 ) -> Page {
-    let entry = signed.enter(&console, &app, Action::SetAccess).await?;
     let access = &console.platform.access;
     match access.remove_collaborator(&entry.app, fields.get("email")).await {
         Ok(_) => back(&entry.app, "/access?done=removed"),

@@ -8,12 +8,8 @@ use crate::error::{Error, Kind, Result};
 use crate::model::Caller;
 use crate::origin::{Origin, Via};
 use crate::secrets;
-use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
-use axum::middleware::Next;
-use axum::response::Response;
-use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
 /// Somebody who is signed in.
@@ -38,6 +34,21 @@ impl Signed {
         let caller = Caller { user: session.user.clone(), authorization: None };
         let key = secrets::hash_token(&format!("form {secret}"));
         Ok(Some(Self { session, caller, key }))
+    }
+
+    /// Whoever is not signed in is led to where that is done, and back; whoever has a password that
+    /// others have seen, to where that is changed.
+    pub async fn required(parts: &Parts, console: &Console) -> Result<Self, Oops> {
+        let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
+        let back = if parts.method == Method::GET { path } else { "" };
+        let Some(signed) = Self::read(parts, console).await? else {
+            return Err(Oops::sign_in(back));
+        };
+        let on_its_way = ["/console/password", "/console/sign-out"].contains(&parts.uri.path());
+        match signed.session.must_change_password && !on_its_way {
+            true => Err(Oops::go("/console/password")),
+            false => Ok(signed),
+        }
     }
 
     /// In whose name, and from where, this request changes things.
@@ -80,44 +91,7 @@ impl Signed {
     }
 }
 
-/// What a form changes is changed in the name of whom the session is of.
-pub async fn named(State(console): State<Arc<Console>>, request: Request, next: Next) -> Response {
-    let (parts, body) = request.into_parts();
-    let signed = match parts.method {
-        Method::GET => None,
-        _ => Signed::read(&parts, &console).await.ok().flatten(),
-    };
-    let origin = signed.map(|signed| signed.origin(&parts.headers));
-    let request = Request::from_parts(parts, body);
-    match origin {
-        Some(origin) => origin.scope(next.run(request)).await,
-        None => next.run(request).await,
-    }
-}
-
 fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes().chunks(2);
     digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
-}
-
-/// For pages: whoever is not signed in is led to where that is done, and back; whoever has a
-/// password that others have seen, to where that is changed.
-impl FromRequestParts<Arc<Console>> for Signed {
-    type Rejection = Oops;
-
-    async fn from_request_parts(parts: &mut Parts, console: &Arc<Console>) -> Result<Self, Oops> {
-        let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
-        let back = if parts.method == Method::GET { path } else { "" };
-        match Self::read(parts, console).await? {
-            None => Err(Oops::sign_in(back)),
-            Some(signed) => {
-                let on_its_way = ["/console/password", "/console/sign-out"];
-                match signed.session.must_change_password && !on_its_way.contains(&parts.uri.path())
-                {
-                    true => Err(Oops::go("/console/password")),
-                    false => Ok(signed),
-                }
-            }
-        }
-    }
 }
