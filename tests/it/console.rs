@@ -234,6 +234,71 @@ fn an_app_is_renamed_and_deleted_only_by_its_name() {
     browser.sees("Memory promised to dynos");
 }
 
+#[test]
+fn all_that_matters_can_be_done_without_javascript() {
+    let platform = Platform::shared();
+    let app = platform.app_from("tiny");
+    let browser = Browser::start(&platform);
+    browser.without_scripts();
+    let (email, first) = admin(&platform);
+    sign_in(&browser, &email, &first);
+    choose_password(&browser, &first);
+    browser.sees("Your password is changed.");
+    browser.click("New app");
+    let name = format!("{}-plain", app.name);
+    browser.fill("Name", &name);
+    browser.click("Create app");
+    browser.sees("git push senryu main");
+
+    let page = |rest: &str| browser.goto(&format!("/console/apps/{}{rest}", app.name));
+    page("");
+    assert!(!browser.has("One web dyno more"), "the script has run");
+    browser.fill("Number of web dynos", "2");
+    browser.click("Scale");
+    browser.sees("Scaled.");
+    eventually("a page that is loaded again shows both", || {
+        page("");
+        browser.text().contains("2 of 2 up")
+    });
+    browser.click("Turn maintenance on");
+    browser.sees("visitors see a notice");
+    app.get("/").is(503);
+    browser.click("Turn maintenance off");
+    browser.sees("visitors reach the app");
+
+    browser.click("Config vars");
+    browser.click("Add config vars");
+    browser.fill("Name of new config var 1", "PLAIN");
+    browser.fill("Value of new config var 1", "yes");
+    browser.click("Save as one release");
+    browser.sees("Saved as one release.");
+    let config = || app.api("GET", "/config-vars", None).is(200).json();
+    assert_eq!(config()["PLAIN"], "yes");
+    browser.click("Releases");
+    browser.click("Roll back to v3");
+    browser.sees("Rolled back, as a new release.");
+    assert_eq!(config()["PLAIN"], serde_json::Value::Null);
+    browser.click("Domains");
+    let domain = format!("plain.{}.example.com", app.name);
+    browser.fill("Domain", &domain);
+    browser.click("Add domain");
+    browser.sees(&format!("DNS target {}", app.host()));
+    browser.click("Logs");
+    browser.sees("Set PLAIN config vars");
+
+    browser.goto(&format!("/console/apps/{name}/settings"));
+    browser.fill(&format!("Type {name} to confirm"), "something else");
+    browser.click("Delete app");
+    browser.sees("Nothing is deleted");
+    browser.fill(&format!("Type {name} to confirm"), &name);
+    browser.click("Delete app");
+    browser.sees("The app is gone.");
+    platform.api("GET", &format!("/apps/{name}"), None).is(404);
+    browser.click("Sign out");
+    browser.goto("/console/account");
+    browser.sees("Sign in");
+}
+
 /// Every page that there is, in light, dark and on a phone: nothing that a checker of
 /// accessibility finds serious, nothing wider than the screen; with pictures if somebody wants some.
 #[test]

@@ -178,6 +178,18 @@ impl Browser {
         self.call("POST", "/goog/cdp/execute", body)
     }
 
+    /// Pages that are opened from now on run no script of theirs, as where somebody has switched
+    /// that off; what a test asks of them is another matter.
+    pub fn without_scripts(&self) {
+        self.devtools("Emulation.setScriptExecutionDisabled", json!({ "value": true }));
+    }
+
+    /// Whether something on the page can be used by this name.
+    #[track_caller]
+    pub fn has(&self, label: &str) -> bool {
+        self.script(FIND, json!([label])) != Value::Null
+    }
+
     /// Light or dark, as the person's system is set.
     pub fn scheme(&self, name: &str) {
         let feature = json!([{ "name": "prefers-color-scheme", "value": name }]);
