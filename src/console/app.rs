@@ -1,13 +1,11 @@
 //! An app's own page: its processes, scaled by a form each, its dynos, maintenance, and what to
 //! type to deploy.
 
-use super::form::Act;
+use super::at::{At, Done, FormAt, Note};
 use super::frame::{self, Frame, Place};
-use super::guard::On;
-use super::oops::{Oops, belongs_on_the_page};
-use super::signed::Signed;
+use super::oops::refused;
 use super::words::{self, Mark};
-use super::{Console, Page, State};
+use super::{Console, Page};
 use crate::actions::{AppChange, WhichDynos};
 use crate::apps::access::{Action, Entry};
 use crate::clock::Timestamp;
@@ -15,11 +13,10 @@ use crate::dynos::formation::{Quantity, Update};
 use crate::dynos::{Dyno, Progress};
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::model::{App, DynoState, Formation};
+use crate::model::{DynoState, Formation};
 use crate::store;
 use askama::Template;
-use axum::extract::{self, Query};
-use serde::Deserialize;
+use axum::extract::Query;
 
 /// The pages of an app, in the order of its tabs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,16 +63,6 @@ impl Here {
     pub fn may(&self, action: Action) -> bool {
         self.entry.may(action)
     }
-}
-
-/// To one of the app's pages, after something was done.
-pub fn back(app: &App, rest: &str) -> Page {
-    Err(Oops::Go(format!("/console/apps/{}{rest}", app.name)))
-}
-
-/// The error, if it belongs on the page; else it is the page.
-pub fn refuse_or_fail(error: Error) -> std::result::Result<Error, Oops> {
-    if belongs_on_the_page(&error) { Ok(error) } else { Err(error.into()) }
 }
 
 /// One process type, with the form that scales it.
@@ -205,50 +192,31 @@ struct Push {
     is_usual_url: bool,
 }
 
-#[derive(Deserialize)]
-pub struct Asked {
-    done: Option<String>,
+pub async fn show(at: At, Query(done): Query<Done>) -> Page {
+    let note = done.note(&[
+        ("created", "The app is there. Now deploy your code."),
+        ("scaled", "Scaled. The dynos below show how far it is."),
+        ("restarted", "Restarting. Each dyno is replaced by a new one."),
+        ("maintenance-on", "Maintenance mode is on: visitors see a notice."),
+        ("maintenance-off", "Maintenance mode is off: visitors reach the app."),
+    ]);
+    page(&at, note).await
 }
 
-pub async fn show(
-    extract::State(console): State,
-    signed: Signed,
-    On(entry): On,
-    Query(asked): Query<Asked>,
-) -> Page {
-    let said = match asked.done.as_deref() {
-        Some("created") => Some("The app is there. Now deploy your code."),
-        Some("scaled") => Some("Scaled. The dynos below show how far it is."),
-        Some("restarted") => Some("Restarting. Each dyno is replaced by a new one."),
-        Some("maintenance-on") => Some("Maintenance mode is on: visitors see a notice."),
-        Some("maintenance-off") => Some("Maintenance mode is off: visitors reach the app."),
-        _ => None,
-    };
-    page(&console, &signed, &entry, said, None).await
-}
-
-async fn page(
-    console: &Console,
-    signed: &Signed,
-    entry: &Entry,
-    said: Option<&str>,
-    refused: Option<&Error>,
-) -> Page {
-    let app = &entry.app;
-    let name = app.name.to_string();
-    let frame = Frame::new(&*name, Place::Apps, signed).saying(said).refusing(refused);
-    let live = Live::of(console, entry, &frame.token).await?;
-    let settings = &console.platform.settings;
-    let url = settings.control_url();
+async fn page(at: &At, note: Note<'_>) -> Page {
+    let frame = at.frame(at.name(), note);
+    let live = Live::of(&at.console, &at.entry, &frame.token).await?;
+    let settings = &at.platform().settings;
+    let (app, url) = (at.name(), settings.control_url());
     let view = View {
-        tab: Here::at(Tab::Overview, entry),
-        web_url: settings.web_url(&name),
-        maintenance: app.maintenance,
+        tab: at.tab(Tab::Overview),
+        web_url: settings.web_url(&app),
+        maintenance: at.app().maintenance,
         is_new: live.processes.is_empty(),
-        push: Push { git_url: format!("{url}/{name}.git"), is_usual_url: url == USUAL_URL, url },
+        push: Push { git_url: format!("{url}/{app}.git"), is_usual_url: url == USUAL_URL, url },
         sizes: settings.dyno_sizes.iter().map(|size| size.name.to_string()).collect(),
         most: limits::DYNOS_PER_TYPE,
-        app: name,
+        app,
         live,
         frame,
     };
@@ -256,24 +224,14 @@ async fn page(
 }
 
 /// Back to the page after a change, or the page with the reason why there was none.
-async fn done<T>(
-    console: &Console,
-    signed: &Signed,
-    entry: &Entry,
-    result: Result<T>,
-    what: &str,
-) -> Page {
-    match result {
-        Ok(_) => back(&entry.app, &format!("?done={what}")),
-        Err(error) => page(console, signed, entry, None, Some(&refuse_or_fail(error)?)).await,
+async fn done<T>(at: &At, result: Result<T>, what: &str) -> Page {
+    match refused(result)? {
+        Ok(_) => at.back(&format!("?done={what}")),
+        Err(error) => page(at, Note::Refused(&error)).await,
     }
 }
 
-pub async fn scale(
-    extract::State(console): State,
-    On(entry): On,
-    Act { signed, fields }: Act,
-) -> Page {
+pub async fn scale(FormAt { at, fields }: FormAt) -> Page {
     let scaled = async {
         let quantity = fields.get("quantity").trim();
         let quantity = quantity
@@ -284,33 +242,23 @@ pub async fn scale(
             quantity: Some(Quantity::Absolute(quantity)),
             size: Some(fields.get("size").to_string()).filter(|size| !size.is_empty()),
         };
-        console.platform.scale(&signed.caller, &entry.app, vec![update]).await
+        at.platform().scale(at.caller(), at.app(), vec![update]).await
     };
-    done(&console, &signed, &entry, scaled.await, "scaled").await
+    done(&at, scaled.await, "scaled").await
 }
 
 /// One dyno that is named, or all.
-pub async fn restart(
-    extract::State(console): State,
-    On(entry): On,
-    Act { signed, fields }: Act,
-) -> Page {
+pub async fn restart(FormAt { at, fields }: FormAt) -> Page {
     let which = match fields.get("dyno") {
         "" => WhichDynos::All,
         dyno => WhichDynos::One(dyno),
     };
-    let restarted = console.platform.restart(&signed.caller, &entry.app, which).await;
-    done(&console, &signed, &entry, restarted, "restarted").await
+    done(&at, at.platform().restart(at.caller(), at.app(), which).await, "restarted").await
 }
 
-pub async fn maintenance(
-    extract::State(console): State,
-    On(entry): On,
-    Act { signed, fields }: Act,
-) -> Page {
+pub async fn maintenance(FormAt { at, fields }: FormAt) -> Page {
     let on = fields.get("on") == "yes";
     let change = AppChange { maintenance: Some(on), ..AppChange::default() };
-    let changed = console.platform.update_app(&signed.caller, &entry.app, change).await;
-    let what = if on { "maintenance-on" } else { "maintenance-off" };
-    done(&console, &signed, &entry, changed, what).await
+    let changed = at.platform().update_app(at.caller(), at.app(), change).await;
+    done(&at, changed, if on { "maintenance-on" } else { "maintenance-off" }).await
 }

@@ -2,7 +2,7 @@
 
 use super::form::Act;
 use super::frame::{self, Frame, Place};
-use super::oops::{Oops, belongs_on_the_page};
+use super::oops::{Oops, refused};
 use super::signed::Signed;
 use super::words::{self, Mark};
 use super::{Console, Page, State};
@@ -114,9 +114,8 @@ fn form(signed: &Signed, name: &str, refused: Option<&Error>) -> Page {
 pub async fn create(extract::State(console): State, Act { signed, fields }: Act) -> Page {
     let name = fields.get("name").trim();
     let wanted = (!name.is_empty()).then_some(name);
-    match console.platform.create_app(&signed.caller, wanted, limits::STACK).await {
+    match refused(console.platform.create_app(&signed.caller, wanted, limits::STACK).await)? {
         Ok(app) => Err(Oops::Go(format!("/console/apps/{}?done=created", app.name))),
-        Err(error) if belongs_on_the_page(&error) => form(&signed, name, Some(&error)),
-        Err(error) => Err(error.into()),
+        Err(error) => form(&signed, name, Some(&error)),
     }
 }

@@ -1,12 +1,11 @@
 //! An app's builds, and the output of one: so far, and on while it grows.
 
-use super::app::{Here, Tab, back};
-use super::form::Act;
+use super::app::{Here, Tab};
+use super::at::{At, FormAt, Note};
 use super::frame::{self, Frame, Place};
-use super::guard::On;
-use super::signed::Signed;
+use super::oops::refused;
 use super::words::{self, Mark};
-use super::{Console, Page, State};
+use super::{Console, Page};
 use crate::apps::access::Action;
 use crate::clock::Timestamp;
 use crate::deploy::outputs::Stream;
@@ -14,7 +13,7 @@ use crate::error::{Context, Result};
 use crate::model::{Build, BuildStatus};
 use crate::{limits, tasks};
 use askama::Template;
-use axum::extract::{self, Path};
+use axum::extract::Path;
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, Sse};
 use futures_util::FutureExt;
@@ -57,13 +56,12 @@ struct View {
     more: usize,
 }
 
-pub async fn list(extract::State(console): State, signed: Signed, On(entry): On) -> Page {
-    let builds = console.platform.builds_of(&entry.app).await?;
+pub async fn list(at: At) -> Page {
+    let builds = at.platform().builds_of(at.app()).await?;
     let rows: Vec<Row> = builds.iter().rev().take(limits::ROWS_PER_PAGE).map(Row::of).collect();
     let more = builds.len() - rows.len();
-    let frame = Frame::new(format!("Builds of {}", entry.app.name), Place::Apps, &signed);
-    let (app, tab) = (entry.app.name.to_string(), Here::at(Tab::Builds, &entry));
-    let view = View { frame, app, tab, rows, more };
+    let frame = at.frame(format!("Builds of {}", at.name()), Note::Nothing);
+    let view = View { frame, app: at.name(), tab: at.tab(Tab::Builds), rows, more };
     frame::render(view.frame.status(), &view)
 }
 
@@ -80,19 +78,13 @@ struct OneView {
     is_cut: bool,
 }
 
-pub async fn show(
-    extract::State(console): State,
-    signed: Signed,
-    On(entry): On,
-    Path((_, build)): Path<(String, String)>,
-) -> Page {
-    let build = console.platform.build(&entry.app, &build).await?;
-    let (output, is_cut) = so_far(&console, &build).await?;
-    let frame = Frame::new(format!("A build of {}", entry.app.name), Place::Apps, &signed);
+pub async fn show(at: At, Path((_, build)): Path<(String, String)>) -> Page {
+    let build = at.platform().build(at.app(), &build).await?;
+    let (output, is_cut) = so_far(&at.console, &build).await?;
     let view = OneView {
-        frame,
-        app: entry.app.name.to_string(),
-        tab: Here::at(Tab::Builds, &entry),
+        frame: at.frame(format!("A build of {}", at.name()), Note::Nothing),
+        app: at.name(),
+        tab: at.tab(Tab::Builds),
         is_running: build.status == BuildStatus::Pending,
         row: Row::of(&build),
         output,
@@ -135,15 +127,11 @@ async fn so_far(console: &Console, build: &Build) -> Result<(String, bool)> {
 }
 
 /// The whole output from its start, and on until the build ends.
-pub async fn stream(
-    extract::State(console): State,
-    On(entry): On,
-    Path((_, build)): Path<(String, String)>,
-) -> Page {
-    let build = console.platform.build(&entry.app, &build).await?;
+pub async fn stream(at: At, Path((_, build)): Path<(String, String)>) -> Page {
+    let build = at.platform().build(at.app(), &build).await?;
     let (events, receiver) =
         channel::<std::result::Result<Event, Infallible>>(limits::LOG_STREAM_PIECES);
-    let stream = console.platform.deploy.outputs().get(build.id.0);
+    let stream = at.platform().deploy.outputs().get(build.id.0);
     tasks::spawn("build output", async move {
         if let Some(Stream::Running(mut reader)) = stream {
             while let Some(piece) = reader.next().await {
@@ -159,15 +147,8 @@ pub async fn stream(
     Ok(Sse::new(ReceiverStream::new(receiver)).into_response())
 }
 
-pub async fn cancel(
-    extract::State(console): State,
-    On(entry): On,
-    Path((_, build)): Path<(String, String)>,
-    _: Act,
-) -> Page {
+pub async fn cancel(Path((_, build)): Path<(String, String)>, FormAt { at, .. }: FormAt) -> Page {
     // One that has ended meanwhile shows so on its page.
-    if let Err(error) = console.platform.cancel_build(&entry.app, &build).await {
-        super::app::refuse_or_fail(error)?;
-    }
-    back(&entry.app, &format!("/builds/{build}"))
+    let _ = refused(at.platform().cancel_build(at.app(), &build).await)?;
+    at.back(&format!("/builds/{build}"))
 }

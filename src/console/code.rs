@@ -3,7 +3,7 @@
 
 use super::cookie::{self, Which};
 use super::form::Open;
-use super::oops::{Oops, belongs_on_the_page};
+use super::oops::{Oops, refused};
 use super::sign_in::{open, own_page, sent};
 use super::{Console, Page, State, assets, frame, signed};
 use crate::error::{Error, Kind, Result};
@@ -74,12 +74,11 @@ pub async fn enter(extract::State(console): State, Open { fields, headers }: Ope
     let to = own_page(fields.get("to"));
     let Some(user) = half(&console, &headers).await? else { return Err(Oops::sign_in(to)) };
     let from = signed::from(&headers);
-    match console.platform.access.check_code(&user, fields.get("code"), &from).await {
+    match refused(console.platform.access.check_code(&user, fields.get("code"), &from).await)? {
         Ok(proof) => {
             let session = open(&console, &user, Some(proof), &headers).await?;
             Ok(sent(to, [session, cookie::clear(&headers, Which::Half)]))
         }
-        Err(error) if belongs_on_the_page(&error) => form(Some(&error), &user, to),
-        Err(error) => Err(error.into()),
+        Err(error) => form(Some(&error), &user, to),
     }
 }

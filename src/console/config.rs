@@ -1,19 +1,19 @@
 //! Config vars: names at first, values when they are asked for, and a form in which all are
 //! changed together, as one release.
 
-use super::app::{Here, Tab, back, refuse_or_fail};
-use super::form::{Act, Fields};
+use super::Page;
+use super::app::{Here, Tab};
+use super::at::{At, Done, FormAt, Note};
+use super::form::Fields;
 use super::frame::{self, Frame, Place};
-use super::guard::On;
-use super::signed::Signed;
-use super::{Console, Page, State};
-use crate::apps::access::{Action, Entry};
-use crate::error::Error;
+use super::oops::refused;
+use crate::apps::access::Action;
+use crate::error::{Error, Result};
+use crate::model::ConfigVars;
 use crate::model::config_vars::ConfigChanges;
-use crate::model::{App, ConfigVars};
 use crate::secrets;
 use askama::Template;
-use axum::extract::{self, Query};
+use axum::extract::Query;
 use serde::Deserialize;
 
 /// Rows for new config vars in the form.
@@ -41,25 +41,18 @@ struct View {
 
 #[derive(Deserialize)]
 pub struct Asked {
-    done: Option<String>,
     edit: Option<String>,
     /// The one whose value shall be seen.
     show: Option<String>,
 }
 
-pub async fn show(
-    extract::State(console): State,
-    signed: Signed,
-    On(entry): On,
-    Query(asked): Query<Asked>,
-) -> Page {
-    let config = console.platform.releases.config(entry.app.id).await?;
-    let said = match asked.done.as_deref() {
-        Some("nothing") => Some("Nothing was different, so there is no new release."),
-        Some(_) => Some("Saved as one release. The dynos are replaced by new ones."),
-        None => None,
-    };
-    let edits = asked.edit.is_some() && entry.may(Action::WriteConfig);
+pub async fn show(at: At, Query(done): Query<Done>, Query(asked): Query<Asked>) -> Page {
+    let config = at.platform().releases.config(at.app().id).await?;
+    let note = done.note(&[
+        ("nothing", "Nothing was different, so there is no new release."),
+        ("saved", "Saved as one release. The dynos are replaced by new ones."),
+    ]);
+    let edits = asked.edit.is_some() && at.entry.may(Action::WriteConfig);
     let mut rows: Vec<Row> = config
         .iter()
         .map(|(key, value)| {
@@ -70,7 +63,7 @@ pub async fn show(
     if edits {
         rows.extend((0..NEW_ROWS).map(|_| new_row("", "")));
     }
-    page(&signed, &entry, rows, edits, said, None)
+    page(&at, note, rows, edits)
 }
 
 fn row(key: &str, value: &str, is_shown: bool) -> Row {
@@ -97,19 +90,9 @@ fn mark(value: &str) -> String {
     hash.iter().take(12).map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn page(
-    signed: &Signed,
-    entry: &Entry,
-    rows: Vec<Row>,
-    edits: bool,
-    said: Option<&str>,
-    refused: Option<&Error>,
-) -> Page {
-    let app = &entry.app;
-    let title = format!("Config vars of {}", app.name);
-    let frame = Frame::new(title, Place::Apps, signed).saying(said).refusing(refused);
-    let view =
-        View { frame, app: app.name.to_string(), tab: Here::at(Tab::Config, entry), rows, edits };
+fn page(at: &At, note: Note<'_>, rows: Vec<Row>, edits: bool) -> Page {
+    let frame = at.frame(format!("Config vars of {}", at.name()), note);
+    let view = View { frame, app: at.name(), tab: at.tab(Tab::Config), rows, edits };
     frame::render(view.frame.status(), &view)
 }
 
@@ -137,32 +120,22 @@ fn changes(rows: &[Sent<'_>]) -> ConfigChanges {
     gone.chain(set.map(|row| (row.key.to_string(), Some(row.value.clone())))).collect()
 }
 
-pub async fn save(
-    extract::State(console): State,
-    On(entry): On,
-    Act { signed, fields }: Act,
-) -> Page {
+pub async fn save(FormAt { at, fields }: FormAt) -> Page {
     let rows = sent(&fields);
-    match saved(&console, &signed, &entry.app, &rows).await {
-        Ok(done) => back(&entry.app, done),
+    match refused(saved(&at, &rows).await)? {
+        Ok(done) => at.back(done),
         Err(error) => {
-            let error = refuse_or_fail(error)?;
             let as_sent = rows.iter().map(|sent| Row {
                 was: sent.was.to_string(),
                 mark: sent.mark.to_string(),
                 ..row(sent.key, &sent.value, true)
             });
-            page(&signed, &entry, as_sent.collect(), true, None, Some(&error))
+            page(&at, Note::Refused(&error), as_sent.collect(), true)
         }
     }
 }
 
-async fn saved(
-    console: &Console,
-    signed: &Signed,
-    app: &App,
-    rows: &[Sent<'_>],
-) -> crate::error::Result<&'static str> {
+async fn saved(at: &At, rows: &[Sent<'_>]) -> Result<&'static str> {
     if let Some(row) = rows.iter().find(|row| row.key.is_empty() && !row.value.is_empty()) {
         let shown = if row.was.is_empty() { "A new value" } else { row.was };
         // To remove a config var its row is emptied; a value without a name is a slip.
@@ -174,8 +147,8 @@ async fn saved(
     if changes.is_empty() {
         return Ok("/config?done=nothing");
     }
-    let before: ConfigVars = console.platform.releases.config(app.id).await?;
-    let after = console.platform.change_config(&signed.caller, app, changes).await?;
+    let before: ConfigVars = at.platform().releases.config(at.app().id).await?;
+    let after = at.platform().change_config(at.caller(), at.app(), changes).await?;
     Ok(if before == after { "/config?done=nothing" } else { "/config?done=saved" })
 }
 

@@ -2,14 +2,13 @@
 //! piece of HTML that the page came with.
 
 use super::app::Live;
-use super::guard::On;
+use super::at::At;
 use super::signed::Signed;
-use super::{Console, Page, State};
+use super::{Console, Page};
 use crate::apps::access::{Action, Entry};
 use crate::error::{Context, Result};
 use crate::{limits, tasks};
 use askama::Template;
-use axum::extract;
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, Sse};
 use std::convert::Infallible;
@@ -19,7 +18,8 @@ use tokio_stream::wrappers::ReceiverStream;
 
 type Events = Sender<std::result::Result<Event, Infallible>>;
 
-pub async fn stream(extract::State(console): State, signed: Signed, On(entry): On) -> Page {
+pub async fn stream(at: At) -> Page {
+    let At { console, signed, entry } = at;
     let (events, receiver) = channel(limits::LOG_STREAM_PIECES);
     tasks::spawn("live page", async move {
         if let Err(error) = send(console, signed, entry, &events).await {

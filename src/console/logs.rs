@@ -1,18 +1,18 @@
 //! An app's log: its newest lines that fit the filters, and what comes after them.
 
 use super::app::{Here, Tab};
+use super::at::{At, Note};
 use super::frame::{self, Frame, Place};
-use super::guard::On;
 use super::signed::Signed;
 use super::words;
-use super::{Console, Page, State};
+use super::{Console, Page};
 use crate::apps::access::Action;
 use crate::error::Result;
 use crate::logs::{Filter, LogLine, Source, Tail};
 use crate::model::App;
 use crate::{limits, tasks};
 use askama::Template;
-use axum::extract::{self, Query};
+use axum::extract::Query;
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, Sse};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -63,22 +63,15 @@ struct View {
     most: usize,
 }
 
-pub async fn show(
-    extract::State(console): State,
-    signed: Signed,
-    On(entry): On,
-    Query(asked): Query<Asked>,
-) -> Page {
-    let app = &entry.app;
-    let lines =
-        console.platform.logs.last(app.id, &asked.filter(), limits::LOG_LINES_SHOWN).await?;
-    let id = app.id;
-    let rows = console.platform.store.read(move |db| crate::store::formations::of_app(db, id));
+pub async fn show(at: At, Query(asked): Query<Asked>) -> Page {
+    let (logs, id) = (&at.platform().logs, at.app().id);
+    let lines = logs.last(id, &asked.filter(), limits::LOG_LINES_SHOWN).await?;
+    let rows = at.platform().store.read(move |db| crate::store::formations::of_app(db, id));
     let processes = rows.await?.iter().map(|row| row.process.to_string()).collect();
     let view = View {
-        frame: Frame::new(format!("Logs of {}", app.name), Place::Apps, &signed),
-        app: app.name.to_string(),
-        tab: Here::at(Tab::Logs, &entry),
+        frame: at.frame(format!("Logs of {}", at.name()), Note::Nothing),
+        app: at.name(),
+        tab: at.tab(Tab::Logs),
         query: asked.query(),
         asked,
         lines: lines.iter().map(text).collect(),
@@ -95,12 +88,8 @@ fn text(line: &LogLine) -> String {
 type Events = Sender<std::result::Result<Event, Infallible>>;
 
 /// The same lines again and then each new one, many to an event when they come fast.
-pub async fn stream(
-    extract::State(console): State,
-    signed: Signed,
-    On(entry): On,
-    Query(asked): Query<Asked>,
-) -> Page {
+pub async fn stream(at: At, Query(asked): Query<Asked>) -> Page {
+    let At { console, signed, entry } = at;
     let (history, tail) = console
         .platform
         .logs

@@ -1,12 +1,11 @@
 //! The last day of an app, of its process types or of one dyno: in charts, and as tables.
 
+use super::Page;
 use super::app::{Here, Tab};
+use super::at::{At, Note};
 use super::chart::{Chart, Given, Line};
 use super::frame::{self, Frame, Place};
-use super::guard::On;
-use super::signed::Signed;
 use super::words;
-use super::{Page, State};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::limits;
@@ -14,7 +13,7 @@ use crate::metrics::{Point, Series, Window};
 use crate::model::Release;
 use crate::store;
 use askama::Template;
-use axum::extract::{self, Query};
+use axum::extract::Query;
 use serde::Deserialize;
 
 /// A process type, or a dyno.
@@ -61,13 +60,8 @@ pub struct Asked {
     dyno: Option<String>,
 }
 
-pub async fn show(
-    extract::State(console): State,
-    signed: Signed,
-    On(entry): On,
-    Query(asked): Query<Asked>,
-) -> Page {
-    let (platform, id) = (&console.platform, entry.app.id);
+pub async fn show(at: At, Query(asked): Query<Asked>) -> Page {
+    let (platform, id) = (at.platform(), at.app().id);
     let window = platform.metrics.of_app(id, Timestamp::now(), limits::METRICS_STEP).await?;
     let begins = window.begins();
     let releases = platform
@@ -80,9 +74,9 @@ pub async fn show(
         return Err(Error::not_found("dyno").into());
     }
     let view = View {
-        frame: Frame::new(format!("Metrics of {}", entry.app.name), Place::Apps, &signed),
-        app: entry.app.name.to_string(),
-        tab: Here::at(Tab::Metrics, &entry),
+        frame: at.frame(format!("Metrics of {}", at.name()), Note::Nothing),
+        app: at.name(),
+        tab: at.tab(Tab::Metrics),
         dyno: asked.dyno,
         parts,
         releases: releases.iter().map(released).collect(),

@@ -6,6 +6,7 @@ mod account;
 mod app;
 mod apps;
 mod assets;
+mod at;
 mod builds;
 mod chart;
 mod code;

@@ -35,7 +35,7 @@ impl<E: Into<Error>> From<E> for Oops {
 
 /// Whether a page that has a form can show it beside the form: what was asked for cannot be, but
 /// the page itself is fine.
-pub fn belongs_on_the_page(error: &Error) -> bool {
+fn belongs_on_the_page(error: &Error) -> bool {
     matches!(
         error.kind(),
         Kind::InvalidParams
@@ -46,6 +46,14 @@ pub fn belongs_on_the_page(error: &Error) -> bool {
             | Kind::ConfirmationRequired
             | Kind::TwoFactor
     )
+}
+
+/// What became of something; an error that does not belong on the page is the page.
+pub fn refused<T>(result: Result<T, Error>) -> Result<Result<T, Error>, Oops> {
+    match result {
+        Err(error) if !belongs_on_the_page(&error) => Err(error.into()),
+        result => Ok(result),
+    }
 }
 
 #[derive(Template)]

@@ -2,7 +2,7 @@
 
 use super::form::Act;
 use super::frame::{self, Frame, Place};
-use super::oops::{Oops, belongs_on_the_page};
+use super::oops::{Oops, refused};
 use super::signed::Signed;
 use super::{Page, State};
 use crate::error::Error;
@@ -44,9 +44,8 @@ pub async fn change(
         let (access, from) = (&console.platform.access, signed.origin(&headers));
         console.sessions.change_password(access, &signed.session, old, new, &from).await
     };
-    match changed.await {
+    match refused(changed.await)? {
         Ok(()) => Err(Oops::go("/console/apps?done=password")),
-        Err(error) if belongs_on_the_page(&error) => form(&signed, Some(&error)),
-        Err(error) => Err(error.into()),
+        Err(error) => form(&signed, Some(&error)),
     }
 }

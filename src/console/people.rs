@@ -1,9 +1,8 @@
 //! The platform's people, for admins: who there is, somebody new, somebody gone.
 
-use super::app::refuse_or_fail;
 use super::form::Act;
 use super::frame::{self, Frame, Place};
-use super::oops::Oops;
+use super::oops::{Oops, refused};
 use super::signed::Signed;
 use super::words;
 use super::{Console, Page, State};
@@ -83,11 +82,9 @@ pub async fn create(extract::State(console): State, Act { signed, fields }: Act)
         Some(password) => Ok((user.email, password)),
         None => Err(Error::invalid(format!("{} is here already.", user.email))),
     });
-    match created {
+    match refused(created)? {
         Ok(made) => page(&console, &signed, None, None, Some(made), "").await,
-        Err(error) => {
-            page(&console, &signed, None, Some(&refuse_or_fail(error)?), None, email).await
-        }
+        Err(error) => page(&console, &signed, None, Some(&error), None, email).await,
     }
 }
 
@@ -101,9 +98,9 @@ pub async fn remove(extract::State(console): State, Act { signed, fields }: Act)
         }
         access.remove_user(&user, Some(&signed.caller.user)).await
     };
-    match removed.await {
+    match refused(removed.await)? {
         Ok(()) => Err(Oops::go("/console/people?done=removed")),
-        Err(error) => page(&console, &signed, None, Some(&refuse_or_fail(error)?), None, "").await,
+        Err(error) => page(&console, &signed, None, Some(&error), None, "").await,
     }
 }
 
@@ -121,8 +118,8 @@ pub async fn remove_second_factor(
         }
         access.remove_second_factor(&user).await
     };
-    match removed.await {
+    match refused(removed.await)? {
         Ok(()) => Err(Oops::go("/console/people?done=second-factor")),
-        Err(error) => page(&console, &signed, None, Some(&refuse_or_fail(error)?), None, "").await,
+        Err(error) => page(&console, &signed, None, Some(&error), None, "").await,
     }
 }

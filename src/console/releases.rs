@@ -1,20 +1,17 @@
 //! An app's releases, and the way back to one of them.
 
-use super::app::{Here, Tab, back, refuse_or_fail};
-use super::form::Act;
+use super::Page;
+use super::app::{Here, Tab};
+use super::at::{At, Done, FormAt, Note};
 use super::frame::{self, Frame, Place};
-use super::guard::On;
-use super::signed::Signed;
+use super::oops::refused;
 use super::words::{self, Mark};
-use super::{Console, Page, State};
-use crate::apps::access::{Action, Entry};
+use crate::apps::access::Action;
 use crate::clock::Timestamp;
-use crate::error::Error;
 use crate::limits;
 use crate::model::{Release, ReleaseStatus};
 use askama::Template;
-use axum::extract::{self, Query};
-use serde::Deserialize;
+use axum::extract::Query;
 
 struct Row {
     version: i64,
@@ -39,33 +36,16 @@ struct View {
     more: usize,
 }
 
-#[derive(Deserialize)]
-pub struct Asked {
-    done: Option<String>,
+pub async fn list(at: At, Query(done): Query<Done>) -> Page {
+    let said = "Rolled back, as a new release. Its dynos start now.";
+    page(&at, done.note(&[("rollback", said)])).await
 }
 
-pub async fn list(
-    extract::State(console): State,
-    signed: Signed,
-    On(entry): On,
-    Query(asked): Query<Asked>,
-) -> Page {
-    let said = asked.done.map(|_| "Rolled back, as a new release. Its dynos start now.");
-    page(&console, &signed, &entry, said, None).await
-}
-
-async fn page(
-    console: &Console,
-    signed: &Signed,
-    entry: &Entry,
-    said: Option<&str>,
-    refused: Option<&Error>,
-) -> Page {
-    let app = &entry.app;
-    let mut releases = console.platform.releases_of(app).await?;
+async fn page(at: &At, note: Note<'_>) -> Page {
+    let mut releases = at.platform().releases_of(at.app()).await?;
     releases.sort_by_key(|release| std::cmp::Reverse(release.version));
-    let published = console.platform.dynos.published();
-    let seen = published.apps.get(&app.id);
+    let published = at.platform().dynos.published();
+    let seen = published.apps.get(&at.app().id);
     let current = releases
         .iter()
         .find(|release| release.status == ReleaseStatus::Succeeded)
@@ -74,10 +54,8 @@ async fn page(
     let more = releases.len().saturating_sub(limits::ROWS_PER_PAGE);
     releases.truncate(limits::ROWS_PER_PAGE);
     let rows = releases.iter().map(|release| row(release, current, serving)).collect();
-    let title = format!("Releases of {}", app.name);
-    let frame = Frame::new(title, Place::Apps, signed).saying(said).refusing(refused);
-    let view =
-        View { frame, app: app.name.to_string(), tab: Here::at(Tab::Releases, entry), rows, more };
+    let frame = at.frame(format!("Releases of {}", at.name()), note);
+    let view = View { frame, app: at.name(), tab: at.tab(Tab::Releases), rows, more };
     frame::render(view.frame.status(), &view)
 }
 
@@ -97,17 +75,10 @@ fn row(release: &Release, current: Option<i64>, serving: Option<i64>) -> Row {
     }
 }
 
-pub async fn roll_back(
-    extract::State(console): State,
-    On(entry): On,
-    Act { signed, fields }: Act,
-) -> Page {
-    let app = &entry.app;
-    match console.platform.roll_back(&signed.caller, app, fields.get("release")).await {
-        Ok(_) => back(app, "/releases?done=rollback"),
-        Err(error) => {
-            let error = refuse_or_fail(error)?;
-            page(&console, &signed, &entry, None, Some(&error)).await
-        }
+pub async fn roll_back(FormAt { at, fields }: FormAt) -> Page {
+    let done = at.platform().roll_back(at.caller(), at.app(), fields.get("release")).await;
+    match refused(done)? {
+        Ok(_) => at.back("/releases?done=rollback"),
+        Err(error) => page(&at, Note::Refused(&error)).await,
     }
 }

@@ -3,7 +3,7 @@
 
 use super::form::{Act, Fields};
 use super::frame::{self, Frame, Place};
-use super::oops::{Oops, belongs_on_the_page};
+use super::oops::{Oops, refused};
 use super::signed::Signed;
 use super::words;
 use super::{Console, Page, State};
@@ -122,12 +122,9 @@ pub async fn switch_on(
         Ok(offer) => offer,
         Err(error) => return page(&console, &signed, Some(&error), None, Vec::new()).await,
     };
-    match access.switch_on(session, &offer, proof(&fields), &from).await {
+    match refused(access.switch_on(session, &offer, proof(&fields), &from).await)? {
         Ok(codes) => page(&console, &signed, None, None, codes).await,
-        Err(error) if belongs_on_the_page(&error) => {
-            page(&console, &signed, Some(&error), Some(offer), Vec::new()).await
-        }
-        Err(error) => Err(error.into()),
+        Err(error) => page(&console, &signed, Some(&error), Some(offer), Vec::new()).await,
     }
 }
 
@@ -143,13 +140,10 @@ pub async fn change(
         "off" => access.switch_off(user, proof, &from).await.map(|()| None),
         _ => access.renew_recovery_codes(user, proof, &from).await.map(Some),
     };
-    match changed {
+    match refused(changed)? {
         Ok(None) => Err(Oops::go("/console/account?done=second-factor-off")),
         Ok(Some(codes)) => page(&console, &signed, None, None, codes).await,
-        Err(error) if belongs_on_the_page(&error) => {
-            page(&console, &signed, Some(&error), None, Vec::new()).await
-        }
-        Err(error) => Err(error.into()),
+        Err(error) => page(&console, &signed, Some(&error), None, Vec::new()).await,
     }
 }
 

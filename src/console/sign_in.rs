@@ -3,7 +3,7 @@
 
 use super::cookie::{self, Which};
 use super::form::{Act, Open};
-use super::oops::{Oops, belongs_on_the_page};
+use super::oops::{Oops, refused};
 use super::signed::{self, Signed};
 use super::{Console, Page, State, assets, code, frame};
 use crate::apps::second_factor::Proof;
@@ -61,11 +61,10 @@ fn form(refused: Option<&Error>, email: &str, to: &str) -> Page {
 
 pub async fn enter(extract::State(console): State, Open { fields, headers }: Open) -> Page {
     let (email, to) = (fields.get("email").trim(), own_page(fields.get("to")));
-    match proved(&console, email, fields.get("password"), &headers).await {
+    match refused(proved(&console, email, fields.get("password"), &headers).await)? {
         Ok((cookie, true)) => Ok(sent(to, [cookie])),
         Ok((cookie, false)) => Ok(sent(&code::address(to), [cookie])),
-        Err(error) if belongs_on_the_page(&error) => form(Some(&error), email, to),
-        Err(error) => Err(error.into()),
+        Err(error) => form(Some(&error), email, to),
     }
 }
 
