@@ -39,10 +39,10 @@ fn a_new_admin_gets_from_the_sign_in_to_three_dynos_by_visible_labels() {
         now.len() == 3 && now.iter().filter(|id| before.contains(id)).count() == 2
     });
     browser.click("Turn maintenance on");
-    browser.sees("visitors see a notice");
+    browser.sees("Maintenance mode is on: visitors see a notice.");
     app.get("/").is(503);
     browser.click("Turn maintenance off");
-    browser.sees("visitors reach the app");
+    browser.sees("Maintenance mode is off: visitors reach the app.");
     app.get("/").is(200);
 
     browser.fill("Number of web dynos", "1000");
@@ -261,10 +261,10 @@ fn all_that_matters_can_be_done_without_javascript() {
         browser.text().contains("2 of 2 up")
     });
     browser.click("Turn maintenance on");
-    browser.sees("visitors see a notice");
+    browser.sees("Maintenance mode is on: visitors see a notice.");
     app.get("/").is(503);
     browser.click("Turn maintenance off");
-    browser.sees("visitors reach the app");
+    browser.sees("Maintenance mode is off: visitors reach the app.");
 
     browser.click("Config vars");
     browser.click("Add config vars");
@@ -295,6 +295,7 @@ fn all_that_matters_can_be_done_without_javascript() {
     browser.sees("The app is gone.");
     platform.api("GET", &format!("/apps/{name}"), None).is(404);
     browser.click("Sign out");
+    browser.sees("E-mail");
     browser.goto("/console/account");
     browser.sees("Sign in");
 }

@@ -43,6 +43,12 @@ impl Phone {
     }
 }
 
+/// Has the sign-in page open before anything else is asked for.
+fn sign_out(browser: &Browser) {
+    browser.click("Sign out");
+    browser.sees("E-mail");
+}
+
 /// What stands between these words on a page.
 fn between<'a>(page: &'a str, before: &str, after: &str) -> &'a str {
     let (_, rest) = page.split_once(before).unwrap_or_else(|| panic!("no {before} in:\n{page}"));
@@ -93,7 +99,7 @@ fn a_phone_is_asked_for_in_the_browser_and_a_recovery_code_does_without() {
     look(&browser, &axe, "second-factor-on", "/console/account/second-factor");
     browser.sees("10 recovery codes are left");
 
-    browser.click("Sign out");
+    sign_out(&browser);
     browser.goto("/console/account");
     browser.fill("E-mail", &email);
     browser.fill("Password", PASSWORD);
@@ -106,7 +112,7 @@ fn a_phone_is_asked_for_in_the_browser_and_a_recovery_code_does_without() {
     browser.sees("A code from your phone is asked for besides your password.");
     assert_eq!(browser.path(), "/console/account");
 
-    browser.click("Sign out");
+    sign_out(&browser);
     sign_in(&browser, &email, PASSWORD);
     browser.fill("Code", &code);
     browser.click("Go on");
@@ -127,7 +133,7 @@ fn a_phone_is_asked_for_in_the_browser_and_a_recovery_code_does_without() {
     browser.fill("Code", codes[4]);
     browser.click("Switch off");
     browser.sees("Your second factor is off.");
-    browser.click("Sign out");
+    sign_out(&browser);
     sign_in(&browser, &email, PASSWORD);
     browser.sees("New app");
 }
@@ -251,4 +257,20 @@ fn few_codes_may_be_tried_after_the_password() {
     }
     let page = with(half, &phone.code()).is(429).text();
     assert!(page.contains("Too many attempts. Try again in"), "{page}");
+
+    // Somebody else, who is an admin, switches it off; one's own takes password and code.
+    let boss = ByHand::admin(&platform);
+    let users = platform.api("GET", "/users", None).is(200).json();
+    let id = |email: &str| {
+        let found = users.as_array().unwrap().iter().find(|user| user["email"] == email);
+        format!("user={}", found.unwrap()["id"].as_str().unwrap())
+    };
+    let reset = "/console/people/second-factor";
+    let own = me.act(reset, &id(&me.email)).is(422).text();
+    assert!(own.contains("Your own second factor is on your account"), "{own}");
+    assert!(boss.get("/console/people").text().contains(&format!("Change {}", me.email)));
+    boss.act(reset, &id(&me.email)).is(303);
+    boss.act(reset, &id(&me.email)).is(422);
+    let reply = post(&platform, "/console/sign-in", &[HERE, FORM], &body).is(303);
+    assert_eq!(reply.header("location"), "/console/apps");
 }
