@@ -2,6 +2,7 @@
 
 use crate::limits;
 use chrono::{DateTime, SecondsFormat, Utc};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Microseconds since the Unix epoch, UTC.
@@ -30,6 +31,11 @@ impl Timestamp {
     /// `2012-01-01T12:00:00.000000+00:00`, as Heroku's log lines begin.
     pub fn log(self) -> String {
         self.utc().to_rfc3339_opts(SecondsFormat::Micros, false)
+    }
+
+    /// This and so much later.
+    pub fn after(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(time.as_micros()).unwrap_or(i64::MAX)))
     }
 
     /// Whole seconds from `earlier` to this, never negative.
@@ -64,7 +70,6 @@ impl Jumps {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_clock_that_is_set_is_told_from_one_that_runs() {

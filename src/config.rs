@@ -310,8 +310,7 @@ impl ServerSettings {
     pub fn check(&self) -> Result<(), String> {
         if !self.listen.ip().is_loopback() && !self.insecure_http && !self.has_own_https() {
             return Err(format!(
-                "--listen {} is not loopback and there is no certificate: listen on 127.0.0.1 \
-                 behind a TLS proxy, give --domain and --tls-listen with a certificate or \
+                "--listen {} is not loopback and there is no certificate: give --domain and --tls-listen with a certificate or \
                  --acme-directory, or add --insecure-http to accept the risk",
                 self.listen
             ));

@@ -93,6 +93,10 @@ pub const ENGINE_SETTLES: Duration = Duration::from_secs(3);
 pub const ENGINE_STOPS: Duration = Duration::from_secs(20);
 /// Pause before an engine that went away is asked again.
 pub const ENGINE_RETRY: Duration = Duration::from_millis(500);
+/// How often a signal is sent that the engine did not take.
+pub const SIGNAL_TRIES: u32 = 3;
+/// iptables answers in milliseconds, but for a lock that somebody else holds.
+pub const FIREWALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes that are read of a container's input and output at a time.
 pub const ATTACH_PIECE_BYTES: usize = 64 * 1024;
 /// Open files and sockets of one process of a dyno (Heroku's limit).
@@ -250,6 +254,8 @@ pub const SOURCE_PIECE_BYTES: usize = 64 * 1024;
 pub const SOURCE_UPLOAD_MEGABYTES: u64 = 512;
 /// Addresses for uploads that nobody has used yet; each may come to take the size above.
 pub const SOURCE_UPLOADS: usize = 100;
+/// Those of one user: nobody can take the places of all.
+pub const SOURCE_UPLOADS_PER_USER: usize = 10;
 /// An upload's address holds for so long (Heroku's), and so does what was uploaded.
 pub const SOURCE_VALID: Duration = Duration::from_secs(3600);
 /// Silence in the middle of an upload that ends it.
@@ -313,6 +319,8 @@ pub const OUTPUT_PIECE_BYTES: u64 = 64 * 1024;
 
 /// How long a change waits for the release command of another one, below clients' 60 s time-out.
 pub const RELEASE_TURN: Duration = Duration::from_secs(45);
+/// A pending release whose command nobody has begun to run by then has failed.
+pub const PHASE_BEGINS: Duration = Duration::from_secs(60);
 /// A push waits this much longer than the boot time-out for the switch.
 pub const SWITCH_MARGIN: Duration = Duration::from_secs(10);
 /// What was cut short or is no longer needed is looked for this often.

@@ -4,7 +4,8 @@ use crate::origin::Origin;
 use std::future::Future;
 use tokio::task::JoinHandle;
 
-/// Spawns a named task, which works for whom this one does. A panic inside it is logged with the name; the process goes on.
+/// Spawns a named task, which works for whom this one does. A panic inside it is logged with the
+/// name; the process goes on.
 pub fn spawn<F>(name: &'static str, future: F) -> JoinHandle<()>
 where
     F: Future<Output = ()> + Send + 'static,
@@ -23,6 +24,20 @@ where
             tracing::error!(task = name, panic = text, "task panicked");
         }
     }))
+}
+
+/// Runs `work` in a task of its own and waits for what it comes to: it goes on where whoever waits
+/// goes away. `None` if it panicked, which is in the log.
+pub async fn to_its_end<T, F>(name: &'static str, work: F) -> Option<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let (tell, end) = tokio::sync::oneshot::channel();
+    spawn(name, async move {
+        let _ = tell.send(work.await);
+    });
+    end.await.ok()
 }
 
 /// Runs blocking work (git objects, tar, hashing) off the async threads.

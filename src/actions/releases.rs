@@ -16,4 +16,15 @@ impl Platform {
     pub async fn roll_back(&self, caller: &Caller, app: &App, to: &str) -> Result<Release> {
         self.deploy.rollback(app, &caller.user, to).await
     }
+
+    /// A new release of a slug that the app has, with its config vars as they are.
+    pub async fn release_slug(
+        &self,
+        caller: &Caller,
+        app: &App,
+        slug: &str,
+        description: Option<&str>,
+    ) -> Result<Release> {
+        self.deploy.release_slug(app, &caller.user, slug, description).await
+    }
 }

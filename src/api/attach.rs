@@ -5,6 +5,7 @@
 use super::auth::State;
 use super::error::Result;
 use super::rendezvous;
+use crate::apps::access::Action;
 use crate::dynos::one_off::{Input, Said, Session};
 use crate::error::Error;
 use crate::frames::{self, Codec, Frame, PROTOCOL, RENDEZVOUS};
@@ -38,13 +39,20 @@ pub async fn attach(
     let upgrade = hyper::upgrade::on(&mut request);
     let session = api.dynos.attach(&secret)?;
     tasks::spawn("attached client", async move {
-        match upgrade.await {
-            Ok(client) if protocol == RENDEZVOUS => {
-                rendezvous::converse(TokioIo::new(client), session).await;
+        let revoked = api.access.until_revoked(session.user, session.app, Action::Run);
+        let attached = async {
+            match upgrade.await {
+                Ok(client) if protocol == RENDEZVOUS => {
+                    rendezvous::converse(TokioIo::new(client), session).await;
+                }
+                Ok(client) => converse(TokioIo::new(client), session).await,
+                Err(error) => tracing::info!(%error, "a client left before it was attached"),
             }
-            Ok(client) => converse(TokioIo::new(client), session).await,
-            // The session is dropped, and with it the client is lost.
-            Err(error) => tracing::info!(%error, "a client left before it was attached"),
+        };
+        // With the session that is dropped, the client is lost.
+        tokio::select! {
+            () = attached => {}
+            () = revoked => tracing::info!("a client was detached: its user may not run commands"),
         }
     });
     let headers = [(header::CONNECTION, "Upgrade"), (header::UPGRADE, protocol)];
@@ -58,7 +66,7 @@ async fn converse<T: AsyncRead + AsyncWrite>(client: T, session: Session) {
     let (reader, writer) = tokio::io::split(client);
     let mut reader = FramedRead::with_capacity(reader, Codec, limits::ATTACH_PIECE_BYTES);
     let mut writer = frames::Writer::new(writer);
-    let Session { input, mut output, window, closed, gone: _gone, terminal: _ } = session;
+    let Session { input, mut output, window, closed, gone: _gone, .. } = session;
     let listen = listen(&mut reader, input, window);
     let said = tokio::select! {
         // The client has left, or does not keep to the protocol.

@@ -9,6 +9,7 @@ use crate::apps::access::{Action, Entry};
 use crate::error::{Error, Kind, Result};
 use crate::model::{App, Caller};
 use crate::origin::{Origin, Via};
+use crate::tasks;
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::handler::Handler;
 use axum::http::request::Parts;
@@ -140,10 +141,26 @@ async fn enforce(
         }
     }
     let request = Request::from_parts(parts, body);
-    Ok(match origin(&request) {
-        Some(origin) => origin.scope(next.run(request)).await,
-        None => next.run(request).await,
-    })
+    match origin(&request) {
+        Some(origin) => answered(&route, origin, request, next).await,
+        None => Ok(next.run(request).await),
+    }
+}
+
+/// A change is made whole, with its entry in the audit, whether or not its client waits for it.
+async fn answered(
+    route: &Route,
+    origin: Origin,
+    request: Request,
+    next: Next,
+) -> std::result::Result<Response, ApiError> {
+    // A password takes its turn to be checked: whoever leaves the queue has left it.
+    if route.method == Method::GET || route.rule == Rule::Login {
+        return Ok(origin.scope(next.run(request)).await);
+    }
+    let whole = tasks::to_its_end("change", next.run(request));
+    let answer = origin.scope(whole).await;
+    answer.ok_or_else(|| Error::internal("answer a request", "its handler panicked").into())
 }
 
 /// For whom and from where all is done that the request asks for.
@@ -169,13 +186,21 @@ async fn enter(api: &Arc<Api>, route: &Route, parts: &mut Parts) -> Result<OnApp
         let what = format!("the rule of {} {}", route.method, route.path);
         Error::internal(what, "the path has no {app}")
     };
-    let name = param(parts, "app").await;
-    let entry = api.access.enter(&caller, &name.ok_or_else(missing)?).await?;
+    let name = match parts.extract::<RawPathParams>().await {
+        Ok(params) => value(&params, "app").ok_or_else(missing)?,
+        // Bytes that are no text name nothing.
+        Err(_) => return Err(Error::not_found("app")),
+    };
+    let entry = api.access.enter(&caller, &name).await?;
     Ok(OnApp { caller, app: entry.app.clone(), entry })
 }
 
 async fn param(parts: &mut Parts, wanted: &str) -> Option<String> {
     let params = parts.extract::<RawPathParams>().await.ok()?;
+    value(&params, wanted)
+}
+
+fn value(params: &RawPathParams, wanted: &str) -> Option<String> {
     params.iter().find(|(key, _)| *key == wanted).map(|(_, value)| value.to_string())
 }
 

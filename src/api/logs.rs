@@ -4,9 +4,11 @@ use super::auth::State;
 use super::body::Body;
 use super::error::{Result, reply};
 use super::guard::OnApp;
+use crate::apps::access::Action;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::limits;
+use crate::logs::session::Session;
 use crate::logs::{Filter, LogLine, Source};
 use axum::body::Body as Reply;
 use axum::extract::Path;
@@ -18,7 +20,11 @@ use serde_json::json;
 use std::convert::Infallible;
 use std::fmt::Write;
 
-pub async fn create(extract::State(api): State, OnApp { app, .. }: OnApp, body: Body) -> Result {
+pub async fn create(
+    extract::State(api): State,
+    OnApp { app, caller, .. }: OnApp,
+    body: Body,
+) -> Result {
     body.only(&["dyno", "dyno_name", "type", "lines", "source", "tail"])?;
     let source = match body.text("source")? {
         None => None,
@@ -37,7 +43,8 @@ pub async fn create(extract::State(api): State, OnApp { app, .. }: OnApp, body: 
         process_type: own(body.text("type")?),
     };
     let tail = body.flag("tail")?.unwrap_or(false);
-    let token = api.log_sessions.create(app.id, filter, lines, tail);
+    let user = caller.user.id;
+    let token = api.log_sessions.create(Session { app: app.id, user, filter, lines, tail });
     let now = Timestamp::now().api();
     let value = json!({
         "created_at": now,
@@ -68,10 +75,13 @@ pub async fn stream(
     }
     let (history, mut tail) =
         api.logs.last_and_tail(session.app, session.filter, session.lines).await?;
+    let access = api.access.clone();
     let (sender, receiver) = tokio::sync::mpsc::channel::<std::result::Result<Bytes, Infallible>>(
         limits::LOG_STREAM_PIECES,
     );
     crate::tasks::spawn("log stream", async move {
+        let revoked = access.until_revoked(session.user, session.app, Action::ReadLogs);
+        tokio::pin!(revoked);
         let mut next = written(&history, events);
         loop {
             if !next.is_empty() && sender.send(Ok(Bytes::from(next))).await.is_err() {
@@ -93,6 +103,7 @@ pub async fn stream(
                     if events { ": ping\n\n".to_string() } else { "\0".to_string() }
                 }
                 () = sender.closed() => return,
+                () = &mut revoked => return,
             };
         }
     });

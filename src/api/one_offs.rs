@@ -35,7 +35,7 @@ pub async fn create(
         process: body.text("type")?.map(str::to_string),
         time_to_live: body.integer("time_to_live")?.map(time_to_live).transpose()?,
     };
-    let run = api.dynos.run(&app, &caller.user.email, request).await?;
+    let run = api.dynos.run(&app, &caller.user, request).await?;
     api.record("dyno:create", app.id, ("dyno", &run.dyno.name.to_string())).await?;
     let mut shown = json::dyno(&run.dyno, &app);
     if let Some(secret) = run.secret {

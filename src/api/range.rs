@@ -92,16 +92,27 @@ pub fn page(headers: &HeaderMap, mut items: Vec<Value>, fields: &[&str]) -> Resu
         after_start && before_end
     };
     items.retain(inside);
-    Ok(answer(&range, fields, items))
+    // The next page begins behind this one's last value: all that have it must be on this one.
+    let mut end = range.max.min(items.len());
+    while end > 0 && items.get(end).is_some_and(|next| key(next) == key(&items[end - 1])) {
+        end += 1;
+    }
+    let more = items.len() > end;
+    items.truncate(end);
+    Ok(reply(&range, fields, &items, more))
 }
 
 /// From items that are in the range and in its order, one more than fit if there are more.
 pub fn answer(range: &Range, fields: &[&str], mut items: Vec<Value>) -> Response {
     let more = items.len() > range.max;
     items.truncate(range.max);
+    reply(range, fields, &items, more)
+}
+
+fn reply(range: &Range, fields: &[&str], items: &[Value], more: bool) -> Response {
     let key = |item: &Value| item.get(&range.field).cloned().unwrap_or(Value::Null);
     let status = if more { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
-    let mut response = (status, axum::Json(&items)).into_response();
+    let mut response = (status, axum::Json(items)).into_response();
     let order = if range.descending { ", order=desc" } else { "" };
     let mut set = |name: &'static str, text: String| {
         if let Ok(value) = HeaderValue::from_str(&text) {
@@ -173,6 +184,19 @@ mod tests {
         assert_eq!(ask(Some("")).0, StatusCode::OK);
         assert_eq!(ask(None).0, StatusCode::OK);
         assert_eq!(ask(Some("version 9..11")).1["content-range"], "version 9..11; max=200");
+    }
+
+    #[test]
+    fn items_of_one_value_are_on_one_page() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::RANGE, HeaderValue::from_static("created_at ..; max=2"));
+        let items = [1, 2, 2, 2, 3].map(|at| json!({ "created_at": format!("second {at}") }));
+        let response = page(&headers, items.to_vec(), &["created_at"]).ok().unwrap();
+        assert_eq!(response.status(), StatusCode::PARTIAL_CONTENT);
+        assert_eq!(response.headers()["next-range"], "created_at ]second 2..; max=2");
+        headers.insert(header::RANGE, HeaderValue::from_static("created_at ]second 2..; max=2"));
+        let response = page(&headers, items.to_vec(), &["created_at"]).ok().unwrap();
+        assert_eq!(response.headers()["content-range"], "created_at second 3..second 3; max=2");
     }
 
     #[test]

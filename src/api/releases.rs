@@ -38,17 +38,26 @@ pub async fn show(
     Ok(Json(json::release(row, &app, current, &api.settings)).into_response())
 }
 
-/// `{"release": ID}` rolls back to that release.
+/// `{"release": ID}` rolls back to that release, `{"slug": ID}` releases a slug of the app once
+/// more with the config vars as they are.
 pub async fn create(
     extract::State(api): State,
     OnApp { caller, app, .. }: OnApp,
     body: Body,
 ) -> Result {
     body.only(&["release", "slug", "description"])?;
-    let to = body
-        .text("release")?
-        .ok_or_else(|| Error::invalid("release is required: the id or version to roll back to"))?;
-    let release = api.roll_back(&caller, &app, to).await?;
+    let release = match (body.text("release")?, body.text("slug")?) {
+        (Some(to), None) => api.roll_back(&caller, &app, to).await?,
+        (None, Some(slug)) => {
+            api.release_slug(&caller, &app, slug, body.text("description")?).await?
+        }
+        _ => {
+            return Err(Error::invalid(
+                "Give one of release, the id or version to roll back to, and slug, the id of one",
+            )
+            .into());
+        }
+    };
     let current = current(&api.releases_of(&app).await?);
     let value = json::release(&release, &app, current, &api.settings);
     Ok((StatusCode::CREATED, Json(value)).into_response())

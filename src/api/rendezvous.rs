@@ -14,7 +14,7 @@ const MARK: [u8; 3] = [0xEF, 0xBF, 0xBF];
 /// client that wants it has the command print it.
 pub async fn converse<T: AsyncRead + AsyncWrite>(client: T, session: Session) {
     let (mut reader, mut writer) = tokio::io::split(client);
-    let Session { input, mut output, closed, terminal, window: _window, gone: _gone } = session;
+    let Session { input, mut output, closed, terminal, window: _window, gone: _gone, .. } = session;
     let said = tokio::select! {
         () = listen(&mut reader, input, terminal) => false,
         () = speak(&mut writer, &mut output) => true,
@@ -124,6 +124,8 @@ mod tests {
         let (output, from_dyno) = mpsc::channel(8);
         let closed = CancellationToken::new();
         let session = Session {
+            app: crate::model::AppId::random(),
+            user: crate::model::UserId::random(),
             input: to_dyno,
             output: from_dyno,
             window: tokio::sync::watch::channel(None).0,

@@ -7,6 +7,7 @@ use super::error::Result;
 use super::guard::OnApp;
 use crate::deploy::{Sources, Upload};
 use crate::error::{Context, Error};
+use crate::model::UserId;
 use crate::{limits, tasks};
 use axum::body::{Body, Bytes};
 use axum::extract::{self, Path};
@@ -16,17 +17,17 @@ use axum::{Json, http};
 use http_body_util::BodyExt;
 use serde_json::json;
 
-pub async fn create(extract::State(api): State, Auth(_): Auth) -> Result {
-    address(&api).await
+pub async fn create(extract::State(api): State, Auth(caller): Auth) -> Result {
+    address(&api, caller.user.id).await
 }
 
-pub async fn create_for_app(extract::State(api): State, OnApp { .. }: OnApp) -> Result {
-    address(&api).await
+pub async fn create_for_app(extract::State(api): State, OnApp { caller, .. }: OnApp) -> Result {
+    address(&api, caller.user.id).await
 }
 
-async fn address(api: &Api) -> Result {
+async fn address(api: &Api, user: UserId) -> Result {
     let sources = api.deploy.sources().clone();
-    let secret = tasks::blocking("make a source's address", move || sources.create()).await?;
+    let secret = tasks::blocking("make a source's address", move || sources.create(user)).await?;
     let url = format!("{}/sources/{secret}", api.settings.control_url());
     let value = json!({ "source_blob": { "get_url": url, "put_url": url } });
     Ok((StatusCode::CREATED, Json(value)).into_response())

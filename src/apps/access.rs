@@ -5,8 +5,9 @@ use super::attempts::Attempts;
 use super::failures::Failures;
 use crate::clock::Timestamp;
 use crate::error::{Error, Kind, Result};
+use crate::limits;
 use crate::model::Permission::{self, Deploy, Manage, Operate, View};
-use crate::model::{App, Caller, Permissions, User, UserId};
+use crate::model::{App, AppId, Caller, Permissions, User, UserId};
 use crate::secrets::{self, Secrets};
 use crate::store::app_list::{self, AppPage, Bounds};
 use crate::store::users::Authorization;
@@ -118,7 +119,7 @@ pub(super) fn refused() -> Error {
 
 impl Access {
     pub fn new(store: Store, secrets: Secrets) -> Self {
-        let hashing = Arc::new(Semaphore::new(crate::limits::PARALLEL_HASHES));
+        let hashing = Arc::new(Semaphore::new(limits::PARALLEL_HASHES));
         let (attempts, failures) = (Attempts::default(), Failures::default());
         Self { store, secrets, hashing, attempts, failures }
     }
@@ -146,7 +147,7 @@ impl Access {
         let authorization = Authorization {
             id: Uuid::new_v4(),
             user: user.clone(),
-            description: description.chars().take(crate::limits::DESCRIPTION_CHARS).collect(),
+            description: description.chars().take(limits::DESCRIPTION_CHARS).collect(),
             expires_at: expires_in.map(|seconds| {
                 Timestamp(now.0.saturating_add(seconds.max(0).saturating_mul(1_000_000)))
             }),
@@ -184,6 +185,29 @@ impl Access {
         let entry = self.enter(caller, name_or_id).await?;
         entry.require(action)?;
         Ok(entry.app)
+    }
+
+    /// Ends when a user is removed, or may no longer do this with an app: for what stays open.
+    pub async fn until_revoked(&self, user: UserId, app: AppId, action: Action) {
+        loop {
+            tokio::time::sleep(limits::LIVE_PING).await;
+            let still = self.store.read(move |db| {
+                let Some(user) = store::users::find(db, &user.to_string())? else {
+                    return Ok(false);
+                };
+                let Some(app) = store::apps::by_id(db, app)? else { return Ok(false) };
+                let given = store::collaborators::held(db, app.id, user.id)?;
+                Ok(action.is_allowed(held(&user, app.owner, given)))
+            });
+            match still.await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::error!(error = error.chain(), "rights could not be read");
+                    return;
+                }
+            }
+        }
     }
 
     /// The apps that the caller may see, by id.

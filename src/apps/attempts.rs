@@ -95,9 +95,10 @@ fn make_room(counts: &mut BTreeMap<String, Count>, now: Instant) {
     }
     counts.retain(|_, count| is_open(count, now));
     while counts.len() >= limits::SIGN_IN_COUNTS {
-        let oldest = counts.iter().min_by_key(|(_, count)| count.since).map(|(key, _)| key.clone());
-        let Some(oldest) = oldest else { return };
-        counts.remove(&oldest);
+        // Many tries of made-up names must not push out a count that is about to refuse.
+        let least = counts.iter().min_by_key(|(_, count)| (count.tries, count.since));
+        let Some(least) = least.map(|(key, _)| key.clone()) else { return };
+        counts.remove(&least);
     }
 }
 
@@ -138,6 +139,19 @@ mod tests {
 
         tokio::time::advance(limits::SIGN_IN_WINDOW).await;
         attempts.begin(Try::Password, "ada@x.org", "198.51.100.1").unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_made_up_names_does_not_make_room_for_more_tries() {
+        let attempts = Attempts::default();
+        for _ in 0..limits::SIGN_IN_TRIES_ACCOUNT {
+            attempts.begin(Try::Password, "ada@x.org", "").unwrap();
+        }
+        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        for n in 0..limits::SIGN_IN_COUNTS + 1 {
+            attempts.begin(Try::Password, &format!("{n}@x.org"), "").unwrap();
+        }
+        assert!(attempts.begin(Try::Password, "ada@x.org", "").is_err());
     }
 
     #[tokio::test(start_paused = true)]

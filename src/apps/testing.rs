@@ -25,12 +25,13 @@ impl Stage {
         let secrets = Secrets::from_file(&dir.path().join("key")).unwrap();
         let access = Access::new(store.clone(), secrets);
         let (user, first) = access.create_user("ada@example.com", true).await.unwrap();
-        let stage = Self { dir, sessions: Sessions::new(store.clone()), store, access, user };
+        let mut stage = Self { dir, sessions: Sessions::new(store.clone()), store, access, user };
         let session = stage.session().await;
         let (first, from) = (first.unwrap(), stage.from());
         let (sessions, access) = (&stage.sessions, &stage.access);
         sessions.change_password(access, &session, &first, PASSWORD, &from).await.unwrap();
         stage.sessions.end(&stage.user, session.id).await.unwrap();
+        stage.user = stage.access.user("ada@example.com").await.unwrap();
         stage
     }
 

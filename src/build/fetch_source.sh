@@ -44,10 +44,10 @@ look_up() {
     [[ $rest != *:* ]] || port=${rest##*:}
   fi
   pinned=()
+  # A machine without IPv6 knows not even the name of its own address.
+  [[ ! $host =~ ^[0-9.]+$|: ]] || refuse_private "$host" "$host"
   # Behind a proxy, names are the proxy's business.
   [[ -z ${HTTPS_PROXY:-}${https_proxy:-}${ALL_PROXY:-}${all_proxy:-} ]] || return 0
-  # A machine without IPv6 knows not even the name of its own address.
-  [[ $host != *:* ]] || refuse_private "$host" "$host"
   addresses=$(getent ahosts "$host") || fail "the name $host can't be resolved"
   while read -r address _; do
     refuse_private "$host" "$address"

@@ -136,13 +136,21 @@ fetch_git() {
 }
 
 download() {
-  local status=0
+  local status=0 next=$url hops=0
   [[ -s $at/tar ]] || rm -f "$at/etag"
-  rm -f "$at/new"
-  curl --silent --show-error --fail --location --max-redirs 5 --proto =https \
-    --connect-timeout 20 --max-time "$fetch_seconds" --etag-compare "$at/etag" \
-    --etag-save "$at/etag" --output "$at/new" "$url" 2>"$at/said" || status=$?
+  # Each hop is looked at before it is taken.
+  while [[ -n $next ]]; do
+    ((hops++ < 6)) || { reason="its address is redirected too often" && return 1; }
+    [[ $next == https://* ]] || { reason="it is redirected to $next" && return 1; }
+    reachable "$next" || return 1
+    rm -f "$at/new"
+    next=$(curl --silent --show-error --fail --proto =https --connect-timeout 20 \
+      --max-time "$fetch_seconds" --etag-compare "$at/etag" --etag-save "$at/etag.new" \
+      --output "$at/new" --write-out '%{redirect_url}' "$next" 2>"$at/said") || status=$?
+    [[ $status == 0 ]] || break
+  done
   if [[ $status == 0 ]]; then
+    [[ ! -s $at/etag.new ]] || mv "$at/etag.new" "$at/etag"
     # Unchanged since the last build: nothing came.
     [[ ! -s $at/new ]] || mv "$at/new" "$at/tar"
     return 0

@@ -136,7 +136,11 @@ impl Volumes {
         })
         .await?;
         *state = State::default();
-        self.lock().remove(&app);
+        // Whoever waits for it holds it too, and must find it in its place.
+        let mut slots = self.lock();
+        if slots.get(&app).is_some_and(|slot| Arc::strong_count(&slot.state) <= 2) {
+            slots.remove(&app);
+        }
         Ok(())
     }
 
@@ -160,22 +164,27 @@ impl Volumes {
     async fn evict(&self) {
         let idle = {
             let slots = self.lock();
-            if slots.len() <= limits::BUILD_VOLUMES_MOUNTED {
+            let (mut mounted, mut free) = (0, Vec::new());
+            for (app, slot) in slots.iter() {
+                // One that is held is mounted, or is about to be.
+                let Ok(state) = Arc::clone(&slot.state).try_lock_owned() else {
+                    mounted += 1;
+                    continue;
+                };
+                if state.mounted {
+                    mounted += 1;
+                    free.push((slot.used, *app, state));
+                }
+            }
+            if mounted <= limits::BUILD_VOLUMES_MOUNTED {
                 return;
             }
-            let free = slots.iter().filter_map(|(app, slot)| {
-                let state = Arc::clone(&slot.state).try_lock_owned().ok()?;
-                state.mounted.then_some((slot.used, *app, state))
-            });
-            free.min_by_key(|(used, ..)| *used)
+            free.into_iter().min_by_key(|(used, ..)| *used)
         };
         let Some((_, app, mut state)) = idle else { return };
         let root = self.mounts.join(app.to_string());
         match tasks::blocking("unmount a build volume", move || unmount(&root)).await {
-            Ok(()) => {
-                *state = State::default();
-                self.lock().remove(&app);
-            }
+            Ok(()) => *state = State::default(),
             Err(error) => tracing::warn!(%app, error = error.chain(), "still mounted"),
         }
     }

@@ -48,6 +48,11 @@ pub fn check(chain: &str, key: &str, now: Timestamp) -> Result<Facts> {
         let on = facts.expires_at.api();
         return Err(wrong(format!("has expired: it was valid until {on}. Have it renewed.")));
     }
+    // Clocks differ a little, and some authorities date back by less than they could.
+    if facts.starts_at > now.after(limits::CERTIFICATE_EARLY) {
+        let from = facts.starts_at.api();
+        return Err(wrong(format!("is not valid yet: it is from {from} on. Add it then.")));
+    }
     check_order(&ders, facts.is_ca_signed)?;
     if facts.cert_domains.is_empty() {
         return Err(wrong("names no host: it has neither a subjectAltName nor a common name."));

@@ -133,9 +133,17 @@ pub async fn stream(at: At, Path((_, build)): Path<(String, String)>) -> Page {
         channel::<std::result::Result<Event, Infallible>>(limits::LOG_STREAM_PIECES);
     let stream = at.platform().deploy.outputs().get(build.id.0);
     tasks::spawn("build output", async move {
+        let gone = at.signed.until_gone(&at.console, at.app().id, Action::See);
+        tokio::pin!(gone);
         if let Some(Stream::Running(mut reader)) = stream {
-            while let Some(piece) = reader.next().await {
-                let text = words::visible(&String::from_utf8_lossy(&piece));
+            let mut text = words::Pieces::default();
+            loop {
+                let piece = tokio::select! {
+                    piece = reader.next() => piece,
+                    () = &mut gone => return,
+                };
+                let Some(piece) = piece else { break };
+                let text = text.next(&piece);
                 let event = Event::default().data(serde_json::Value::from(text).to_string());
                 if events.send(Ok(event)).await.is_err() {
                     return;

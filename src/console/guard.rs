@@ -6,7 +6,7 @@ use super::signed::Signed;
 use super::{Console, frame};
 use crate::apps::access::{Action, Entry};
 use crate::error::{Error, Result};
-use crate::limits;
+use crate::{limits, tasks};
 use axum::extract::{DefaultBodyLimit, FromRequestParts, RawPathParams, Request, State};
 use axum::handler::Handler;
 use axum::http::Method;
@@ -118,10 +118,11 @@ async fn enforce(
     let origin = (parts.method != Method::GET).then(|| signed.origin(&parts.headers));
     parts.extensions.insert(signed);
     let request = Request::from_parts(parts, body);
-    Ok(match origin {
-        Some(origin) => origin.scope(next.run(request)).await,
-        None => next.run(request).await,
-    })
+    let Some(origin) = origin else { return Ok(next.run(request).await) };
+    // A change is made whole, with its entry in the audit, whether or not its browser waits.
+    let whole = tasks::to_its_end("change", next.run(request));
+    let answer = origin.scope(whole).await;
+    answer.ok_or_else(|| Error::internal("answer a form", "its handler panicked").into())
 }
 
 async fn named_app(route: &Route, parts: &mut Parts) -> Result<String> {

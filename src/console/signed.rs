@@ -5,9 +5,9 @@ use super::{Console, cookie};
 use crate::apps::access::{Action, Entry};
 use crate::apps::sessions::Session;
 use crate::error::{Error, Kind, Result};
-use crate::model::Caller;
+use crate::model::{AppId, Caller};
 use crate::origin::{Origin, Via};
-use crate::secrets;
+use crate::{limits, secrets};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
 use subtle::ConstantTimeEq;
@@ -80,6 +80,18 @@ impl Signed {
         match self.caller.user.admin {
             true => Ok(()),
             false => Err(Error::new(Kind::Forbidden, "This page is for admins.")),
+        }
+    }
+
+    /// Ends when the session does, or the right to do that with the app: for pages that stay open.
+    pub async fn until_gone(&self, console: &Console, app: AppId, action: Action) {
+        let app = app.to_string();
+        loop {
+            tokio::time::sleep(limits::LIVE_PING).await;
+            let live = console.sessions.still(self.session.id).await.unwrap_or(false);
+            if !live || self.enter(console, &app, action).await.is_err() {
+                return;
+            }
         }
     }
 

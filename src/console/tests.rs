@@ -54,7 +54,7 @@ impl Desk {
 
     /// Somebody who has chosen a password, or still has to.
     async fn person(&self, email: &str, has_chosen: bool) -> Person {
-        let person = self.stage.person(email, email == "admin@x.org").await;
+        let mut person = self.stage.person(email, email == "admin@x.org").await;
         let id = person.user.id;
         if has_chosen {
             let now = Timestamp::now();
@@ -64,6 +64,7 @@ impl Desk {
                 .store
                 .write(move |db| store::console_sessions::set_password(db, id, "-", now));
             chosen.await.unwrap();
+            person.user.updated_at = now;
         }
         person
     }

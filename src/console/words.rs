@@ -78,6 +78,39 @@ pub fn visible(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
+/// Output that comes in pieces, which may end in the middle of a character or of a line's end.
+#[derive(Default)]
+pub struct Pieces(Vec<u8>);
+
+impl Pieces {
+    /// What can be shown with this piece.
+    pub fn next(&mut self, piece: &[u8]) -> String {
+        self.0.extend_from_slice(piece);
+        let rest = self.0.split_off(self.0.len() - begun(&self.0));
+        let text = visible(&String::from_utf8_lossy(&self.0));
+        self.0 = rest;
+        text
+    }
+}
+
+/// How many bytes at the end may be the beginning of something longer.
+fn begun(bytes: &[u8]) -> usize {
+    if bytes.ends_with(b"\r") {
+        return 1;
+    }
+    let tail = bytes.iter().rev().take(3).enumerate();
+    let Some((after, first)) = tail.clone().find(|(_, byte)| **byte & 0xc0 != 0x80) else {
+        return 0;
+    };
+    let takes = match first {
+        0xc0..=0xdf => 2,
+        0xe0..=0xef => 3,
+        0xf0..=0xf7 => 4,
+        _ => 1,
+    };
+    if takes > after + 1 { after + 1 } else { 0 }
+}
+
 /// What an app as a whole does.
 pub fn of_app(maintenance: bool, dynos: Option<&AppDynos>, wanted: &[Formation]) -> Mark {
     if maintenance {
@@ -136,6 +169,18 @@ mod tests {
         assert_eq!(visible("plain\ttext\n"), "plain\ttext\n");
         assert_eq!(visible("\u{1b}[31mred\u{7}\u{7f}\r\n"), "\u{241b}[31mred\u{2407}\u{2421}\n");
         assert_eq!(visible("a\u{202e}b\u{9b}"), "a\u{fffd}b\u{fffd}");
+    }
+
+    #[test]
+    fn a_character_or_line_end_cut_in_two_is_shown_whole() {
+        let mut pieces = Pieces::default();
+        let check = "✓ done\r\nnext".as_bytes();
+        let shown: Vec<String> = [&check[..2], &check[2..9], &check[9..]]
+            .into_iter()
+            .map(|piece| pieces.next(piece))
+            .collect();
+        assert_eq!(shown.concat(), "✓ done\nnext");
+        assert_eq!(pieces.next(b"\xffa\xe2"), "\u{fffd}a", "what is no text is shown as that");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The ref has moved: the stored slug becomes a release, and the push says what becomes of it.
 
-use super::Deploy;
+use super::{Deploy, Turn};
 use crate::build::OutputSink;
 use crate::clock::Timestamp;
 use crate::dynos::Progress;
@@ -40,7 +40,8 @@ impl Deploy {
         out: &OutputSink,
     ) -> Result<(Build, Release, bool)> {
         let (row, slug) = self.stored_slug(build).await?;
-        let (release, phase) = self.release_build(app, &row, slug.clone()).await?;
+        let turn = self.turn(app.id).await?;
+        let (release, phase) = self.release_build(app, turn, &row, slug.clone()).await?;
         let has_phase = release.has_output;
         if has_phase {
             out.warning(
@@ -90,23 +91,22 @@ impl Deploy {
     pub(super) async fn release_build(
         &self,
         app: &App,
+        turn: Turn,
         row: &Build,
         slug: Slug,
     ) -> Result<(Release, super::release_phase::Phase)> {
-        let turn = self.turn(app.id).await?;
         let user = {
             let id = row.user;
             let found = self.parts().store.read(move |db| store::users::by_id(db, id)).await?;
             found.ok_or_else(|| Error::not_found("user"))?
         };
-        let short: String = slug.commit.as_deref().unwrap_or("").chars().take(8).collect();
         let first = self.parts().releases.current_slug(app.id).await?.is_none();
         let has_web = slug.process_types.iter().any(|(process, _)| process.is_web());
         let own_images = !slug.images.is_empty();
         let new = NewRelease {
             app: app.id,
             config: self.parts().releases.config(app.id).await?,
-            description: format!("Deploy {short}").trim_end().to_string(),
+            description: super::described(&slug),
             user,
             slug: Some(slug),
         };

@@ -28,7 +28,7 @@ use crate::dynos::Dynos;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::logs::{LogLine, Logs};
-use crate::model::{App, AppId, BuildId, ConfigVars, Release, User};
+use crate::model::{App, AppId, BuildId, ConfigVars, Release, ReleaseId, Slug, User};
 use crate::release::{NewRelease, Releases};
 use crate::slugs::Slugs;
 use crate::store::Store;
@@ -74,6 +74,8 @@ struct Inner {
     turns: Mutex<BTreeMap<AppId, Arc<tokio::sync::Mutex<()>>>>,
     /// Release phases at work.
     phases: TaskTracker,
+    /// The releases that they are of.
+    in_phase: Mutex<BTreeSet<ReleaseId>>,
     upkeep: Wake,
 }
 
@@ -96,6 +98,7 @@ impl Deploy {
             stopping: CancellationToken::new(),
             turns: Mutex::default(),
             phases,
+            in_phase: Mutex::default(),
             upkeep: Wake::new(),
         })))
     }
@@ -178,11 +181,7 @@ impl Deploy {
 
     /// The app's turn to make a release. A release phase that runs holds it.
     pub async fn turn(&self, app: AppId) -> Result<Turn> {
-        let lock = {
-            let mut turns = self.0.turns.lock().unwrap_or_else(PoisonError::into_inner);
-            turns.retain(|id, lock| *id == app || Arc::strong_count(lock) > 1);
-            turns.entry(app).or_default().clone()
-        };
+        let lock = self.turn_lock(app);
         let waited = tokio::time::timeout(limits::RELEASE_TURN, lock.lock_owned()).await;
         let guard = waited.map_err(|_| {
             Error::conflict(
@@ -190,6 +189,18 @@ impl Deploy {
             )
         })?;
         Ok(Turn { _guard: guard })
+    }
+
+    /// The same, unless somebody has it.
+    fn turn_now(&self, app: AppId) -> Option<Turn> {
+        let guard = self.turn_lock(app).try_lock_owned().ok()?;
+        Some(Turn { _guard: guard })
+    }
+
+    fn turn_lock(&self, app: AppId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.0.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|id, lock| *id == app || Arc::strong_count(lock) > 1);
+        turns.entry(app).or_default().clone()
     }
 
     /// Applies one request's config changes as one release. Nothing changed, no release.
@@ -226,6 +237,31 @@ impl Deploy {
             config: self.parts().releases.config_of(old.id).await?,
             description: format!("Rollback to v{}", old.version),
             user: user.clone(),
+        };
+        let (release, _) = self.release(app, turn, new, |_, _| Ok(())).await?;
+        Ok(release)
+    }
+
+    /// A new release with a slug of the app and its config vars as they are now.
+    pub async fn release_slug(
+        &self,
+        app: &App,
+        user: &User,
+        slug: &str,
+        description: Option<&str>,
+    ) -> Result<Release> {
+        let turn = self.turn(app.id).await?;
+        let slug = self.parts().releases.slug_of(app.id, slug).await?;
+        let description = match description {
+            Some(text) => text.chars().take(limits::DESCRIPTION_CHARS).collect(),
+            None => described(&slug),
+        };
+        let new = NewRelease {
+            app: app.id,
+            config: self.parts().releases.config(app.id).await?,
+            description,
+            user: user.clone(),
+            slug: Some(slug),
         };
         let (release, _) = self.release(app, turn, new, |_, _| Ok(())).await?;
         Ok(release)
@@ -275,6 +311,7 @@ impl Deploy {
             let mut pause = limits::ENGINE_SETTLES;
             loop {
                 deploy.finish_pending(repos.as_ref()).await;
+                deploy.fail_abandoned().await;
                 deploy.clean_up(repos.as_ref()).await;
                 let _ = tokio::time::timeout(pause, deploy.0.upkeep.wait()).await;
                 pause = limits::UPKEEP_PERIOD;
@@ -291,4 +328,10 @@ impl Deploy {
 /// Held by whoever makes a release of an app.
 pub struct Turn {
     _guard: OwnedMutexGuard<()>,
+}
+
+/// `Deploy 1f3a9b2c`, after the slug's commit.
+fn described(slug: &Slug) -> String {
+    let short: String = slug.commit.as_deref().unwrap_or("").chars().take(8).collect();
+    format!("Deploy {short}").trim_end().to_string()
 }

@@ -3,7 +3,7 @@
 
 use super::Deploy;
 use crate::error::Result;
-use crate::model::{AppId, Build};
+use crate::model::{AppId, Build, BuildStatus};
 use crate::store;
 use async_trait::async_trait;
 
@@ -28,9 +28,6 @@ impl Deploy {
             }
         };
         for build in pending {
-            if self.0.active.has(build.id) {
-                continue;
-            }
             if let Err(error) = self.finish(&build, repos).await {
                 tracing::error!(build = %build.id, error = error.chain(), "a build stays pending");
             }
@@ -38,17 +35,26 @@ impl Deploy {
     }
 
     async fn finish(&self, build: &Build, repos: &dyn Repos) -> Result<()> {
-        let app = build.app;
-        let Some(app) = self.parts().store.read(move |db| store::apps::by_id(db, app)).await?
-        else {
+        // While others were finished this one may have gone on.
+        let (id, app) = (build.id, build.app);
+        let read = self.parts().store.read(move |db| {
+            let rows = store::releases::builds_of(db, app)?;
+            Ok((store::apps::by_id(db, app)?, rows))
+        });
+        let (Some(app), rows) = read.await? else { return Ok(()) };
+        let is_open = |row: &&Build| row.id == id && row.status == BuildStatus::Pending;
+        let Some(build) = rows.iter().find(is_open) else { return Ok(()) };
+        if self.0.active.has(id) {
             return Ok(());
-        };
+        }
+        let is_newer = |row: &Build| row.created_at > build.created_at && row.release.is_some();
+        let is_overtaken = rows.iter().any(is_newer);
         let moved = match (&build.commit, &build.git_ref, build.slug) {
             (Some(commit), Some(git_ref), Some(_)) => {
                 repos.head(app.id, git_ref).await?.as_ref() == Some(commit)
             }
-            // Not a push: its slug is all that it needs.
-            (_, None, Some(_)) => true,
+            // Not a push: its slug is all that it needs, unless a newer build was released.
+            (_, None, Some(_)) => !is_overtaken,
             _ => false,
         };
         if !moved {
@@ -56,8 +62,10 @@ impl Deploy {
             self.build_failed(build.id, &app).await;
             return Ok(());
         }
+        // A release command runs: the next round looks again, and the others' builds need not wait.
+        let Some(turn) = self.turn_now(app.id) else { return Ok(()) };
         let (row, slug) = self.stored_slug(build.id).await?;
-        let (release, _) = self.release_build(&app, &row, slug).await?;
+        let (release, _) = self.release_build(&app, turn, &row, slug).await?;
         tracing::warn!(app = %app.name, version = release.version, "a cut-off build was released");
         Ok(())
     }

@@ -3,10 +3,13 @@
 
 use super::{Deploy, Turn};
 use crate::build::OutputSink;
+use crate::clock::Timestamp;
 use crate::dynos::one_off::{EndedBy, Outcome, ReleaseCommand};
 use crate::error::Result;
 use crate::model::{App, Release, ReleaseId, Slug};
-use crate::{store, tasks};
+use crate::{limits, store, tasks};
+use std::collections::BTreeSet;
+use std::sync::{MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 /// A release phase that runs; it goes on when this is dropped.
@@ -95,9 +98,11 @@ impl Deploy {
     ) -> Phase {
         let (tell, end) = oneshot::channel();
         let (deploy, at_work) = (self.clone(), self.0.phases.token());
+        self.in_phase().insert(release);
         tasks::spawn("release phase", async move {
             let good = work.await;
             deploy.outputs().finish(release.0);
+            deploy.in_phase().remove(&release);
             drop((turn, at_work));
             let _ = tell.send(good);
         });
@@ -132,6 +137,33 @@ impl Deploy {
         Ok(())
     }
 
+    /// Once a period: releases whose phase could not begin, or whose verdict could not be stored,
+    /// as on a full disk.
+    pub(super) async fn fail_abandoned(&self) {
+        let pending = match self.parts().store.read(store::releases::pending_releases).await {
+            Ok(pending) => pending,
+            Err(error) => {
+                tracing::error!(error = error.chain(), "pending releases are unreadable");
+                return;
+            }
+        };
+        for release in pending {
+            let age = Timestamp::now().seconds_since(release.created_at);
+            let is_at_work = self.in_phase().contains(&release.id);
+            if is_at_work || age < limits::PHASE_BEGINS.as_secs() {
+                continue;
+            }
+            let version = release.version;
+            if let Err(error) = self.fail_cut_off(release).await {
+                tracing::error!(version, error = error.chain(), "a release stays pending");
+            }
+        }
+    }
+
+    fn in_phase(&self) -> MutexGuard<'_, BTreeSet<ReleaseId>> {
+        self.0.in_phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn of_release(&self, release: &Release) -> Result<Option<(App, Slug)>> {
         let (app, slug) = (release.app, release.slug);
         let read = self.parts().store.read(move |db| {
@@ -145,10 +177,10 @@ impl Deploy {
         self.parts().releases.fail(release.id).await?;
         self.outputs().append(
             release.id.0,
-            " !     The release command was cut off: it ended while the server was away.",
+            " !     The release command was cut off: nobody saw how it ended.",
         );
         let line = format!(
-            "Release v{} failed: its command was cut off while the server was away",
+            "Release v{} failed: its command was cut off, and nobody saw how it ended",
             release.version
         );
         self.say(release.app, line).await;

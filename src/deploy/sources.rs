@@ -3,8 +3,10 @@
 
 use crate::config::ServerSettings;
 use crate::error::{Context, Error, Kind, Result};
+use crate::model::UserId;
 use crate::{limits, secrets};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -28,8 +30,9 @@ struct Inner {
     dir: PathBuf,
     bytes_max: u64,
     disk_reserve: u64,
-    /// Held while addresses are counted and made, and while files are swept.
-    turn: Mutex<()>,
+    /// Who asked for which address, by their names; held while addresses are counted and made, and
+    /// while files are swept.
+    owners: Mutex<BTreeMap<String, UserId>>,
 }
 
 /// A source on its way in. Dropped before its end, the address is open again.
@@ -59,21 +62,32 @@ impl Sources {
             dir,
             bytes_max: settings.source_megabytes << 20,
             disk_reserve: settings.disk_reserve << 20,
-            turn: Mutex::default(),
+            owners: Mutex::default(),
         })))
     }
 
-    /// A new address's secret.
-    pub fn create(&self) -> Result<String> {
-        let _turn = self.0.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        if files(&self.0.dir)?.len() >= limits::SOURCE_UPLOADS {
-            return Err(Error::new(
-                Kind::RateLimit,
-                "Too many sources are waiting to be uploaded or built: try again in a while",
-            ));
+    /// A new address's secret. Of a user who has many, the oldest that nothing was put to goes.
+    pub fn create(&self, user: UserId) -> Result<String> {
+        let mut owners = self.0.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut files = files(&self.0.dir)?;
+        owners.retain(|name, _| files.iter().any(|(path, ..)| is_of(path, name)));
+        let is_own =
+            |path: &Path| owners.iter().any(|(name, owner)| *owner == user && is_of(path, name));
+        let mut own: Vec<_> = files.iter().filter(|(path, ..)| is_own(path)).cloned().collect();
+        if own.len() >= limits::SOURCE_UPLOADS_PER_USER {
+            own.retain(|(.., state)| state == OPEN);
+            let oldest = own.into_iter().min_by_key(|(_, modified, _)| *modified);
+            let (path, ..) = oldest.ok_or_else(too_many)?;
+            fs::remove_file(&path).context("remove an address that was not used")?;
+            files.retain(|(other, ..)| *other != path);
+        }
+        if files.len() >= limits::SOURCE_UPLOADS {
+            return Err(too_many());
         }
         let secret = secrets::random_hex::<32>();
-        new_file(&self.path(&name(&secret), OPEN)).context("make a source's address")?;
+        let name = name(&secret);
+        new_file(&self.path(&name, OPEN)).context("make a source's address")?;
+        owners.insert(name, user);
         Ok(secret)
     }
 
@@ -119,7 +133,7 @@ impl Sources {
 
     /// Removes addresses and uploads that are too old. Blocking.
     pub fn sweep(&self) -> Result<usize> {
-        let _turn = self.0.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.0.owners.lock().unwrap_or_else(PoisonError::into_inner);
         let mut removed = 0;
         for (path, modified, state) in files(&self.0.dir)? {
             let age = SystemTime::now().duration_since(modified).unwrap_or_default();
@@ -205,6 +219,17 @@ impl Drop for Taken {
     }
 }
 
+fn too_many() -> Error {
+    Error::new(
+        Kind::RateLimit,
+        "Too many sources are waiting to be uploaded or built: try again in a while",
+    )
+}
+
+fn is_of(path: &Path, name: &str) -> bool {
+    path.file_stem().is_some_and(|stem| stem == name)
+}
+
 fn name(secret: &str) -> String {
     Sha256::digest(secret).iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -246,7 +271,7 @@ mod tests {
     fn an_address_takes_one_upload_and_gives_it_to_one_build() {
         let dir = tempfile::tempdir().unwrap();
         let sources = sources(dir.path());
-        let secret = sources.create().unwrap();
+        let secret = sources.create(UserId::random()).unwrap();
         assert!(sources.find(&secret).is_none() && sources.take(&secret).is_err());
         let mut upload = sources.upload(&secret).unwrap();
         assert!(sources.upload(&secret).is_err(), "one at a time");
@@ -268,13 +293,18 @@ mod tests {
     fn uploads_are_bounded_in_size_and_number() {
         let dir = tempfile::tempdir().unwrap();
         let sources = sources(dir.path());
-        let secret = sources.create().unwrap();
+        let secret = sources.create(UserId::random()).unwrap();
         let mut upload = sources.upload(&secret).unwrap();
-        assert!(Upload::finish(sources.upload(&sources.create().unwrap()).unwrap()).is_err());
+        assert!(
+            Upload::finish(sources.upload(&sources.create(UserId::random()).unwrap()).unwrap())
+                .is_err()
+        );
         upload.write(&vec![0; 1 << 20]).unwrap();
         assert_eq!(upload.write(b"x").unwrap_err().kind(), Kind::TooLarge);
         drop(upload);
-        let full = (0..limits::SOURCE_UPLOADS).find_map(|_| sources.create().err()).unwrap();
+        let full = (0..limits::SOURCE_UPLOADS)
+            .find_map(|_| sources.create(UserId::random()).err())
+            .unwrap();
         assert_eq!(full.kind(), Kind::RateLimit);
     }
 
@@ -282,7 +312,7 @@ mod tests {
     fn what_a_server_that_died_had_begun_goes() {
         let dir = tempfile::tempdir().unwrap();
         let first = sources(dir.path());
-        let [begun, taken, whole] = [(); 3].map(|()| first.create().unwrap());
+        let [begun, taken, whole] = [(); 3].map(|()| first.create(UserId::random()).unwrap());
         let upload = first.upload(&begun).unwrap();
         for secret in [&taken, &whole] {
             let mut upload = first.upload(secret).unwrap();

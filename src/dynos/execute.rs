@@ -184,8 +184,11 @@ impl Executor {
             if signal == "SIGTERM" {
                 await_init(engine.as_ref(), &container).await;
             }
-            if let Err(error) = engine.signal(&container, signal).await {
+            // Docker may be busy for a moment, and nobody sends the signal again.
+            for _ in 0..limits::SIGNAL_TRIES {
+                let Err(error) = engine.signal(&container, signal).await else { return };
                 tracing::warn!(signal, error = error.chain(), "a dyno could not be signalled");
+                tokio::time::sleep(limits::ENGINE_RETRY).await;
             }
         });
     }
@@ -230,14 +233,22 @@ impl Executor {
         tasks::spawn("clear up after a dyno", async move {
             if let Some(container) = &live.container {
                 executor.logs.finish(container).await;
-                if let Err(error) = executor.engine.remove(container).await {
-                    tracing::warn!(error = error.chain(), "a container could not be removed");
-                }
             }
             spec_gone(&executor.settings, live.id);
             executor.traffic.forget(live.id);
+            if let Some(container) = &live.container {
+                executor.removed(container).await;
+            }
             executor.tell(Event::Cleared { dyno: live.id }).await;
         });
+    }
+
+    /// Until the engine can remove it: what it lists, the reconciler would take for a dyno.
+    async fn removed(&self, container: &str) {
+        while let Err(error) = self.engine.remove(container).await {
+            tracing::warn!(error = error.chain(), "a container could not be removed");
+            tokio::time::sleep(limits::RECONCILE_PERIOD).await;
+        }
     }
 
     async fn tell(&self, event: Event) {

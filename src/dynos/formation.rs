@@ -44,7 +44,10 @@ pub async fn scale(
             for update in &updates {
                 let row = rows
                     .iter()
-                    .find(|row| row.process.as_str() == update.process)
+                    .find(|row| {
+                        row.process.as_str() == update.process
+                            || row.id.to_string() == update.process
+                    })
                     .ok_or_else(|| unknown_type(&update.process))?;
                 let quantity = match update.quantity {
                     None => row.quantity,

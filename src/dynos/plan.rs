@@ -302,7 +302,8 @@ impl<'a> Planner<'a> {
             wanted.insert(name, generation(process, target, number));
         }
         for dyno in self.seen.iter().filter(|dyno| !dyno.name.process.is_web()) {
-            if dyno.is_live() && wanted.get(&dyno.name) != Some(&dyno.generation) {
+            let is_wanted = wanted.get(&dyno.name) == Some(&dyno.generation);
+            if dyno.is_live() && !(is_wanted && self.is_best(dyno)) {
                 self.plan.steps.push(Step::Stop { container: dyno.container.clone() });
             }
         }
@@ -344,11 +345,8 @@ impl<'a> Planner<'a> {
     /// Retires every web dyno that `keeps` does not name, and all but one of a kind.
     fn keep_web(&mut self, keeps: impl Fn(&Self, &Seen) -> bool) {
         let mut steps = Vec::new();
-        let mut kept: Vec<(&DynoName, &Generation)> = Vec::new();
         for dyno in self.seen.iter().filter(|dyno| dyno.name.process.is_web() && dyno.is_live()) {
-            let kind = (&dyno.name, &dyno.generation);
-            if keeps(self, dyno) && !kept.contains(&kind) {
-                kept.push(kind);
+            if keeps(self, dyno) && self.is_best(dyno) {
                 continue;
             }
             let container = dyno.container.clone();
@@ -358,6 +356,16 @@ impl<'a> Planner<'a> {
             });
         }
         self.plan.steps.extend(steps);
+    }
+
+    /// Of several dynos of one name and generation one stays: one that is up, and the oldest.
+    fn is_best(&self, dyno: &Seen) -> bool {
+        let rank = |dyno: &Seen| (dyno.phase != Phase::Up, dyno.since, dyno.container.clone());
+        let is_alike = |other: &&Seen| {
+            other.is_live() && other.name == dyno.name && other.generation == dyno.generation
+        };
+        let best = self.seen.iter().filter(is_alike).min_by_key(|other| rank(other));
+        best.is_none_or(|best| best.container == dyno.container)
     }
 
     /// For an app without a release to run: everything that `keeps` does not name stops.

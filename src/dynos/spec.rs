@@ -175,8 +175,8 @@ impl DynoSpec<'_> {
         }
         script.push_str("cd /app || exit 1\n");
         script.push_str(
-            "for file in /etc/profile.d/*.sh /app/.profile.d/*.sh /app/.profile; do\n  \
-             if [ -r \"$file\" ]; then . \"$file\"; fi\ndone\nunset file\n",
+            "for __senryu in /etc/profile.d/*.sh /app/.profile.d/*.sh /app/.profile; do\n  \
+             if [ -r \"$__senryu\" ]; then . \"$__senryu\"; fi\ndone\nunset __senryu\n",
         );
         let _ = writeln!(script, "exec /bin/bash -c {}", quoted(self.command));
         script

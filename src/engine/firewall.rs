@@ -2,6 +2,7 @@
 //! in one step, so that nothing is open meanwhile.
 
 use crate::error::{Context, Error, Result};
+use crate::limits;
 use crate::model::Egress;
 use crate::model::egress::Destination;
 use std::fmt::Write as _;
@@ -23,6 +24,9 @@ const RULES: [&str; 3] = [
 
 /// Docker's chains that it puts before all others, and that let nothing pass by themselves.
 const HARMLESS: [&str; 2] = ["DOCKER-USER", "DOCKER-ISOLATION-STAGE-1"];
+
+/// Seconds for which iptables waits for its lock.
+const WAIT: &str = "5";
 
 pub struct Guard {
     bridge: String,
@@ -164,10 +168,17 @@ impl Guard {
     }
 }
 
+/// Whoever else changes rules holds a lock, and may hold it for ever.
+async fn in_time<T>(work: impl Future<Output = T>) -> Result<T> {
+    let what = "the firewall's rules are held by another program: see who has /run/xtables.lock";
+    tokio::time::timeout(limits::FIREWALL_TIMEOUT, work).await.map_err(|_| Error::unavailable(what))
+}
+
 /// All rules of the kernel's filter, as `iptables` writes them.
 async fn rules_now() -> Result<String> {
-    let output = Command::new("iptables").args(["-w", "-S"]).output().await;
-    let output = output.context("run iptables")?;
+    let mut command = Command::new("iptables");
+    let output = command.args(["-w", WAIT, "-S"]).kill_on_drop(true).output();
+    let output = in_time(output).await?.context("run iptables")?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
@@ -177,16 +188,18 @@ async fn rules_now() -> Result<String> {
 
 async fn write(rules: &str) -> Result<()> {
     let mut child = Command::new("iptables-restore")
-        .args(["--noflush", "-w"])
+        .args(["--noflush", "-w", WAIT])
+        .kill_on_drop(true)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .context("run iptables-restore")?;
     if let Some(mut input) = child.stdin.take() {
-        input.write_all(rules.as_bytes()).await.context("write firewall rules")?;
+        let write = input.write_all(rules.as_bytes());
+        in_time(write).await?.context("write firewall rules")?;
     }
-    let output = child.wait_with_output().await.context("wait for iptables-restore")?;
+    let output = in_time(child.wait_with_output()).await?.context("wait for iptables-restore")?;
     if output.status.success() {
         return Ok(());
     }

@@ -17,6 +17,8 @@ pub const ACME_LOOK_MOST: Duration = Duration::from_secs(5);
 pub const ACME_PARALLEL: usize = 4;
 /// Names that are tried for within an hour: a third of what a common authority allows.
 pub const ACME_TRIES_PER_HOUR: usize = 100;
+/// Those of them that one app may take: a domain that leads elsewhere fails again and again.
+pub const ACME_TRIES_PER_APP: usize = 20;
 /// After the first, second, … failure in a row the next try waits so long. From the last on the
 /// state is `failed`.
 pub const ACME_PAUSES: [Duration; 8] = [

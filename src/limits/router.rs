@@ -12,6 +12,8 @@ pub const DOMAINS_PER_APP: u32 = 1000;
 pub const DOMAIN_POLL: Duration = Duration::from_secs(5);
 /// A client has this long for its TLS handshake.
 pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
+/// A certificate of the user's own may begin so much later than this machine's clock says.
+pub const CERTIFICATE_EARLY: Duration = Duration::from_secs(300);
 /// Certificates of one app, and in one chain.
 pub const CERTIFICATES_PER_APP: usize = 100;
 pub const CHAIN_CERTIFICATES: usize = 10;

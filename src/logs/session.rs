@@ -3,7 +3,7 @@
 
 use super::filter::Filter;
 use crate::limits::{LOG_SESSION_VALID, LOG_SESSIONS};
-use crate::model::AppId;
+use crate::model::{AppId, UserId};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
@@ -13,6 +13,8 @@ use uuid::Uuid;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     pub app: AppId,
+    /// Who asked: a tail ends with the right to read.
+    pub user: UserId,
     pub filter: Filter,
     /// Lines of history that come first.
     pub lines: usize,
@@ -38,9 +40,8 @@ impl Sessions {
 
     /// Keeps the session and returns its token: 32 hexadecimal digits, 122 of its bits random.
     /// When the table is full the oldest session makes room.
-    pub fn create(&self, app: AppId, filter: Filter, lines: usize, tail: bool) -> String {
+    pub fn create(&self, session: Session) -> String {
         let token = Uuid::new_v4().simple().to_string();
-        let session = Session { app, filter, lines, tail };
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         expire(&mut waiting);
         while waiting.len() >= LOG_SESSIONS {
@@ -72,11 +73,15 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    fn session(lines: usize) -> Session {
+        let (app, user) = (AppId::random(), UserId::random());
+        Session { app, user, filter: Filter::default(), lines, tail: true }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_token_is_good_once_and_for_five_minutes() {
         let sessions = Sessions::new();
-        let app = AppId::random();
-        let create = || sessions.create(app, Filter::default(), 100, true);
+        let create = || sessions.create(session(100));
         let (first, second) = (create(), create());
         assert_ne!(first, second);
         assert_eq!(sessions.take("guess"), None);
@@ -89,7 +94,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_table_forgets_its_oldest() {
         let sessions = Sessions::new();
-        let create = || sessions.create(AppId::random(), Filter::default(), 1, false);
+        let create = || sessions.create(session(1));
         let tokens: Vec<String> = (0..=LOG_SESSIONS).map(|_| create()).collect();
         assert_eq!(sessions.take(&tokens[0]), None);
         assert!(sessions.take(&tokens[1]).is_some());

@@ -38,6 +38,11 @@ impl AppName {
         Ok(Self(text.to_string()))
     }
 
+    /// One that was checked when it was given: it stays, whatever is reserved since.
+    pub fn stored(text: String) -> Self {
+        Self(text)
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

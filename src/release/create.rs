@@ -3,7 +3,8 @@
 use crate::clock::Timestamp;
 use crate::error::{Context, Error, Result};
 use crate::model::{
-    App, AppId, ConfigVars, ProcessType, Release, ReleaseId, ReleaseStatus, Size, Slug, User,
+    App, AppId, ConfigVars, ProcessType, Release, ReleaseId, ReleaseStatus, Size, Slug, SlugId,
+    User,
 };
 use crate::secrets::Secrets;
 use crate::store::{self, Store};
@@ -85,6 +86,12 @@ impl Releases {
             created_at: now,
             updated_at: now,
         };
+        // Since the slug was looked up it may have been cleaned up.
+        if let Some(slug) = &new.slug
+            && store::slugs::by_id(db, slug.id)?.is_none_or(|slug| slug.deleted_at.is_some())
+        {
+            return Err(Error::conflict("The slug has just been cleaned up: deploy again"));
+        }
         let sealed = self.seal(id, &new.config)?;
         release.version = store::releases::insert_release(db, &release, &sealed)?;
         let version = format!("v{}", release.version);
@@ -147,6 +154,14 @@ impl Releases {
             .await
     }
 
+    /// A slug of the app, by its id.
+    pub async fn slug_of(&self, app: AppId, id: &str) -> Result<Slug> {
+        let id = id.parse().map(SlugId).map_err(|_| Error::not_found("slug"))?;
+        let found = self.store.read(move |db| store::slugs::by_id(db, id)).await?;
+        let own = found.filter(|slug| slug.app == app && slug.deleted_at.is_none());
+        own.ok_or_else(|| Error::not_found("slug"))
+    }
+
     /// Slug of the current release.
     pub async fn current_slug(&self, app: AppId) -> Result<Option<Slug>> {
         self.store
@@ -173,17 +188,32 @@ pub(super) fn seal_name(id: ReleaseId) -> String {
 }
 
 /// Heroku's rule for process types: `web` starts with one dyno and every other with none; later
-/// deploys keep quantities; a type that is no longer declared goes.
+/// deploys keep quantities.
 fn bring_formation(db: &Connection, slug: &Slug, now: Timestamp) -> Result<()> {
-    let mut declared = BTreeSet::new();
     for (process, _) in slug.process_types.iter() {
         let quantity = u32::from(process.is_web());
         store::formations::ensure(db, slug.app, process, quantity, Size::DEFAULT, now)?;
-        declared.insert(process.clone());
     }
-    for formation in store::formations::of_app(db, slug.app)? {
+    Ok(())
+}
+
+/// A release has taken over. Only now its app's types that it does not declare any more go: until
+/// then their dynos belong to the release before, which may serve on.
+pub fn took_over(db: &Connection, id: ReleaseId, now: Timestamp) -> Result<()> {
+    store::releases::set_served(db, id, now)?;
+    let Some(release) = store::releases::release_by_id(db, id)? else { return Ok(()) };
+    // One that came meanwhile has types of its own, and cleans up when it takes over.
+    let current = store::releases::current_release(db, release.app)?;
+    if current.is_none_or(|current| current.id != id) {
+        return Ok(());
+    }
+    let slug = release.slug.map(|slug| store::slugs::by_id(db, slug)).transpose()?.flatten();
+    let Some(slug) = slug else { return Ok(()) };
+    let declared: BTreeSet<ProcessType> =
+        slug.process_types.iter().map(|(process, _)| process.clone()).collect();
+    for formation in store::formations::of_app(db, release.app)? {
         if !declared.contains(&formation.process) {
-            store::formations::remove(db, slug.app, &formation.process)?;
+            store::formations::remove(db, release.app, &formation.process)?;
         }
     }
     Ok(())

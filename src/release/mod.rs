@@ -5,4 +5,4 @@ mod config_vars;
 mod create;
 
 pub use config_vars::describe;
-pub use create::{NewRelease, Releases};
+pub use create::{NewRelease, Releases, took_over};

@@ -1,6 +1,6 @@
 //! Rows of `apps`.
 
-use super::row::{parsed, time, time_option, wrong};
+use super::row::{parsed, time, time_option};
 use crate::clock::Timestamp;
 use crate::error::{Context, Error, Result};
 use crate::model::{App, AppId, AppName, Egress, Https, UserId};
@@ -13,7 +13,7 @@ pub(super) fn app(row: &Row<'_>) -> rusqlite::Result<App> {
     let name: String = row.get("name")?;
     Ok(App {
         id: parsed(row, "id")?,
-        name: AppName::parse(&name).map_err(|error| wrong(row, "name", error))?,
+        name: AppName::stored(name),
         owner: parsed(row, "owner_id")?,
         owner_email: row.get("owner_email")?,
         stack: row.get("stack")?,

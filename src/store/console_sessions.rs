@@ -47,33 +47,44 @@ pub fn insert(db: &Connection, session: &Session, secret_hash: &[u8]) -> Result<
         params![user, limits::SESSIONS_PER_USER.saturating_sub(1)],
     )
     .context("make room for a session")?;
-    db.execute(
-        "INSERT INTO console_sessions (id, user_id, secret_hash, address, agent, created_at,
-             seen_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        params![
-            session.id.to_string(),
-            user,
-            secret_hash,
-            session.address,
-            session.agent,
-            session.created_at.0,
-            session.seen_at.0
-        ],
-    )
-    .context("store a session")?;
-    Ok(())
+    let rows = db
+        .execute(
+            "INSERT INTO console_sessions (id, user_id, secret_hash, address, agent, created_at,
+             seen_at) SELECT ?1, id, ?3, ?4, ?5, ?6, ?7 FROM users
+             WHERE id = ?2 AND updated_at = ?8 AND removed_at IS NULL",
+            params![
+                session.id.to_string(),
+                user,
+                secret_hash,
+                session.address,
+                session.agent,
+                session.created_at.0,
+                session.seen_at.0,
+                session.user.updated_at.0
+            ],
+        )
+        .context("store a session")?;
+    super::users::still_proved(rows)
 }
 
 pub fn by_secret(db: &Connection, secret_hash: &[u8]) -> Result<Option<Session>> {
-    db.query_row(&format!("{SELECT} WHERE s.secret_hash = ?"), [secret_hash], session)
-        .optional()
-        .context("read a session")
+    db.query_row(
+        &format!("{SELECT} WHERE s.secret_hash = ? AND u.removed_at IS NULL"),
+        [secret_hash],
+        session,
+    )
+    .optional()
+    .context("read a session")
 }
 
 pub fn by_id(db: &Connection, id: Uuid) -> Result<Option<Session>> {
-    db.query_row(&format!("{SELECT} WHERE s.id = ?"), [id.to_string()], session)
-        .optional()
-        .context("read a session")
+    db.query_row(
+        &format!("{SELECT} WHERE s.id = ? AND u.removed_at IS NULL"),
+        [id.to_string()],
+        session,
+    )
+    .optional()
+    .context("read a session")
 }
 
 /// The sessions of a person, the one used last first.

@@ -27,8 +27,8 @@ use crate::origin::Origin;
 use rusqlite::{Connection, OpenFlags, Transaction};
 use rusqlite_migration::{M, Migrations};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("migrations/001_platform.sql")),
@@ -50,7 +50,8 @@ const MIGRATIONS: &[M<'static>] = &[
 /// Of the database of metrics.
 const METRICS_MIGRATIONS: &[M<'static>] = &[M::up(include_str!("migrations/metrics_001.sql"))];
 
-type Job = Box<dyn FnOnce(&mut Transaction<'_>) -> Answer + Send>;
+/// Gets the transaction, or why there is none.
+type Job = Box<dyn FnOnce(Result<&mut Transaction<'_>, String>) -> Answer + Send>;
 /// Tells the waiting caller, once the commit has succeeded or failed.
 type Answer = Box<dyn FnOnce(Result<(), String>) + Send>;
 
@@ -63,7 +64,7 @@ pub struct Store {
 
 struct Readers {
     idle: Mutex<Vec<Connection>>,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
 }
 
 impl Store {
@@ -101,7 +102,7 @@ impl Store {
         Ok(Self {
             writer,
             readers: Arc::new(Readers {
-                permits: Semaphore::new(readers.len()),
+                permits: Arc::new(Semaphore::new(readers.len())),
                 idle: Mutex::new(readers),
             }),
         })
@@ -116,12 +117,16 @@ impl Store {
     {
         let (done, answer) = oneshot::channel();
         let origin = Origin::current();
+        let stored = |text: String| Error::internal("the change could not be stored", text);
         let job: Job = Box::new(move |transaction| {
-            let result = origin.sync_scope(|| in_savepoint(transaction, change));
+            let result = match transaction {
+                Ok(transaction) => origin.sync_scope(|| in_savepoint(transaction, change)),
+                Err(text) => Err(stored(text)),
+            };
             Box::new(move |commit| {
                 let _ = done.send(match commit {
                     Ok(()) => result,
-                    Err(text) => Err(Error::internal("the change could not be stored", text)),
+                    Err(text) => Err(stored(text)),
                 });
             })
         });
@@ -137,27 +142,34 @@ impl Store {
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
         let readers = self.readers.clone();
-        let permit = readers.permits.acquire().await.context("wait for a reader")?;
-        let connection = readers.take().ok_or_else(|| Error::unavailable("no reader is left"))?;
-        let back = readers.clone();
-        let result = crate::tasks::blocking("a query", move || {
-            let result = query(&connection);
-            back.give(connection);
-            result
+        let permit = readers.permits.clone().acquire_owned().await.context("wait for a reader")?;
+        let connection = readers.idle().pop();
+        let reader = Reader { readers, connection, _permit: permit };
+        crate::tasks::blocking("a query", move || match &reader.connection {
+            Some(connection) => query(connection),
+            None => Err(Error::unavailable("no reader is left")),
         })
-        .await;
-        drop(permit);
-        result
+        .await
     }
 }
 
 impl Readers {
-    fn take(&self) -> Option<Connection> {
-        self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop()
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
 
-    fn give(&self, connection: Connection) {
-        self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(connection);
+/// A connection and the permit to use it. Both go back together, and the connection first, however
+/// the query ends and whether or not anybody waits for it.
+struct Reader {
+    readers: Arc<Readers>,
+    connection: Option<Connection>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.readers.idle().extend(self.connection.take());
     }
 }
 
@@ -209,18 +221,20 @@ fn in_savepoint<T>(
 
 fn write_loop(mut connection: Connection, mut jobs: mpsc::Receiver<Job>) {
     while let Some(first) = jobs.blocking_recv() {
-        let mut answers = Vec::new();
-        let outcome = (|| -> rusqlite::Result<()> {
-            let mut transaction =
-                connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-            answers.push(first(&mut transaction));
-            while answers.len() < limits::STORE_GROUP {
-                let Ok(job) = jobs.try_recv() else { break };
-                answers.push(job(&mut transaction));
+        let begun = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate);
+        let mut transaction = match begun {
+            Ok(transaction) => transaction,
+            Err(error) => {
+                first(Err(error.to_string()))(Ok(()));
+                continue;
             }
-            transaction.commit()
-        })()
-        .map_err(|error| error.to_string());
+        };
+        let mut answers = vec![first(Ok(&mut transaction))];
+        while answers.len() < limits::STORE_GROUP {
+            let Ok(job) = jobs.try_recv() else { break };
+            answers.push(job(Ok(&mut transaction)));
+        }
+        let outcome = transaction.commit().map_err(|error| error.to_string());
         for answer in answers {
             answer(outcome.clone());
         }
@@ -255,6 +269,32 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(keys, ["a"]);
+    }
+
+    #[tokio::test]
+    async fn readers_come_back_from_queries_that_panic_or_that_nobody_waits_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("state.db")).unwrap();
+        for _ in 0..limits::STORE_READERS + 1 {
+            let panics = store.read(|_| -> Result<()> { panic!("a bug") });
+            assert!(panics.await.is_err());
+        }
+        // Each is begun, and then left.
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        let held = Arc::new(Mutex::new(held));
+        for _ in 0..limits::STORE_READERS {
+            let held = held.clone();
+            let slow = store.read(move |_| {
+                let _ = held.lock().unwrap().recv();
+                Ok(())
+            });
+            assert!(futures_util::poll!(Box::pin(slow)).is_pending());
+        }
+        let next = store.read(|_| Ok(7));
+        tokio::pin!(next);
+        assert!(futures_util::poll!(&mut next).is_pending(), "it waits for one of them");
+        drop(hold);
+        assert_eq!(next.await.unwrap(), 7);
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use super::buildpacks::{joined, of_build};
 use super::row::{build_status, parsed, parsed_option, release_status, time, time_option};
 use crate::clock::Timestamp;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::model::{
     AppId, Build, BuildId, BuildStatus, Buildpack, Release, ReleaseId, ReleaseStatus, SlugId,
     SourceBlob,
@@ -83,6 +83,7 @@ pub fn set_build_slug(
     Ok(())
 }
 
+/// Ends a build, once: whoever comes second changes nothing.
 pub fn finish_build(
     db: &Connection,
     build: BuildId,
@@ -90,15 +91,19 @@ pub fn finish_build(
     release: Option<ReleaseId>,
     now: Timestamp,
 ) -> Result<()> {
-    db.execute(
-        "UPDATE builds SET status = ?2, release_id = ?3, updated_at = ?4,
+    let rows = db
+        .execute(
+            "UPDATE builds SET status = ?2, release_id = ?3, updated_at = ?4,
              slug_id = CASE ?2 WHEN 'failed' THEN NULL ELSE slug_id END,
              total_millis = (?4 - created_at) / 1000
-         WHERE id = ?1",
-        params![build.to_string(), status.as_str(), release.map(|id| id.to_string()), now.0],
-    )
-    .context("finish a build")?;
-    Ok(())
+         WHERE id = ?1 AND status = 'pending'",
+            params![build.to_string(), status.as_str(), release.map(|id| id.to_string()), now.0],
+        )
+        .context("finish a build")?;
+    match rows {
+        0 => Err(Error::conflict("The build has ended already")),
+        _ => Ok(()),
+    }
 }
 
 pub fn pending_builds(db: &Connection) -> Result<Vec<Build>> {
@@ -276,6 +281,10 @@ pub fn serving_release(db: &Connection, app: AppId) -> Result<Option<Release>> {
     )
     .optional()
     .context("read the serving release")
+}
+
+pub fn release_by_id(db: &Connection, id: ReleaseId) -> Result<Option<Release>> {
+    Ok(select_releases(db, "WHERE r.id = ?", &[&id.to_string()])?.pop())
 }
 
 /// Finds a release by id or by its version, `12` or `v12`.

@@ -2,7 +2,7 @@
 
 use super::row::{parsed, time, time_option};
 use crate::clock::Timestamp;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::model::{User, UserId};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use uuid::Uuid;
@@ -146,12 +146,14 @@ pub fn insert_authorization(
     authorization: &Authorization,
     token_hash: &[u8],
 ) -> Result<()> {
-    db.execute(
+    let rows = db.execute(
         "INSERT INTO authorizations (id, user_id, token_hash, description, expires_at, created_at)
-         VALUES (:id, :user, :hash, :description, :expires, :created)",
+         SELECT :id, id, :hash, :description, :expires, :created FROM users
+         WHERE id = :user AND updated_at = :seen AND removed_at IS NULL",
         named_params! {
             ":id": authorization.id.to_string(),
             ":user": authorization.user.id.to_string(),
+            ":seen": authorization.user.updated_at.0,
             ":hash": token_hash,
             ":description": authorization.description,
             ":expires": authorization.expires_at.map(|at| at.0),
@@ -159,7 +161,15 @@ pub fn insert_authorization(
         },
     )
     .context("store an authorization")?;
-    Ok(())
+    still_proved(rows)
+}
+
+/// Whoever was removed, or got another password, while a proof was checked has proved nothing.
+pub fn still_proved(rows: usize) -> Result<()> {
+    match rows {
+        0 => Err(Error::new(Kind::Unauthorized, "Invalid credentials provided.")),
+        _ => Ok(()),
+    }
 }
 
 const AUTHORIZATION: &str = "SELECT a.id AS authorization_id, a.description, a.expires_at,
@@ -184,7 +194,8 @@ pub fn by_token(
 ) -> Result<Option<Authorization>> {
     db.query_row(
         &format!(
-            "{AUTHORIZATION} WHERE a.token_hash = ? AND (a.expires_at IS NULL OR a.expires_at > ?)"
+            "{AUTHORIZATION} WHERE a.token_hash = ? AND u.removed_at IS NULL
+             AND (a.expires_at IS NULL OR a.expires_at > ?)"
         ),
         params![token_hash, now.0],
         authorization,

@@ -3,13 +3,9 @@
 use crate::certs::chain::Facts;
 use crate::clock::Timestamp;
 use crate::limits;
-use crate::model::{AutoCertificate, AutoState};
+use crate::model::{AppId, AutoCertificate, AutoState};
+use std::collections::BTreeMap;
 use std::time::Duration;
-
-fn after(at: Timestamp, pause: Duration) -> Timestamp {
-    let micros = i64::try_from(pause.as_micros()).unwrap_or(i64::MAX);
-    Timestamp(at.0.saturating_add(micros))
-}
 
 /// When the next try is due.
 pub fn due_at(row: &AutoCertificate) -> Timestamp {
@@ -17,12 +13,10 @@ pub fn due_at(row: &AutoCertificate) -> Timestamp {
     match row.state {
         AutoState::Waiting => row.created_at,
         // A server that died in the middle left it so.
-        AutoState::DnsVerified | AutoState::InProgress => after(tried_at, limits::ACME_AGAIN),
+        AutoState::DnsVerified | AutoState::InProgress => tried_at.after(limits::ACME_AGAIN),
         // Where clocks differ a new one may look old at once: that must not become a loop.
-        AutoState::Issued => {
-            row.renew_at.unwrap_or(tried_at).max(after(tried_at, limits::ACME_DAY))
-        }
-        AutoState::Failing | AutoState::Failed => after(tried_at, pause(row.attempts)),
+        AutoState::Issued => row.renew_at.unwrap_or(tried_at).max(tried_at.after(limits::ACME_DAY)),
+        AutoState::Failing | AutoState::Failed => tried_at.after(pause(row.attempts)),
     }
 }
 
@@ -50,14 +44,32 @@ pub fn failed(mut row: AutoCertificate, reason: &str, now: Timestamp) -> AutoCer
     row
 }
 
-/// Those to try for now: the ones that are due, the longest first, within the bound on tries.
+/// Those to try for now: the ones that are due, app by app in turn and of each the longest first,
+/// within the bounds on tries. One app's many names that lead elsewhere hold up nobody else's.
 pub fn due(rows: Vec<AutoCertificate>, now: Timestamp) -> Vec<AutoCertificate> {
     let hour = Timestamp(now.0 - 3_600_000_000);
-    let tried = rows.iter().filter(|row| row.tried_at.is_some_and(|at| at > hour)).count();
+    // No authority is asked for a wildcard.
+    let asks = |row: &AutoCertificate| !row.hostname.starts_with("*.");
+    let mut tries: BTreeMap<Option<AppId>, usize> = BTreeMap::new();
+    for row in rows.iter().filter(|row| asks(row) && row.tried_at.is_some_and(|at| at > hour)) {
+        *tries.entry(row.app).or_default() += 1;
+    }
+    let left = limits::ACME_TRIES_PER_HOUR.saturating_sub(tries.values().sum());
     let mut due: Vec<AutoCertificate> = rows.into_iter().filter(|row| due_at(row) <= now).collect();
     due.sort_by_key(due_at);
-    due.truncate(limits::ACME_TRIES_PER_HOUR.saturating_sub(tried));
-    due
+    let (asking, mut others): (Vec<_>, Vec<_>) = due.into_iter().partition(asks);
+    let mut ranked = Vec::new();
+    for row in asking {
+        let rank = tries.entry(row.app).or_default();
+        *rank += 1;
+        // The platform's own names have no app.
+        if row.app.is_none() || *rank <= limits::ACME_TRIES_PER_APP {
+            ranked.push((*rank, row));
+        }
+    }
+    ranked.sort_by_key(|(rank, _)| *rank);
+    others.splice(0..0, ranked.into_iter().take(left).map(|(_, row)| row));
+    others
 }
 
 /// How long to wait until one is due. What is due already waits for the bound on tries.
@@ -137,5 +149,26 @@ mod tests {
         assert!(due(rows.clone(), now).is_empty(), "so many were tried just now");
         assert_eq!(due(rows.clone(), Timestamp(102 * HOUR)).len(), 1);
         assert_eq!(due(rows, Timestamp(200 * HOUR)).len(), limits::ACME_TRIES_PER_HOUR);
+    }
+
+    #[test]
+    fn one_apps_many_names_hold_up_nobody_elses() {
+        let now = Timestamp(100 * HOUR);
+        let of = |app: AppId, created_at: i64| {
+            let created_at = Timestamp(created_at);
+            AutoCertificate { app: Some(app), created_at, ..row(AutoState::Waiting) }
+        };
+        let (many, other) = (AppId::random(), AppId::random());
+        let mut rows: Vec<_> = (0..1000).map(|n| of(many, n)).collect();
+        rows.push(of(other, HOUR));
+        rows[7].hostname = "*.example.com".to_string();
+        let found = due(rows.clone(), now);
+        assert_eq!(found.len(), limits::ACME_TRIES_PER_APP + 2, "and the other's, and a wildcard");
+        assert!(found[..2].iter().any(|row| row.app == Some(other)), "in turn");
+        for row in rows.iter_mut().take(limits::ACME_TRIES_PER_APP + 1) {
+            row.tried_at = Some(now);
+        }
+        let found: Vec<_> = due(rows, now).into_iter().map(|row| row.app).collect();
+        assert_eq!(found, [Some(other), Some(many)], "the wildcard asks nobody");
     }
 }

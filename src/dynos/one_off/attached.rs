@@ -7,7 +7,7 @@ use crate::dynos::reconciler::Dynos;
 use crate::engine::{self, Attached, Output};
 use crate::error::{Error, Kind, Result};
 use crate::limits;
-use crate::model::WindowSize;
+use crate::model::{AppId, UserId, WindowSize};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
@@ -44,6 +44,9 @@ pub struct Session {
     pub window: watch::Sender<Option<WindowSize>>,
     /// The command has a terminal.
     pub terminal: bool,
+    pub app: AppId,
+    /// Who made the dyno: with the right to do so the session ends.
+    pub user: UserId,
     /// The other end will hear and say nothing more.
     pub closed: CancellationToken,
     pub gone: DropGuard,
@@ -57,14 +60,14 @@ pub struct Client {
     gone: CancellationToken,
 }
 
-fn pair(terminal: bool) -> (Session, Client) {
+fn pair(terminal: bool, app: AppId, user: UserId) -> (Session, Client) {
     let (input, from_client) = mpsc::channel(limits::ATTACH_QUEUE);
     let (to_client, output) = mpsc::channel(limits::ATTACH_QUEUE);
     let (window, size) = watch::channel(None);
     let gone = CancellationToken::new();
     let closed = gone.clone();
     let gone_too = gone.clone().drop_guard();
-    let session = Session { input, output, window, terminal, closed, gone: gone_too };
+    let session = Session { input, output, window, terminal, app, user, closed, gone: gone_too };
     (session, Client { input: from_client, output: to_client, window: size, gone })
 }
 
@@ -75,7 +78,7 @@ impl Dynos {
             Error::new(Kind::NotFound, "Couldn't find that dyno, or somebody is attached already.")
         };
         let place = self.one_offs.take_place(secret).ok_or_else(missing)?;
-        let (session, client) = pair(place.terminal);
+        let (session, client) = pair(place.terminal, place.app, place.user);
         place.client.send(client).map_err(|_| missing())?;
         Ok(session)
     }

@@ -12,7 +12,9 @@ use crate::dynos::{Dyno, room};
 use crate::engine::{self, Input};
 use crate::error::{Context, Error, Result};
 use crate::logs::{Follow, LogLine};
-use crate::model::{App, ConfigVars, Formation, ProcessType, Release, Size, Slug, WindowSize};
+use crate::model::{
+    App, ConfigVars, Formation, ProcessType, Release, Size, Slug, User, WindowSize,
+};
 use crate::{limits, store, tasks};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -73,16 +75,16 @@ pub(super) struct Made {
 impl Dynos {
     /// Makes a one-off. A detached one runs when this returns, an attached one waits for its
     /// client. In a task of its own: a caller that leaves leaves nothing half made.
-    pub async fn run(&self, app: &App, email: &str, request: RunRequest) -> Result<Run> {
+    pub async fn run(&self, app: &App, user: &User, request: RunRequest) -> Result<Run> {
         let (answer, run) = oneshot::channel();
-        let (dynos, app, email) = (self.clone(), app.clone(), email.to_string());
+        let (dynos, app, user) = (self.clone(), app.clone(), user.clone());
         tasks::spawn("make a one-off", async move {
-            let _ = answer.send(dynos.made_to_run(&app, &email, request).await);
+            let _ = answer.send(dynos.made_to_run(&app, &user, request).await);
         });
         run.await.context("make a one-off")?
     }
 
-    async fn made_to_run(&self, app: &App, email: &str, request: RunRequest) -> Result<Run> {
+    async fn made_to_run(&self, app: &App, user: &User, request: RunRequest) -> Result<Run> {
         let (release, slug, formation) = self.serving(app).await?;
         let process = ProcessType::parse(request.process.as_deref().unwrap_or("run"))?;
         if process.is_release() {
@@ -120,12 +122,12 @@ impl Dynos {
             life: request.time_to_live.map_or(longest, |life| life.min(longest)),
         };
         let made = self.make(recipe).await?;
-        let started =
-            format!("Starting process with command `{}` by user {email}", request.command);
+        let (command, email) = (&request.command, &user.email);
+        let started = format!("Starting process with command `{command}` by user {email}");
         self.parts.logs.write(app.id, vec![LogLine::api(started)]).await;
         let dyno = made.one_off.dyno();
         let secret = if request.attach {
-            let (secret, client) = self.one_offs.await_client(window.is_some());
+            let (secret, client) = self.one_offs.await_client(window.is_some(), app.id, user.id);
             made.say(["State changed from starting to up", "Awaiting client"]).await;
             made.one_off.up.store(true, Ordering::Relaxed);
             tasks::spawn("attached dyno", made.serve(client));

@@ -7,7 +7,7 @@ use crate::dynos::Dyno;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::logs::LogLine;
-use crate::model::{AppId, DynoName, DynoState, ProcessType, ReleaseId};
+use crate::model::{AppId, DynoName, DynoState, ProcessType, ReleaseId, UserId};
 use crate::secrets;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -107,6 +107,9 @@ struct Inner {
 pub struct Place {
     pub client: oneshot::Sender<Client>,
     pub terminal: bool,
+    pub app: AppId,
+    /// Who made it: nobody else's right counts.
+    pub user: UserId,
 }
 
 impl Register {
@@ -168,12 +171,17 @@ impl Register {
     }
 
     /// A place for a client, and the secret that leads to it.
-    pub fn await_client(&self, terminal: bool) -> (String, oneshot::Receiver<Client>) {
+    pub fn await_client(
+        &self,
+        terminal: bool,
+        app: AppId,
+        user: UserId,
+    ) -> (String, oneshot::Receiver<Client>) {
         let (place, client) = oneshot::channel();
         let secret = secrets::random_hex::<24>();
         let mut inner = self.lock();
         inner.waiting.retain(|_, place| !place.client.is_closed());
-        inner.waiting.insert(secret.clone(), Place { client: place, terminal });
+        inner.waiting.insert(secret.clone(), Place { client: place, terminal, app, user });
         (secret, client)
     }
 

@@ -93,6 +93,7 @@ impl Dynos {
             recovery: Default::default(),
             clock: Jumps::new(Timestamp::now(), Instant::now()),
             listed: false,
+            loaded: false,
             seen_wakes: 0,
             one_offs: dynos.one_offs.clone(),
         };

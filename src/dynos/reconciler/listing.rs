@@ -2,12 +2,14 @@
 //! adopted, those that are gone are noticed.
 
 use super::Reconciler;
+use crate::clock::Timestamp;
 use crate::dynos::execute::spec_gone;
 use crate::dynos::lifecycle::Live;
 use crate::dynos::listen;
 use crate::dynos::one_off::is_one_off;
 use crate::dynos::plan::Phase;
 use crate::engine::{Container, ContainerStatus, LABEL_KIND};
+use crate::limits;
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
@@ -38,6 +40,9 @@ impl Reconciler {
             there.insert(listed.id);
             if is_one_off(&container) {
                 one_offs.push(container.id.clone());
+                if self.is_stillborn(listed.id, &container) {
+                    self.clear_up(&listed);
+                }
                 continue;
             }
             if self.clearing.contains(&listed.id) {
@@ -74,6 +79,16 @@ impl Reconciler {
             let known = known.chain(one_offs).collect();
             self.executor.logs.keep_only_containers(known).await;
         }
+    }
+
+    /// A one-off that the engine made after nobody waited for it any more.
+    fn is_stillborn(&self, id: Uuid, container: &Container) -> bool {
+        let age = Timestamp::now().seconds_since(container.created_at);
+        container.status == ContainerStatus::Created
+            && age > 2 * limits::ENGINE_TIMEOUT.as_secs()
+            && self.listed
+            && !self.one_offs.knows(id)
+            && !self.clearing.contains(&id)
     }
 
     /// A dyno that an earlier server started.

@@ -21,7 +21,8 @@ use super::plan::{Crashes, Desired, Generation, Phase, Plan, Progress, Seen, Ste
 use crate::clock::{Jumps, Timestamp};
 use crate::logs::LogLine;
 use crate::model::{AppId, DynoName, ReleaseId};
-use crate::store::{self, Store};
+use crate::release::took_over;
+use crate::store::Store;
 use crate::wake::Wake;
 use crate::{limits, tasks};
 use recovery::Recovery;
@@ -51,6 +52,8 @@ struct Reconciler {
     clock: Jumps,
     /// The engine has been listed at least once.
     listed: bool,
+    /// What is wanted has been read at least once: until then nothing is known to be too much.
+    loaded: bool,
     seen_wakes: u64,
     one_offs: Register,
 }
@@ -89,7 +92,7 @@ impl Reconciler {
             if reload || self.desired.is_empty() {
                 self.reload().await;
             }
-            if !self.listed || self.recovery.away.is_some() {
+            if !self.listed || !self.loaded || self.recovery.away.is_some() {
                 // Events may come faster than that: they must not put it off.
                 let retry = Instant::now() + limits::ENGINE_RETRY;
                 look_again =
@@ -106,6 +109,7 @@ impl Reconciler {
         match self.store.read(desired::read).await {
             Ok(desired) => {
                 self.desired = desired;
+                self.loaded = true;
                 self.seen_wakes = wakes;
             }
             Err(error) => tracing::error!(error = error.chain(), "desired state is unreadable"),
@@ -376,7 +380,7 @@ impl Reconciler {
         let store = self.store.clone();
         tasks::spawn("store that a release serves", async move {
             let now = Timestamp::now();
-            let stored = store.write(move |db| store::releases::set_served(db, release, now)).await;
+            let stored = store.write(move |db| took_over(db, release, now)).await;
             if let Err(error) = stored {
                 tracing::error!(error = error.chain(), "a release that serves is not stored");
             }

@@ -16,6 +16,7 @@ use crate::model::{
 use crate::release::NewRelease;
 use crate::release::Releases;
 use crate::secrets::Secrets;
+use crate::store;
 use async_trait::async_trait;
 use clap::{Args as _, FromArgMatches as _};
 
@@ -95,8 +96,15 @@ impl World {
     }
 
     async fn release(&self, command: &str, quantity: u32) {
-        let worker = ProcessType::parse("worker").unwrap();
-        let types = [(worker.clone(), command.to_string())].into();
+        self.deploy(&[("worker", command)], Some(quantity)).await;
+    }
+
+    /// Makes a release, and in the same moment scales `worker`.
+    async fn deploy(&self, types: &[(&str, &str)], workers: Option<u32>) {
+        let types = types.iter().map(|(process, command)| {
+            (ProcessType::parse(process).unwrap(), (*command).to_string())
+        });
+        let types = types.collect();
         let slug = Slug {
             images: Default::default(),
             id: SlugId::random(),
@@ -124,7 +132,8 @@ impl World {
             .write(move |db| {
                 store::slugs::insert(db, &slug)?;
                 releases.insert(db, &new)?;
-                let now = Timestamp::now();
+                let Some(quantity) = workers else { return Ok(()) };
+                let (worker, now) = (ProcessType::parse("worker")?, Timestamp::now());
                 store::formations::scale(db, slug.app, &worker, quantity, "Standard-1X", now)
             })
             .await
@@ -271,6 +280,59 @@ async fn a_new_server_finds_the_dynos_of_the_old_one() {
     assert_eq!(rollout.progress, Progress::Settled);
     assert_eq!(world.engine.made(), 2);
     assert_eq!(again.of_app(world.app.id).len(), 2);
+}
+
+/// The dynos of an app whose row could not be read were taken for those of a destroyed one.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_cannot_read_what_is_wanted_stops_nothing() {
+    let world = World::new(2).await;
+    world.until("two workers", |engine| engine.running().len() == 2).await;
+    let types = |text: String| {
+        world.store.write(move |db| {
+            db.execute("UPDATE slugs SET process_types = ?", [text]).unwrap();
+            Ok(())
+        })
+    };
+    types("neither this nor that".to_string()).await.unwrap();
+    assert!(world.store.read(desired::read).await.is_err());
+    let again = Dynos::start(DynosParts {
+        store: world.store.clone(),
+        engine: world.engine.clone(),
+        logs: world.dynos.parts.logs.clone(),
+        releases: world.releases.clone(),
+        settings: world.dynos.parts.settings.clone(),
+        traffic: Arc::new(AtOnce),
+        metrics: world.dynos.parts.metrics.clone(),
+    });
+    let began = Instant::now();
+    world.until("some rounds", |_| began.elapsed() > 3 * limits::RECONCILE_PERIOD).await;
+    assert_eq!((world.engine.running().len(), world.engine.signals().len()), (2, 0));
+    types("{\"worker\": \"sleep\"}".to_string()).await.unwrap();
+    assert_eq!(world.outcome(&again).await.progress, Progress::Settled);
+    assert_eq!(world.engine.made(), 2);
+}
+
+/// They were stopped as soon as a release was made, also by one that never came up.
+#[tokio::test(start_paused = true)]
+async fn types_that_a_release_drops_run_on_until_it_has_taken_over() {
+    let world = World::new(1).await;
+    world.until("a worker", |engine| engine.running() == ["worker.1"]).await;
+    world.engine.behave(Behaviour::Exits(1));
+    world.deploy(&[("web", "node"), ("jobs", "sleep")], None).await;
+    let rollout = world.outcome(&world.dynos).await;
+    assert!(matches!(rollout.progress, Progress::Failing(_)), "{:?}", rollout.progress);
+    assert_eq!(world.engine.running(), ["worker.1"]);
+    let (app, types) = (world.app.id, || {
+        let rows = world.store.read(move |db| store::formations::of_app(db, world.app.id));
+        async { rows.await.unwrap().into_iter().map(|row| row.process.to_string()) }
+    });
+    assert_eq!(types().await.collect::<Vec<_>>(), ["jobs", "web", "worker"]);
+    let taken_over = world.store.write(move |db| {
+        let release = store::releases::current_release(db, app)?.unwrap().id;
+        took_over(db, release, Timestamp::now())
+    });
+    taken_over.await.unwrap();
+    assert_eq!(types().await.collect::<Vec<_>>(), ["jobs", "web"]);
 }
 
 /// A listing that came while an ended dyno was cleared up adopted it again: its one crash counted
