@@ -18,7 +18,6 @@ impl Deploy {
         for result in [
             self.expire_slugs().await,
             self.remove_strays().await,
-            self.parts().slugs.keep_images().await,
             self.remove_layers().await,
             self.remove_stray_builds().await,
             self.clear_destroyed(repos).await,

@@ -120,8 +120,7 @@ impl Deploy {
             .await?;
         self.say(app.id, "Build succeeded".to_string()).await;
         if own_images {
-            // They are kept as files by the upkeep.
-            self.clean_up_soon();
+            self.0.own_images.wake();
         }
         if first && has_web {
             let line = format!(

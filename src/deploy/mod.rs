@@ -77,6 +77,8 @@ struct Inner {
     /// The releases that they are of.
     in_phase: Mutex<BTreeSet<ReleaseId>>,
     upkeep: Wake,
+    /// A release has images of Dockerfiles, which are not kept yet.
+    own_images: Wake,
 }
 
 impl Deploy {
@@ -100,6 +102,7 @@ impl Deploy {
             phases,
             in_phase: Mutex::default(),
             upkeep: Wake::new(),
+            own_images: Wake::new(),
         })))
     }
 
@@ -304,6 +307,7 @@ impl Deploy {
 
     /// Once a period: what was cut short is ended, what nobody needs any more goes.
     pub fn spawn_upkeep(&self, repos: Arc<dyn Repos>) {
+        self.spawn_keeping_of_images();
         let deploy = self.clone();
         tasks::spawn("deploy upkeep", async move {
             // The second round comes soon: the engine may have been busy with an image or a
@@ -315,6 +319,20 @@ impl Deploy {
                 deploy.clean_up(repos.as_ref()).await;
                 let _ = tokio::time::timeout(pause, deploy.0.upkeep.wait()).await;
                 pause = limits::UPKEEP_PERIOD;
+            }
+        });
+    }
+
+    /// Images of Dockerfiles take seconds to be read from the engine: nobody else waits for that.
+    fn spawn_keeping_of_images(&self) {
+        let deploy = self.clone();
+        tasks::spawn("keep images", async move {
+            loop {
+                if let Err(error) = deploy.parts().slugs.keep_images().await {
+                    tracing::warn!(error = error.chain(), "images are not kept as files yet");
+                }
+                let next = deploy.0.own_images.wait();
+                let _ = tokio::time::timeout(limits::UPKEEP_PERIOD, next).await;
             }
         });
     }

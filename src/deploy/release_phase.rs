@@ -128,7 +128,7 @@ impl Deploy {
                 (Some(command), Some((app, slug))) => {
                     self.resume_release_phase(app, release, slug, command).await?;
                 }
-                _ => self.fail_cut_off(release).await?,
+                _ => self.fail_cut_off(release, "it ended while the server was away").await?,
             }
         }
         for command in found {
@@ -154,7 +154,7 @@ impl Deploy {
                 continue;
             }
             let version = release.version;
-            if let Err(error) = self.fail_cut_off(release).await {
+            if let Err(error) = self.fail_cut_off(release, "nobody saw how it ended").await {
                 tracing::error!(version, error = error.chain(), "a release stays pending");
             }
         }
@@ -173,16 +173,11 @@ impl Deploy {
         read.await
     }
 
-    async fn fail_cut_off(&self, release: Release) -> Result<()> {
+    async fn fail_cut_off(&self, release: Release, why: &str) -> Result<()> {
         self.parts().releases.fail(release.id).await?;
-        self.outputs().append(
-            release.id.0,
-            " !     The release command was cut off: nobody saw how it ended.",
-        );
-        let line = format!(
-            "Release v{} failed: its command was cut off, and nobody saw how it ended",
-            release.version
-        );
+        self.outputs()
+            .append(release.id.0, &format!(" !     The release command was cut off: {why}."));
+        let line = format!("Release v{} failed: its command was cut off, {why}", release.version);
         self.say(release.app, line).await;
         Ok(())
     }

@@ -122,7 +122,7 @@ fn a_release_command_outlives_the_server_and_its_release_goes_by_its_end() {
     docker::docker(&["rm", "-f", &container]).succeeded();
     platform.start_server();
     eventually("the release has failed", || status(&app, 7) == "failed");
-    app.log_says("Release v7 failed: its command was cut off while the server was away");
+    app.log_says("Release v7 failed: its command was cut off, it ended while the server was away");
     output("v7").says("phase begins").says("The release command was cut off");
     assert_eq!(app.serving(), "v6");
     app.cli(&["config:set", "PHASE=echo again"]).succeeded();
