@@ -35,8 +35,12 @@ impl Deploy {
     }
 
     async fn finish(&self, build: &Build, repos: &dyn Repos) -> Result<()> {
-        // While others were finished this one may have gone on.
+        // While others were finished this one may have gone on. One that ends from here on has
+        // stored so before it is at work no more.
         let (id, app) = (build.id, build.app);
+        if self.0.active.has(id) {
+            return Ok(());
+        }
         let read = self.parts().store.read(move |db| {
             let rows = store::releases::builds_of(db, app)?;
             Ok((store::apps::by_id(db, app)?, rows))
@@ -44,9 +48,6 @@ impl Deploy {
         let (Some(app), rows) = read.await? else { return Ok(()) };
         let is_open = |row: &&Build| row.id == id && row.status == BuildStatus::Pending;
         let Some(build) = rows.iter().find(is_open) else { return Ok(()) };
-        if self.0.active.has(id) {
-            return Ok(());
-        }
         let is_newer = |row: &Build| row.created_at > build.created_at && row.release.is_some();
         let is_overtaken = rows.iter().any(is_newer);
         let moved = match (&build.commit, &build.git_ref, build.slug) {

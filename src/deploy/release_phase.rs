@@ -140,6 +140,8 @@ impl Deploy {
     /// Once a period: releases whose phase could not begin, or whose verdict could not be stored,
     /// as on a full disk.
     pub(super) async fn fail_abandoned(&self) {
+        // Before the rows are read: a phase that ends in between has stored its verdict.
+        let at_work = self.in_phase().clone();
         let pending = match self.parts().store.read(store::releases::pending_releases).await {
             Ok(pending) => pending,
             Err(error) => {
@@ -149,8 +151,7 @@ impl Deploy {
         };
         for release in pending {
             let age = Timestamp::now().seconds_since(release.created_at);
-            let is_at_work = self.in_phase().contains(&release.id);
-            if is_at_work || age < limits::PHASE_BEGINS.as_secs() {
+            if at_work.contains(&release.id) || age < limits::PHASE_BEGINS.as_secs() {
                 continue;
             }
             let version = release.version;
