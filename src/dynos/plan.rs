@@ -254,7 +254,8 @@ impl<'a> Planner<'a> {
             |planner: &Self, dyno: &Seen| planner.fresh(Some(web), current, dyno.name.number).1;
         let keeps = |planner: &Self, dyno: &Seen| {
             let waits = dyno.generation.release == current.release && !replaced(planner, dyno);
-            within(dyno) && (is_fresh(dyno) || of_old(dyno) || waits)
+            let stays = (of_old(dyno) || waits) && !planner.is_superseded(dyno);
+            within(dyno) && (is_fresh(dyno) || stays)
         };
         self.keep_web(keeps);
         let up: Vec<&Seen> = self
@@ -366,6 +367,18 @@ impl<'a> Planner<'a> {
         };
         let best = self.seen.iter().filter(is_alike).min_by_key(|other| rank(other));
         best.is_none_or(|best| best.container == dyno.container)
+    }
+
+    /// Whether a later restart of its release has replaced it. A server that was killed right
+    /// after that restart has left it up, and the next restart makes both of them stale: only the
+    /// later one may serve until its successor listens.
+    fn is_superseded(&self, dyno: &Seen) -> bool {
+        self.seen.iter().any(|other| {
+            other.phase == Phase::Up
+                && other.name == dyno.name
+                && other.generation.release == dyno.generation.release
+                && other.generation.epoch > dyno.generation.epoch
+        })
     }
 
     /// For an app without a release to run: everything that `keeps` does not name stops.

@@ -219,6 +219,28 @@ fn a_restart_replaces_each_web_dyno_when_its_successor_listens() {
 }
 
 #[test]
+fn what_a_restart_replaced_never_serves_again() {
+    let up = |world: World| {
+        ["web.1", "web.2", "web.3"]
+            .iter()
+            .fold(world, |world, name| world.dyno(name, 3, 0, Up).dyno(name, 3, 1, Up))
+    };
+    let mut web = wanted("web", 3);
+    web.epoch = 2;
+    let current = target(3, &["web"], true);
+    let world = up(World::new(current.clone(), Some(current.clone()), vec![web.clone()]));
+    assert_eq!(world.plan().routed, ["web.1@3/1", "web.2@3/1", "web.3@3/1"]);
+    assert_eq!(
+        world.steps(),
+        ["+web.1@3", "+web.2@3", "+web.3@3", "-web.1@3/0", "-web.2@3/0", "-web.3@3/0"]
+    );
+    // Nor does it while a newer release comes up.
+    let world = up(World::new(target(4, &["web"], false), Some(current), vec![web]));
+    assert_eq!(world.plan().routed, ["web.1@3/1", "web.2@3/1", "web.3@3/1"]);
+    assert_eq!(world.steps()[3..], ["-web.1@3/0", "-web.2@3/0", "-web.3@3/0"]);
+}
+
+#[test]
 fn workers_stop_before_they_start_and_wait_for_web() {
     let formation = vec![wanted("web", 1), wanted("worker", 1)];
     let old = Some(target(3, &["web", "worker"], true));
