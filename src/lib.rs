@@ -4,8 +4,9 @@
 //! The modules read in the order that data flows: [`git`] receives a push, [`deploy`] turns the
 //! source into a build, [`build`] runs the buildpacks and makes the slug, [`release`] joins slug
 //! and config vars into a numbered release, [`dynos`] makes the formation true in the [`engine`],
-//! [`routing`] tells the [`router`] process where requests go. [`actions`] are what can be asked for; [`api`] is Heroku's Platform API
-//! over all of it, [`console`] the pages, [`cli`] the client. `src/ARCHITECTURE.md` is the map.
+//! [`routing`] tells the [`router`] process where requests go. [`actions`] are what can be asked
+//! for; [`api`] is Heroku's Platform API over all of it, [`console`] the pages, [`cli`] the client.
+//! `src/ARCHITECTURE.md` is the map.
 
 pub mod cgroup;
 pub mod clock;
@@ -14,6 +15,7 @@ pub mod error;
 pub mod frames;
 pub mod limits;
 pub mod link;
+pub mod meminfo;
 pub mod model;
 pub mod origin;
 pub mod secrets;

@@ -464,8 +464,8 @@ pub const DOCTOR_DISK_WARN: u64 = 10 * 1024 * 1024 * 1024;
 pub const DOCTOR_DISK_FAIL: u64 = 1024 * 1024 * 1024;
 /// Bytes of memory that could be had below which `doctor` warns, and fails: two small dynos; what
 /// server and router need themselves.
-pub const DOCTOR_MEMORY_WARN: u64 = 1024 * 1024 * 1024;
-pub const DOCTOR_MEMORY_FAIL: u64 = 256 * 1024 * 1024;
+pub const DOCTOR_MEMORY_WARN: i64 = 1024 * 1024 * 1024;
+pub const DOCTOR_MEMORY_FAIL: i64 = 256 * 1024 * 1024;
 /// A clock that is so far behind the database's last write has been set back.
 pub const DOCTOR_CLOCK_BACK: Duration = Duration::from_secs(60);
 /// For the whole life of the container that `doctor` tries things in: two seconds on a good day.

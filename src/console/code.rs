@@ -4,30 +4,21 @@
 use super::cookie::{self, Which};
 use super::form::Open;
 use super::oops::{Oops, refused};
-use super::sign_in::{open, own_page, sent};
+use super::sign_in::{Asked, Step, open, own_page, sent};
 use super::{Console, Page, State, assets, frame, signed};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::model::User;
 use askama::Template;
 use axum::extract::{self, Query};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Deserialize;
 
 #[derive(Template)]
 #[template(path = "console/code.html", config = "web/askama.toml")]
 struct View {
     css: String,
     icon: String,
-    refused: Option<String>,
-    email: String,
-    to: String,
-}
-
-#[derive(Deserialize)]
-pub struct Asked {
-    #[serde(default)]
-    to: String,
+    step: Step,
 }
 
 /// The page, for somebody who then goes on to another.
@@ -49,25 +40,14 @@ pub async fn show(
     headers: HeaderMap,
 ) -> Page {
     match half(&console, &headers).await? {
-        Some(user) => form(None, &user, &asked.to),
+        Some(user) => form(Step::new(None, &user.email, &asked.to)),
         None => Err(Oops::sign_in(own_page(&asked.to))),
     }
 }
 
-fn form(refused: Option<&Error>, user: &User, to: &str) -> Page {
-    let status = match refused.map(Error::kind) {
-        None => StatusCode::OK,
-        Some(Kind::RateLimit) => StatusCode::TOO_MANY_REQUESTS,
-        Some(_) => StatusCode::UNPROCESSABLE_ENTITY,
-    };
-    let view = View {
-        css: assets::url("console.css"),
-        icon: assets::url("icon.svg"),
-        refused: refused.map(|error| error.public_message().to_string()),
-        email: user.email.clone(),
-        to: to.to_string(),
-    };
-    frame::render(status, &view)
+fn form(step: Step) -> Page {
+    let view = View { css: assets::url("console.css"), icon: assets::url("icon.svg"), step };
+    frame::render(view.step.status, &view)
 }
 
 pub async fn enter(extract::State(console): State, Open { fields, headers }: Open) -> Page {
@@ -79,6 +59,6 @@ pub async fn enter(extract::State(console): State, Open { fields, headers }: Ope
             let session = open(&console, &user, Some(proof), &headers).await?;
             Ok(sent(to, [session, cookie::clear(&headers, Which::Half)]))
         }
-        Err(error) => form(Some(&error), &user, to),
+        Err(error) => form(Step::new(Some(&error), &user.email, to)),
     }
 }

@@ -1,15 +1,12 @@
 //! An app's log: its newest lines that fit the filters, and what comes after them.
 
+use super::Page;
 use super::app::{Here, Tab};
 use super::at::{At, Note};
 use super::frame::{self, Frame, Place};
-use super::signed::Signed;
 use super::words;
-use super::{Console, Page};
 use crate::apps::access::Action;
-use crate::error::Result;
 use crate::logs::{Filter, LogLine, Source, Tail};
-use crate::model::App;
 use crate::{limits, tasks};
 use askama::Template;
 use axum::extract::Query;
@@ -18,7 +15,6 @@ use axum::response::sse::{Event, Sse};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use std::convert::Infallible;
-use std::sync::Arc;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -97,38 +93,21 @@ pub async fn stream(at: At, Query(asked): Query<Asked>) -> Page {
         .await?;
     let (events, receiver) = channel(limits::LOG_STREAM_PIECES);
     tasks::spawn("live log", async move {
-        if let Err(error) = follow(console, signed, entry.app, history, tail, &events).await {
-            tracing::debug!(error = error.chain(), "a live log ended");
+        // Whoever may not see it any more reads no further, however fast it is written.
+        tokio::select! {
+            () = follow(history, tail, &events) => {}
+            () = signed.until_gone(&console, entry.app.id, Action::ReadLogs) => {}
         }
     });
     Ok(Sse::new(ReceiverStream::new(receiver)).into_response())
 }
 
-async fn follow(
-    console: Arc<Console>,
-    signed: Signed,
-    app: App,
-    history: Vec<LogLine>,
-    mut tail: Tail,
-    events: &Events,
-) -> Result<()> {
+async fn follow(history: Vec<LogLine>, mut tail: Tail, events: &Events) {
     let mut event = Event::default().event("begin").data(lines(&history));
-    let mut looked = tokio::time::Instant::now();
-    loop {
-        if events.send(Ok(event)).await.is_err() {
-            return Ok(());
-        }
-        // Whoever may not see it any more reads no further, however fast it is written.
-        if looked.elapsed() >= limits::LIVE_PING {
-            if !console.sessions.still(signed.session.id).await? {
-                return Ok(());
-            }
-            signed.enter(&console, &app.id.to_string(), Action::ReadLogs).await?;
-            looked = tokio::time::Instant::now();
-        }
+    while events.send(Ok(event)).await.is_ok() {
         event = tokio::select! {
             line = tail.next() => {
-                let Some(line) = line else { return Ok(()) };
+                let Some(line) = line else { return };
                 let mut batch = vec![line];
                 // What comes within a moment goes together: the page is drawn as often.
                 tokio::time::sleep(limits::LOG_GATHER).await;
@@ -139,7 +118,7 @@ async fn follow(
                 Event::default().data(lines(&batch))
             }
             () = tokio::time::sleep(limits::LIVE_PING) => Event::default().comment("still here"),
-            () = events.closed() => return Ok(()),
+            () = events.closed() => return,
         };
     }
 }

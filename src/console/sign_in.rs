@@ -20,15 +20,36 @@ use serde::Deserialize;
 struct View {
     css: String,
     icon: String,
-    refused: Option<String>,
-    email: String,
-    to: String,
+    step: Step,
+}
+
+/// What the page of a step of signing in shows, and where it leads.
+pub struct Step {
+    pub refused: Option<String>,
+    pub email: String,
+    pub to: String,
+    pub status: StatusCode,
+}
+
+impl Step {
+    pub fn new(refused: Option<&Error>, email: &str, to: &str) -> Self {
+        Self {
+            refused: refused.map(|error| error.public_message().to_string()),
+            email: email.to_string(),
+            to: to.to_string(),
+            status: match refused.map(Error::kind) {
+                None => StatusCode::OK,
+                Some(Kind::RateLimit) => StatusCode::TOO_MANY_REQUESTS,
+                Some(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            },
+        }
+    }
 }
 
 #[derive(Deserialize)]
 pub struct Asked {
     #[serde(default)]
-    to: String,
+    pub to: String,
 }
 
 pub async fn show(
@@ -40,23 +61,12 @@ pub async fn show(
     if Signed::read(&parts, &console).await?.is_some() {
         return Err(Oops::go("/console/apps"));
     }
-    form(None, "", &asked.to)
+    form(Step::new(None, "", &asked.to))
 }
 
-fn form(refused: Option<&Error>, email: &str, to: &str) -> Page {
-    let status = match refused.map(Error::kind) {
-        None => StatusCode::OK,
-        Some(Kind::RateLimit) => StatusCode::TOO_MANY_REQUESTS,
-        Some(_) => StatusCode::UNPROCESSABLE_ENTITY,
-    };
-    let view = View {
-        css: assets::url("console.css"),
-        icon: assets::url("icon.svg"),
-        refused: refused.map(|error| error.public_message().to_string()),
-        email: email.to_string(),
-        to: to.to_string(),
-    };
-    frame::render(status, &view)
+fn form(step: Step) -> Page {
+    let view = View { css: assets::url("console.css"), icon: assets::url("icon.svg"), step };
+    frame::render(view.step.status, &view)
 }
 
 pub async fn enter(extract::State(console): State, Open { fields, headers }: Open) -> Page {
@@ -64,7 +74,7 @@ pub async fn enter(extract::State(console): State, Open { fields, headers }: Ope
     match refused(proved(&console, email, fields.get("password"), &headers).await)? {
         Ok((cookie, true)) => Ok(sent(to, [cookie])),
         Ok((cookie, false)) => Ok(sent(&code::address(to), [cookie])),
-        Err(error) => form(Some(&error), email, to),
+        Err(error) => form(Step::new(Some(&error), email, to)),
     }
 }
 

@@ -3,21 +3,16 @@
 
 use crate::config::ServerSettings;
 use crate::error::{Error, Result};
+use crate::meminfo;
 use crate::model::Size;
 
 /// Bytes that dynos may still take: what the kernel could give out, without the reserve.
 /// Unlimited where the kernel does not say.
 pub fn free(settings: &ServerSettings) -> i64 {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let reserve =
         i64::try_from(settings.memory_reserve).unwrap_or(i64::MAX).saturating_mul(1 << 20);
-    available(&text).map_or(i64::MAX, |available| available.saturating_sub(reserve))
-}
-
-/// `MemAvailable:   22000000 kB`, in bytes.
-fn available(meminfo: &str) -> Option<i64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.trim().trim_end_matches("kB").trim().parse::<i64>().ok().map(|kilobytes| kilobytes << 10)
+    let available = meminfo::bytes("MemAvailable");
+    available.map_or(i64::MAX, |available| available.saturating_sub(reserve))
 }
 
 /// Why there is no room for a dyno of this size, beside those that are just starting and have not
@@ -56,16 +51,4 @@ pub fn check(settings: &ServerSettings, what: &str, bytes: i64) -> Result<()> {
         free >> 20,
         settings.memory_reserve
     )))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_kernels_figure_is_read() {
-        let text = "MemTotal:       24680000 kB\nMemFree:  1 kB\nMemAvailable:   22000000 kB\n";
-        assert_eq!(available(text), Some(22_000_000 << 10));
-        assert_eq!(available("MemTotal: 1 kB\n"), None);
-    }
 }

@@ -203,8 +203,10 @@ fn the_example_procfile_parses_and_is_what_the_sample_runs() {
 }
 
 /// Nouns and tools: each module may use them, beside what its own row names.
-const LAYER_0: [&str; 10] =
-    ["model", "error", "limits", "cgroup", "clock", "wake", "tasks", "origin", "config", "secrets"];
+const LAYER_0: [&str; 11] = [
+    "model", "error", "limits", "cgroup", "meminfo", "clock", "wake", "tasks", "origin", "config",
+    "secrets",
+];
 
 /// Which modules each module may use besides itself and, from `store` on, layer 0.
 const MAY_USE: &[(&str, &[&str])] = &[
@@ -214,6 +216,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("clock", &["limits"]),
     ("cgroup", &[]),
+    ("meminfo", &[]),
     ("wake", &[]),
     ("origin", &["model"]),
     ("tasks", &["error", "origin"]),

@@ -4,6 +4,7 @@ use super::{Finding, output_of};
 use crate::cli::format::size;
 use crate::config::ServerSettings;
 use crate::limits;
+use crate::meminfo;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
@@ -47,20 +48,14 @@ fn judged_disk(place: &str, free: u64, all_inodes: u64, free_inodes: u64) -> Fin
 
 /// Of the memory that could be had now.
 pub(super) fn memory() -> Finding {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let bytes = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim_start_matches(':').split_whitespace().next()?.parse::<u64>().ok()
-    };
-    match (bytes("MemTotal"), bytes("MemAvailable")) {
-        (Some(total), Some(free)) => judged_memory(total * 1024, free * 1024),
+    match (meminfo::bytes("MemTotal"), meminfo::bytes("MemAvailable")) {
+        (Some(total), Some(free)) => judged_memory(total, free),
         _ => Finding::warn("memory", "/proc/meminfo can't be read", "mount -t proc proc /proc"),
     }
 }
 
-fn judged_memory(total: u64, free: u64) -> Finding {
-    let text = |bytes: u64| size(i64::try_from(bytes).unwrap_or(i64::MAX));
-    let message = format!("{} of {} can be had", text(free), text(total));
+fn judged_memory(total: i64, free: i64) -> Finding {
+    let message = format!("{} of {} can be had", size(free), size(total));
     let mend = "see what takes it with senryu ps and top; scale down, or add memory";
     if free < limits::DOCTOR_MEMORY_FAIL {
         Finding::fail("memory", message, mend)
