@@ -19,6 +19,10 @@ pub async fn show(extract::State(api): State, Auth(caller): Auth) -> Result<Json
 
 pub async fn authorize(extract::State(api): State, Auth(caller): Auth, body: Body) -> Result {
     body.only(&["description", "expires_in", "scope", "client"])?;
+    if body.value("scope").is_some() && body.list("scope")?.iter().any(|scope| *scope != "global") {
+        // A token of a lesser scope than it asks for could do more than its owner thinks.
+        return Err(Error::invalid("scope can only be [\"global\"] here").into());
+    }
     let description = body.text("description")?.unwrap_or("Long-lived user authorization");
     let expires_in = body.integer("expires_in")?;
     if expires_in.is_some_and(|seconds| seconds <= 0 || seconds > limits::TOKEN_SECONDS) {

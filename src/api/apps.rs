@@ -7,6 +7,7 @@ use super::guard::OnApp;
 use super::{json, range};
 use crate::actions::AppChange;
 use crate::apps::access::Action;
+use crate::error::Error;
 use crate::limits;
 use crate::model::AppName;
 use crate::store::app_list::{Bounds, By};
@@ -42,7 +43,18 @@ pub async fn list(extract::State(api): State, Auth(caller): Auth, headers: Heade
 pub async fn create(extract::State(api): State, Auth(caller): Auth, body: Body) -> Result {
     body.only(&["name", "region", "stack", "feature_flags"])?;
     let stack = super::stacks::known("stack", body.text("stack")?)?.unwrap_or(limits::STACK);
-    body.text("region")?;
+    let here = json::region();
+    if let Some(region) = body.text("region")?
+        && here["name"] != region
+        && here["id"] != region
+    {
+        let shown: String = region.chars().take(60).collect();
+        let message = format!("region {shown:?} is unknown; there is: us, which is this platform");
+        return Err(Error::invalid(message).into());
+    }
+    if body.value("feature_flags").is_some() {
+        body.list("feature_flags")?;
+    }
     let shown = api.create_app(&caller, body.text("name")?, stack).await?;
     Ok((StatusCode::CREATED, Json(json::app(&shown, &api.settings))).into_response())
 }

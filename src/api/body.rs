@@ -36,6 +36,8 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 /// The whole body, up to the limit. What is beyond it is read and dropped, within reason: a client
 /// that is still sending when its connection closes never reads why it was refused.
 async fn read<S: Send + Sync>(request: Request, state: &S) -> std::result::Result<Bytes, ApiError> {
+    let is_config = request.uri().path().ends_with("/config-vars");
+    let too_large = || too_large(is_config);
     let unreadable = || ApiError(Error::bad_request("The request's body could not be read"));
     let length = request.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
@@ -61,9 +63,13 @@ async fn read<S: Send + Sync>(request: Request, state: &S) -> std::result::Resul
     Err(too_large())
 }
 
-fn too_large() -> ApiError {
+fn too_large(is_config: bool) -> ApiError {
     let megabytes = limits::API_BODY_BYTES / (1024 * 1024);
-    let message = format!("The request's body is larger than {megabytes} MB");
+    let mut message = format!("The request's body is larger than {megabytes} MB");
+    if is_config {
+        let bytes = limits::CONFIG_VARS_BYTES;
+        message = format!("{message}, and all config vars of an app may take {bytes} bytes");
+    }
     ApiError(Error::new(Kind::TooLarge, message))
 }
 

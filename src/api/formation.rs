@@ -53,7 +53,7 @@ pub async fn batch(
             .text("type")?
             .ok_or_else(|| Error::invalid("type is required in each of updates"))?
             .to_string();
-        updates.push(update_from(process, &item)?);
+        updates.push(update_from(&api, process, &item)?);
     }
     let rows = api.scale(&caller, &app, updates).await?;
     Ok(Json(values(&api, &app, &rows).await?).into_response())
@@ -65,13 +65,13 @@ pub async fn update(
     Path((_, process)): Path<(String, String)>,
     body: Body,
 ) -> Result {
-    let update = update_from(process, &body)?;
+    let update = update_from(&api, process, &body)?;
     let rows = api.scale(&caller, &app, vec![update]).await?;
     let mut values = values(&api, &app, &rows).await?;
     Ok(Json(values.remove(0)).into_response())
 }
 
-fn update_from(process: String, item: &Body) -> Result<Update> {
+fn update_from(api: &Api, process: String, item: &Body) -> Result<Update> {
     item.only(&["type", "quantity", "size", "dyno_size"])?;
     let quantity = match item.value("quantity") {
         None => None,
@@ -80,10 +80,22 @@ fn update_from(process: String, item: &Body) -> Result<Update> {
         })?),
     };
     let size = match item.value("dyno_size") {
-        Some(Value::Object(size)) => size.get("name").and_then(Value::as_str).map(str::to_string),
-        _ => item.text("size")?.map(str::to_string),
+        Some(size) => Some(size_name(api, size).ok_or_else(|| {
+            Error::invalid("dyno_size must be an object with the name or the id of a dyno size")
+        })?),
+        None => item.text("size")?.map(str::to_string),
     };
     Ok(Update { process, quantity, size })
+}
+
+/// `{"name": "standard-2x"}` or `{"id": "…"}`, as the schema has it, or just the name.
+fn size_name(api: &Api, value: &Value) -> Option<String> {
+    if let Some(name) = value.as_str().or_else(|| value.get("name")?.as_str()) {
+        return Some(name.to_string());
+    }
+    let id = value.get("id")?.as_str()?;
+    let mut sizes = api.settings.dyno_sizes.iter().map(|size| size.name);
+    sizes.find(|name| json::size_id(name).to_string() == id).map(str::to_string)
 }
 
 /// `2`, `"2"`, `"+1"`, `"-1"`.
@@ -92,8 +104,12 @@ fn quantity(value: &Value) -> Option<Quantity> {
         return Some(Quantity::Absolute(number));
     }
     let text = value.as_str()?;
-    let number: i64 = text.strip_prefix('+').unwrap_or(text).parse().ok()?;
     let relative = text.starts_with(['+', '-']);
+    let digits = if relative { &text[1..] } else { text };
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let number: i64 = text.strip_prefix('+').unwrap_or(text).parse().ok()?;
     Some(if relative { Quantity::Relative(number) } else { Quantity::Absolute(number) })
 }
 
@@ -115,7 +131,7 @@ mod tests {
         assert_eq!(quantity(&json!("+1")), Some(Quantity::Relative(1)));
         assert_eq!(quantity(&json!("-1")), Some(Quantity::Relative(-1)));
         assert_eq!(quantity(&json!(-1)), Some(Quantity::Absolute(-1)));
-        for bad in [json!("two"), json!(1.5), json!([]), json!("")] {
+        for bad in [json!("two"), json!(1.5), json!([]), json!(""), json!("++1"), json!("+-1")] {
             assert_eq!(quantity(&bad), None, "{bad}");
         }
     }

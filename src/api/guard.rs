@@ -18,6 +18,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 use axum::{RequestPartsExt, Router};
+use percent_encoding::percent_decode_str;
 use std::sync::Arc;
 
 /// Who may call a route.
@@ -102,6 +103,9 @@ async fn enforce(
     next: Next,
 ) -> std::result::Result<Response, ApiError> {
     let (mut parts, body) = request.into_parts();
+    if percent_decode_str(parts.uri.path()).decode_utf8().is_err() {
+        return Err(Error::bad_request("The request's path is not UTF-8").into());
+    }
     match route.rule {
         Rule::Secret => {}
         Rule::Login => {
@@ -188,7 +192,6 @@ async fn enter(api: &Arc<Api>, route: &Route, parts: &mut Parts) -> Result<OnApp
     };
     let name = match parts.extract::<RawPathParams>().await {
         Ok(params) => value(&params, "app").ok_or_else(missing)?,
-        // Bytes that are no text name nothing.
         Err(_) => return Err(Error::not_found("app")),
     };
     let entry = api.access.enter(&caller, &name).await?;

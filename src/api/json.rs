@@ -20,6 +20,15 @@ fn fixed_id(name: &str) -> Uuid {
     uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
 
+pub fn stack_id(name: &str) -> Uuid {
+    fixed_id(&format!("stack {name}"))
+}
+
+/// There is only one.
+pub fn region() -> Value {
+    json!({ "id": fixed_id("region here"), "name": "us" })
+}
+
 /// A stack by itself. It has no date: it is as old as the program.
 pub fn whole_stack(name: &str) -> Value {
     let mut value = stack(name);
@@ -31,7 +40,7 @@ pub fn whole_stack(name: &str) -> Value {
 }
 
 fn stack(name: &str) -> Value {
-    json!({ "id": fixed_id(&format!("stack {name}")), "name": name })
+    json!({ "id": stack_id(name), "name": name })
 }
 
 pub fn app(app: &App, settings: &ServerSettings) -> Value {
@@ -51,7 +60,7 @@ pub fn app(app: &App, settings: &ServerSettings) -> Value {
         "name": name,
         "organization": null,
         "owner": { "email": app.owner_email, "id": app.owner.0 },
-        "region": { "id": fixed_id("region here"), "name": "us" },
+        "region": region(),
         "released_at": app.released_at.map(|at| at.api()),
         "repo_size": app.repo_size,
         "slug_size": app.slug_size,
@@ -245,7 +254,7 @@ pub fn dyno_size(size: &Size) -> Value {
     })
 }
 
-fn size_id(name: &str) -> Uuid {
+pub fn size_id(name: &str) -> Uuid {
     fixed_id(&format!("size {name}"))
 }
 

@@ -16,7 +16,8 @@ const STACKS: [&str; 2] = [limits::STACK, limits::CONTAINER_STACK];
 /// The stack that a field names, if it does.
 pub fn known(field: &str, name: Option<&str>) -> crate::error::Result<Option<&'static str>> {
     let Some(name) = name else { return Ok(None) };
-    let found = STACKS.into_iter().find(|known| *known == name);
+    let is_it = |known: &&str| *known == name || json::stack_id(known).to_string() == name;
+    let found = STACKS.into_iter().find(is_it);
     found.map(Some).ok_or_else(|| {
         let shown: String = name.chars().take(60).collect();
         Error::invalid(format!("{field} {shown:?} is unknown; there are: {}", STACKS.join(", ")))

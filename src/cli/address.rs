@@ -16,12 +16,33 @@ pub fn of(url: &Url) -> String {
     url.as_str().trim_end_matches('/').to_string()
 }
 
+/// What the names of a server with a domain begin with: all three lead to the same one.
+const NAMES: [&str; 3] = ["api.", "git.", "dashboard."];
+
+/// The server by its first name: `https://api.D` for `https://git.D`. What a host with a name of
+/// another kind is called stays.
+pub fn server(address: &str) -> Option<String> {
+    let mut url = Url::parse(&kept(address)?).ok()?;
+    let domain = NAMES.iter().find_map(|name| url.host_str()?.strip_prefix(name));
+    if let Some(domain) = domain.map(str::to_string) {
+        url.set_host(Some(&format!("api.{domain}"))).ok()?;
+    }
+    Some(of(&url))
+}
+
+/// Where git may find the server at `base` as well.
+pub fn of_git(base: &str) -> Option<String> {
+    let mut url = Url::parse(base).ok()?;
+    let domain = url.host_str()?.strip_prefix("api.")?.to_string();
+    url.set_host(Some(&format!("git.{domain}"))).ok()?;
+    Some(of(&url))
+}
+
 /// The app that an address leads to, when it is one of the server at `base`.
 pub fn app(address: &str, base: &str) -> Option<String> {
     let (url, base) = (Url::parse(address).ok()?, Url::parse(base).ok()?);
-    let is_ours = url.scheme() == base.scheme()
-        && url.host_str() == base.host_str()
-        && url.port_or_known_default() == base.port_or_known_default();
+    let root = |url: &Url| server(&url.origin().ascii_serialization());
+    let is_ours = root(&url).is_some_and(|ours| Some(ours) == root(&base));
     let below = url.path().strip_prefix(base.path().trim_end_matches('/'))?;
     let name = below.strip_prefix('/')?.trim_end_matches('/');
     let app = name.strip_suffix(".git").unwrap_or(name);
@@ -66,6 +87,12 @@ mod tests {
         }
         let usual = app("http://localhost:80/shop.git", "http://localhost");
         assert_eq!(usual.as_deref(), Some("shop"));
+        for ours in ["https://git.x.org/shop.git", "https://api.x.org:443/shop.git"] {
+            assert_eq!(app(ours, "https://api.x.org").as_deref(), Some("shop"), "{ours}");
+        }
+        assert_eq!(app("https://git.y.org/shop.git", "https://api.x.org"), None);
+        assert_eq!(of_git("https://api.x.org").as_deref(), Some("https://git.x.org"));
+        assert_eq!(of_git("http://localhost:5757"), None);
         for other in [
             "https://localhost:5757/shop.git",
             "http://localhost:57570/shop.git",

@@ -37,6 +37,9 @@ pub struct Create {
     /// Stack to create the app on
     #[arg(short, long, value_name = "STACK")]
     stack: Option<String>,
+    /// Buildpack to use for this app
+    #[arg(short, long, value_name = "BUILDPACK")]
+    buildpack: Option<String>,
     /// Output in JSON format
     #[arg(long)]
     json: bool,
@@ -157,6 +160,11 @@ pub async fn create(cx: &Cx, args: Create) -> Result {
         words.join(", ")
     };
     let app = cx.ui.action(&what, cx.client.post("/apps", &body), done).await?;
+    if let Some(buildpack) = &args.buildpack {
+        let what = format!("Setting buildpack to {buildpack}");
+        let set = super::buildpacks::put(cx, text(&app, "/name"), std::slice::from_ref(buildpack));
+        cx.ui.action(&what, set, |_| "done".to_string()).await?;
+    }
     let url = git::url(&cx.client.base(), text(&app, "/name"));
     if !args.no_remote && git::in_work_tree(&cx.env) {
         match git::all_remotes(&cx.env).iter().find(|(name, _)| *name == args.remote) {

@@ -93,7 +93,8 @@ async fn fetch(cx: &Cx, app: &str) -> Result<Vec<String>> {
     Ok(names(&cx.client.get(&path(app)).await?))
 }
 
-async fn put(cx: &Cx, app: &str, list: &[String]) -> Result<Vec<String>> {
+/// Sets all of an app's buildpacks.
+pub async fn put(cx: &Cx, app: &str, list: &[String]) -> Result<Vec<String>> {
     let updates: Vec<Value> = list.iter().map(|name| json!({ "buildpack": name })).collect();
     Ok(names(&cx.client.put(&path(app), &json!({ "updates": updates })).await?))
 }

@@ -144,6 +144,7 @@ pub async fn set(cx: &Cx, args: Set) -> Result {
     let wait = !args.no_wait;
     let (vars, shown) = collected(cx, args)?;
     let names: Vec<&str> = vars.iter().map(|(key, _)| key.as_str()).collect();
+    fits(&vars)?;
     let what = format!("Setting {} and restarting ⬢ {app}", names.join(", "));
     let body: Map<String, Value> =
         vars.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
@@ -221,6 +222,21 @@ fn collected(cx: &Cx, args: Set) -> Result<(Pairs, Pairs)> {
     match vars.is_empty() {
         true => Err(Failure::refused("There is no config var in it: nothing has been changed")),
         false => Ok((vars, typed)),
+    }
+}
+
+/// What is far too large is refused before it is sent: the server would not read it to its end,
+/// and so could not name it.
+fn fits(vars: &[(String, String)]) -> Result {
+    let too_large = vars.iter().find(|(_, value)| value.len() > limits::CONFIG_VARS_BYTES);
+    match too_large {
+        None => Ok(()),
+        Some((key, value)) => Err(Failure::refused(format!(
+            "{key} has {} bytes, and all config vars of an app may take {}: nothing has been \
+             changed. Keep files in the app, or in a store that a config var names",
+            value.len(),
+            limits::CONFIG_VARS_BYTES
+        ))),
     }
 }
 

@@ -53,7 +53,9 @@ impl Credentials {
 
     /// The token of the server that git names by protocol and host.
     pub fn of_host(&self, protocol: &str, host: &str) -> Option<&Saved> {
-        self.servers.get(&address::kept(&format!("{protocol}://{host}"))?)
+        let named = format!("{protocol}://{host}");
+        let exact = self.servers.get(&address::kept(&named)?);
+        exact.or_else(|| self.servers.get(&address::server(&named)?))
     }
 
     pub fn set(&mut self, server: &str, saved: Saved) {
@@ -139,6 +141,9 @@ mod tests {
         assert!(again.of_host("https", "localhost:5757").is_none());
         again.set("http://localhost", saved.clone());
         assert!(again.of_host("http", "localhost:80") == Some(&saved));
+        again.set("https://api.x.org", saved.clone());
+        assert!(again.of_host("https", "git.x.org") == Some(&saved));
+        assert!(again.of_host("https", "git.y.org").is_none());
         assert!(again.remove("http://localhost:5757").is_some());
         assert!(again.of("http://localhost:5757").is_none());
     }

@@ -89,6 +89,13 @@ pub fn remove_remote(env: &Env, name: &str) -> Result {
 /// Lets git ask us for the token, so that a push asks nobody. The empty entry before ours makes
 /// git forget other helpers for this server, which might hold a password of long ago.
 pub fn install_helper(env: &Env, base: &str) -> Result {
+    for base in [Some(base.to_string()), address::of_git(base)].into_iter().flatten() {
+        install_helper_of(env, &base)?;
+    }
+    Ok(())
+}
+
+fn install_helper_of(env: &Env, base: &str) -> Result {
     let key = format!("credential.{base}.helper");
     let ours = helper_command(env);
     let now = git(env, &["config", "--global", "--get-all", &key])
@@ -97,14 +104,22 @@ pub fn install_helper(env: &Env, base: &str) -> Result {
     if now == format!("\n{ours}\n") {
         return Ok(());
     }
-    remove_helper(env, base);
+    remove_helper_of(env, base);
     run(env, &["config", "--global", "--add", &key, ""])?;
     run(env, &["config", "--global", "--add", &key, &ours]).map(|_| ())
 }
 
 pub fn remove_helper(env: &Env, base: &str) {
+    for base in [Some(base.to_string()), address::of_git(base)].into_iter().flatten() {
+        remove_helper_of(env, &base);
+    }
+}
+
+/// Other settings for this server are the user's own.
+fn remove_helper_of(env: &Env, base: &str) {
     // It fails when there is none, which is what is wanted.
-    let _ = git(env, &["config", "--global", "--remove-section", &format!("credential.{base}")]);
+    let key = format!("credential.{base}.helper");
+    let _ = git(env, &["config", "--global", "--unset-all", &key]);
 }
 
 /// `!senryu git:credentials`, or with the whole path when `senryu` on the PATH is not us.

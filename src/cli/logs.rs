@@ -35,6 +35,9 @@ pub struct Logs {
     /// No colours, as without a terminal
     #[arg(long, hide = true)]
     no_color: bool,
+    /// Colours, as on a terminal
+    #[arg(long, conflicts_with = "no_color")]
+    force_colors: bool,
 }
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -49,6 +52,7 @@ pub async fn tail_of(cx: &Cx, app: &str, dyno: &str) -> Result {
         dyno_name: Some(dyno.to_string()),
         process_type: None,
         no_color: false,
+        force_colors: false,
     };
     logs(cx, args).await
 }
@@ -68,7 +72,7 @@ pub async fn logs(cx: &Cx, args: Logs) -> Result {
         body.insert("type".to_string(), json!(process));
     }
     let mut body = Value::Object(body);
-    let paint = cx.ui.colour && !args.no_color;
+    let paint = args.force_colors || (cx.ui.colour && !args.no_color);
     let mut reading = Reading { paint, ..Reading::default() };
     let mut url = session(cx, &app, &body).await?;
     let mut until = Instant::now() + limits::CLIENT_PATIENCE;

@@ -130,7 +130,7 @@ enum Command {
     PsType(ps_type::Type),
     /// Restart all dynos, one dyno or one process type
     #[command(name = "ps:restart", visible_aliases = ["restart", "dyno:restart"])]
-    PsRestart(ps::Which),
+    PsRestart(ps::Restart),
     /// Stop a dyno or a process type
     #[command(name = "ps:stop", aliases = ["stop", "kill", "ps:kill", "dyno:stop", "dyno:kill"])]
     PsStop(ps::Which),

@@ -47,6 +47,12 @@ pub struct Which {
     #[arg(short, long, alias = "type", value_name = "TYPE")]
     #[arg(conflicts_with_all = ["dyno", "dyno_name"])]
     process_type: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Restart {
+    #[command(flatten)]
+    which: Which,
     /// Return at once, without waiting for the dynos
     #[arg(long)]
     no_wait: bool,
@@ -241,7 +247,7 @@ fn update(process: &str, quantity: Option<Value>, size: Option<String>) -> Value
     update
 }
 
-pub async fn restart(cx: &Cx, args: Which) -> Result {
+pub async fn restart(cx: &Cx, Restart { which: args, no_wait }: Restart) -> Result {
     let app = cx.app(&args.app)?;
     let base = format!("/apps/{}", segment(&app));
     let (what, path) = match (&args.process_type, args.dyno_name.as_ref().or(args.dyno.as_ref())) {
@@ -253,7 +259,7 @@ pub async fn restart(cx: &Cx, args: Which) -> Result {
     };
     let work = async {
         cx.client.delete(&path).await?;
-        match args.no_wait {
+        match no_wait {
             true => Ok(()),
             false => rollout::settle(cx, &app, None).await,
         }

@@ -81,13 +81,19 @@ impl GitHost {
         } else if let Some(update) = request.commands.deploying().cloned() {
             self.deploy(request, update, &mut client).await
         } else {
-            let branch = request.commands.updates.iter().any(|u| u.branch().is_some());
-            let other = branch && !request.commands.updates.iter().all(Update::is_delete);
             let commands = std::mem::take(&mut request.commands);
-            let rest =
-                self.receive_pack(&request.git_dir, commands, request.body, None, &mut client);
-            let (rest, _) = rest.await;
-            if other {
+            let mut branches = commands.updates.iter().filter(|u| u.branch().is_some());
+            let other = branches.find(|u| !u.is_delete()).map(|u| u.git_ref.clone());
+            let received = self.receive_pack(
+                &request.git_dir,
+                commands,
+                request.body,
+                None,
+                &mut client,
+                other,
+            );
+            let (rest, moved) = received.await;
+            if moved {
                 client.line("Pushed to branch other than [main, master], skipping build.").await;
             }
             rest
@@ -127,9 +133,10 @@ impl GitHost {
         let (deployer, app) = (self.deployer.clone(), request.app.id);
         tasks::spawn("make ready for a build", async move { deployer.coming(app).await });
         let commands = std::mem::take(&mut request.commands);
-        let (rest, moved) = self
-            .receive_pack(&request.git_dir, commands, request.body, Some(&running), client)
-            .await;
+        let (body, awaited) = (request.body, Some(update.git_ref));
+        let received =
+            self.receive_pack(&request.git_dir, commands, body, Some(&running), client, awaited);
+        let (rest, moved) = received.await;
         self.take_expected(running.push.id);
         running.tasks.close();
         running.tasks.wait().await;
@@ -191,7 +198,7 @@ impl GitHost {
     }
 
     /// Runs git on what the client sends. It returns a task that ends when the client's body
-    /// does, and whether git reported that the ref which deploys has moved.
+    /// does, and whether git reported that the ref which is awaited has moved.
     async fn receive_pack(
         &self,
         git_dir: &std::path::Path,
@@ -199,6 +206,7 @@ impl GitHost {
         body: Incoming,
         running: Option<&Arc<Running>>,
         client: &mut Client,
+        awaited: Option<String>,
     ) -> (JoinHandle<()>, bool) {
         let mut git = self.git(running.is_some());
         if body.is_large() {
@@ -225,14 +233,16 @@ impl GitHost {
             }
         };
         let rest = tasks::spawn("push body", feed(commands.encode(), body, input));
-        let awaited = running.map(|running| running.push.git_ref.as_str());
         let reason = |git_ref: &str| {
             let running = running?;
             let first = running.verdict() == Verdict::FetchFirst && git_ref == running.push.git_ref;
             first.then_some("fetch first")
         };
-        let (relayed, errors, status) =
-            tokio::join!(relay(output, client, awaited, reason), last_words(errors), child.wait());
+        let (relayed, errors, status) = tokio::join!(
+            relay(output, client, awaited.as_deref(), reason),
+            last_words(errors),
+            child.wait()
+        );
         let reported = relayed.as_ref().is_ok_and(|relayed| relayed.reported);
         if !reported || !errors.is_empty() {
             tracing::info!(?status, ?relayed, errors, "git receive-pack");

@@ -50,8 +50,12 @@ impl ConfigVars {
         }
         let bytes: usize = next.iter().map(|(key, value)| key.len() + value.len()).sum();
         if bytes > limits::CONFIG_VARS_BYTES {
+            let largest = next.iter().max_by_key(|(_, value)| value.len());
+            let largest = largest.map_or(String::new(), |(key, value)| {
+                format!(", and {key} alone has {}", value.len())
+            });
             return Err(Error::invalid(format!(
-                "Config vars would take {bytes} bytes in all; the limit is {} bytes",
+                "Config vars would take {bytes} bytes in all{largest}; the limit is {} bytes",
                 limits::CONFIG_VARS_BYTES
             )));
         }

@@ -50,8 +50,11 @@ pub struct DynoName {
 
 impl DynoName {
     pub fn parse(text: &str) -> Option<Self> {
-        let (process, number) = text.rsplit_once('.')?;
-        Some(Self { process: ProcessType::parse(process).ok()?, number: number.parse().ok()? })
+        let (process, digits) = text.rsplit_once('.')?;
+        let number: u32 = digits.parse().ok()?;
+        // `web.+1` and `web.01` are no names.
+        let is_plain = number.to_string() == digits;
+        is_plain.then_some(Self { process: ProcessType::parse(process).ok()?, number })
     }
 }
 

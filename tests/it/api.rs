@@ -56,6 +56,16 @@ fn bad_app_names_are_refused_by_the_rule_that_they_break() {
     for body in [json!({"name": 7}), json!({"name": ["x"]}), json!({"nmae": "abc"})] {
         platform.api("POST", "/apps", Some(body.clone())).is(422);
     }
+    for (field, value) in
+        [("region", json!("mars")), ("feature_flags", json!(7)), ("stack", json!("heroku-1"))]
+    {
+        let reply = platform.api("POST", "/apps", Some(json!({ field: value }))).is(422);
+        assert!(reply.text().contains(field), "{}", reply.text());
+    }
+    let scoped = json!({ "scope": ["read"] });
+    let refused = platform.api("POST", "/oauth/authorizations", Some(scoped)).is(422);
+    assert!(refused.text().contains("scope"), "{}", refused.text());
+    assert_eq!(platform.api("GET", "/users/%ff/apps", None).is(400).json()["id"], "bad_request");
     platform.api("POST", "/apps", Some(json!([]))).is(400);
     platform.api_with("POST", "/apps", &[], b"{not json").is(400);
     platform.cli(&["apps:create", "Bad_Name"]).failed(1).says("Name ").says("invalid_params");
@@ -198,12 +208,24 @@ fn what_is_no_git_pack_is_refused_in_gits_words() {
     let basic = "Basic ".to_string() + &base64(format!("x:{}", platform.token).as_bytes());
     let path = format!("/{}.git/git-receive-pack", app.name);
     let kind = ("Content-Type", "application/x-git-receive-pack-request");
-    for body in [&b"this is no pack"[..], b"0000", b"zzzz", b"00a0 cut short", &[0; 4096]] {
-        let headers = [("Authorization", basic.as_str()), kind];
-        let reply = platform.connection().request("POST", "localhost", &path, &headers, body);
-        let status = reply.unwrap().status;
-        assert!((200..500).contains(&status), "{status} for {body:?}");
+    let post = |body: &[u8], more: &[(&str, &str)]| {
+        let mut headers = vec![("Authorization", basic.as_str()), kind];
+        headers.extend(more);
+        platform.connection().request("POST", "localhost", &path, &headers, body).unwrap()
+    };
+    for body in [&b"this is no pack"[..], b"zzzz", b"00a0 cut short", &[0; 4096]] {
+        let text = post(body, &[]).is(400).text();
+        assert!(text.contains("This is not a git push"), "{body:?}: {text}");
     }
+    // What begins as a push does is answered as git answers it.
+    let (zero, some) = ("0".repeat(40), "a".repeat(40));
+    let command = format!("{zero} {some} refs/heads/main\0 report-status");
+    let command = format!("{:04x}{command}0000this is no pack", command.len() + 4);
+    for more in [&[][..], &[("Expect", "100-continue")]] {
+        let text = post(command.as_bytes(), more).is(200).text();
+        assert!(text.contains("unpack ") && text.contains("ng refs/heads/main"), "{text}");
+    }
+    platform.api("GET", "/apps", None).is(200);
     assert_eq!(app.pushed_commit("main"), None);
     assert_eq!(app.releases().len(), 2);
 }

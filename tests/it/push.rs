@@ -1,6 +1,7 @@
 //! `git push`: what deploys, what is refused, and what the user is told.
 
-use crate::support::{Platform, eventually};
+use crate::support::{Platform, eventually, peak_memory};
+use std::io::Read;
 use std::sync::Arc;
 
 /// Without the second type the buildpack would offer a web process, as Heroku's does.
@@ -146,7 +147,32 @@ fn another_branch_is_stored_and_does_not_deploy() {
     assert_eq!(app.serving(), "v3");
     app.git(&["push", "senryu", ":feature"]).succeeded();
     assert_eq!(app.pushed_commit("feature"), None);
+    // A folder of that name stands in its way: nothing is stored, and nothing else is said.
+    app.git(&["push", "senryu", "main:feature"]).succeeded();
+    let refused = app.git(&["push", "senryu", "main:feature/x"]).failed(1);
+    assert!(!refused.stderr.contains("skipping build"), "{}", refused.stderr);
     app.git(&["push", "senryu", ":master"]).failed(1).says("cannot delete master branch");
+}
+
+/// Sent in chunks, for git knows its length only when it has packed all.
+#[test]
+fn two_hundred_megabytes_are_received_in_little_memory() {
+    let platform = Arc::new(Platform::start());
+    let app = platform.app_with("tiny");
+    let mut noise = std::fs::File::open("/dev/urandom").unwrap().take(200_000_000);
+    let mut file = std::fs::File::create(app.dir().join("noise.bin")).unwrap();
+    std::io::copy(&mut noise, &mut file).unwrap();
+    app.git(&["config", "core.compression", "0"]).succeeded();
+    app.commit("noise");
+    let router = platform.router_pids()[0];
+    let before = (platform.server_memory(), peak_memory(router));
+    app.git(&["push", "senryu", "main:large"]).succeeded().says("skipping build");
+    let server = platform.server_memory().saturating_sub(before.0);
+    let router = peak_memory(router).saturating_sub(before.1);
+    println!("200 MB pushed: the server grew by {server} KiB, the router by {router} KiB");
+    assert!(server < 40 * 1024, "the server grew by {server} KiB");
+    assert!(router < 40 * 1024, "the router grew by {router} KiB");
+    assert_eq!(app.pushed_commit("large"), Some(app.head()));
 }
 
 #[test]

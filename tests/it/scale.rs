@@ -1,6 +1,7 @@
 //! `ps:scale`, `ps:restart`, `ps:stop`: the formation as a user changes it.
 
 use crate::support::{App, Platform, eventually};
+use serde_json::json;
 use std::collections::BTreeSet;
 
 /// The dynos that answer, seen over so many requests that none is missed by chance.
@@ -74,6 +75,13 @@ fn what_cannot_be_is_refused_by_its_name_and_changes_nothing() {
     ] {
         let output = app.cli(&["ps:scale", change]).failed(1);
         assert!(output.stderr.contains(words), "{change}: {}", output.stderr);
+    }
+    for size in [json!(7), json!({ "name": 5 }), json!({ "id": "no id" }), json!([])] {
+        let reply = app.api("PATCH", "/formation/web", Some(json!({ "dyno_size": size }))).is(422);
+        assert!(reply.text().contains("dyno_size must be"), "{}", reply.text());
+    }
+    for quantity in ["++1", "+-1", "1.5"] {
+        app.api("PATCH", "/formation/web", Some(json!({ "quantity": quantity }))).is(422);
     }
     app.cli(&["ps:scale", "web"]).failed(2).says("TYPE=QUANTITY");
     app.cli(&["ps:restart", "web.9"]).failed(1).says("Couldn't find that dyno");

@@ -29,6 +29,11 @@ fn a_resized_type_is_restarted_with_the_limits_of_its_size() {
     app.cli(&["ps:type", "web=huge"]).failed(1).says("Size huge is unknown; choose one of Eco");
     app.cli(&["ps:type"]).succeeded().says("Standard-2X");
     app.cli(&["ps:type", "eco"]).succeeded().says("web   Eco   1");
+    // Heroku's schema names it by its id.
+    let basic = app.platform.api("GET", "/dyno-sizes/basic", None).is(200).json();
+    let update = json!({ "dyno_size": { "id": basic["id"] } });
+    let updated = app.api("PATCH", "/formation/web", Some(update)).is(200).json();
+    assert_eq!(updated["dyno_size"]["name"], "Basic");
 }
 
 #[test]

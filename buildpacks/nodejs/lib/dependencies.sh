@@ -122,9 +122,13 @@ dependencies_reuse() {
 
 # COMMAND...: runs an installing command; its failure ends the build with an explanation.
 dependencies_run() {
-  local command=$*
+  local arguments=("$@")
+  if [ "$1" = env ]; then
+    arguments=("${@:2}")
+    while [[ ${arguments[0]} == *=* ]]; do arguments=("${arguments[@]:1}"); done
+  fi
   run_logged "$WORK_DIR/install.log" "$@" \
-    || failure_explain "$WORK_DIR/install.log" "${command#env CI=true }"
+    || failure_explain "$WORK_DIR/install.log" "${arguments[*]}"
 }
 
 dependencies_install_npm() {
@@ -172,7 +176,14 @@ dependencies_install_berry() {
     YARN_NPM_REGISTRY_SERVER=$(dependencies_registry)
     export YARN_NPM_REGISTRY_SERVER
   fi
-  [ -z "${npm_config_cafile:-}" ] || export YARN_HTTPS_CA_FILE_PATH=$npm_config_cafile
+  # Each Yarn refuses settings that it does not know. 2 has NODE_EXTRA_CA_CERTS alone.
+  if [ -n "${npm_config_cafile:-}" ]; then
+    case "$BERRY_MAJOR" in
+      2) ;;
+      3) export YARN_CA_FILE_PATH=$npm_config_cafile ;;
+      *) export YARN_HTTPS_CA_FILE_PATH=$npm_config_cafile ;;
+    esac
+  fi
   if grep -qsE '^nodeLinker:[[:space:]]*["'\'']?(node-modules|pnpm)' .yarnrc.yml; then
     export YARN_ENABLE_GLOBAL_CACHE=true YARN_GLOBAL_FOLDER=$CACHE_DIR/node/yarn-berry
   else
@@ -257,7 +268,11 @@ dependencies_prune_now() {
         "devDependencies stay in the slug" \
         "This yarn cannot prune. Yarn 4 can; Yarn 2 and 3 need the plugin \"workspace-tools\"."
       ;;
-    pnpm) dependencies_run env CI=true pnpm prune --prod --ignore-scripts ;;
+    # As a flag pnpm 7 does not know it, and 11 reads its settings by the second name only.
+    pnpm)
+      dependencies_run env CI=true npm_config_ignore_scripts=true \
+        pnpm_config_ignore_scripts=true pnpm prune --prod
+      ;;
   esac
 }
 

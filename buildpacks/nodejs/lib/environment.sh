@@ -84,5 +84,6 @@ environment_write_export() {
     printf 'export NODE_HOME="%s"\n' "$BUILD_DIR/.heroku/node"
     printf 'export npm_config_nodedir="%s"\n' "$CACHE_DIR/node/headers"
     printf 'export NODE_OPTIONS="${NODE_OPTIONS:---max_old_space_size=2560}"\n'
+    [ -z "${YARN_PATH:-}" ] || printf 'export SENRYU_APP_DIR="%s"\n' "$BUILD_DIR"
   } >"$BUILDPACK_DIR/export"
 }

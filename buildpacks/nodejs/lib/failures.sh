@@ -47,6 +47,11 @@ failure_explain() { # LOG COMMAND
     fail "Build failed: the registry could not be reached" "" \
       "The network failed, here or there. Push again; if it stays so, check that builds reach" \
       "the registry (NPM_CONFIG_REGISTRY)."
+  elif failure_has 'Unrecognized or legacy configuration settings found'; then
+    fail "Build failed: Yarn does not know a setting" "" \
+      "Yarn 2 and later take every variable that begins with YARN_ for a setting, and refuse" \
+      "others (above, without YARN_). Remove that config var, such as YARN_PRODUCTION, which is" \
+      "of Yarn 1:" "" "  senryu config:unset YARN_PRODUCTION"
   elif failure_has 'engine .*incompatible|EBADENGINE|ERR_PNPM_UNSUPPORTED_ENGINE'; then
     fail "Build failed: a dependency refuses this version of Node.js ($NODE_VERSION)" "" \
       "Choose one that it accepts under \"engines\" in package.json, or update the dependency."

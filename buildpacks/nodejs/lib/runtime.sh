@@ -3,6 +3,7 @@
 RUNTIME_DIR=$BUILD_DIR/.heroku/node
 NODE_VERSION=
 MANAGER_VERSION=
+BERRY_MAJOR= # of yarn 2 and later
 
 # "NAME VERSION" of what is installed, from the note that runtime_install leaves.
 runtime_installed() { # NAME
@@ -186,16 +187,36 @@ runtime_install_berry() {
   if [ -n "$YARN_PATH" ]; then
     MANAGER_VERSION=${YARN_PATH##*/}
     detail "Using yarn from $YARN_PATH"
-    printf '#!/bin/sh\nexec node "${YARN_APP:-$HOME}/%s" "$@"\n' "$YARN_PATH" >"$WORK_DIR/yarn"
+    printf '#!/bin/sh\nexec node "${SENRYU_APP_DIR:-$HOME}/%s" "$@"\n' "$YARN_PATH" \
+      >"$WORK_DIR/yarn"
     if ! cmp -s "$WORK_DIR/yarn" "$RUNTIME_DIR/bin/yarn"; then
       rm -f "$RUNTIME_DIR/bin/yarn"
       install -m 755 "$WORK_DIR/yarn" "$RUNTIME_DIR/bin/yarn"
       runtime_record yarn "$YARN_PATH"
     fi
-    export YARN_APP=$BUILD_DIR
+    # No name that begins with YARN_: Yarn takes those for its settings, and refuses others.
+    export SENRYU_APP_DIR=$BUILD_DIR
+    BERRY_MAJOR=$(runtime_berry_major)
     return 0
   fi
-  runtime_install_manager yarn @yarnpkg/cli-dist "$(runtime_asked yarn "$YARN_RANGE" 4.x)"
+  runtime_install_manager yarn @yarnpkg/cli-dist \
+    "$(runtime_asked yarn "$YARN_RANGE" "$(runtime_berry_for_lock)")"
+  BERRY_MAJOR=${MANAGER_VERSION%%.*}
+}
+
+# Of the Yarn in the repository, whatever its file is called and the app's settings are.
+runtime_berry_major() {
+  local version
+  version=$(cd / && env -i HOME=/nonexistent "$RUNTIME_DIR/bin/node" "$BUILD_DIR/$YARN_PATH" \
+    --version 2>/dev/null) || true
+  [[ $version =~ ^([0-9]+)\. ]] || { echo 4; return; }
+  echo "${BASH_REMATCH[1]}"
+}
+
+# The Yarn that wrote the lock file's format: 4 would write the one of 3 anew, which --immutable
+# forbids.
+runtime_berry_for_lock() {
+  if grep -qsE '^  version: [1-7]$' yarn.lock; then echo 3.x; else echo 4.x; fi
 }
 
 # The pnpm that wrote the lock file's format.

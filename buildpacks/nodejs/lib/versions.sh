@@ -13,6 +13,19 @@ versions_print() {
   esac
   [ -z "$PACKAGE_MANAGER" ] || detail "packageManager (package.json): ${PACKAGE_MANAGER%%+*}"
   detail ""
+  versions_warn
+}
+
+# What makes the next build another one than this, in Heroku's words.
+versions_warn() {
+  if [ -z "$NODE_RANGE" ]; then
+    warning "Node version not specified in package.json" \
+      "The newest long-term release is taken. Name the one that you develop with:" \
+      "\"engines\": { \"node\": \"24.x\" }" ""
+  elif [[ $NODE_RANGE == '>'* && $NODE_RANGE != *'<'* ]]; then
+    warning "Dangerous semver range (>) in engines.node" \
+      "Any newer Node.js fits it, so a push may bring another major version. Name one: 24.x" ""
+  fi
 }
 
 # The registry's client that the build image brings, with a cache that goes when the build ends.

@@ -174,6 +174,80 @@ END
   check "devDependencies are pruned" test ! -e "$VOLUME/work/build/node_modules/picocolors"
 fi
 
+# Yarn 3 knows other settings than 4, and one that the app carries may be any.
+if begin berry-3; then
+  seed
+  app <<'END'
+{ "name": "berry", "packageManager": "yarn@3.8.7", "engines": { "node": "24.x" },
+  "scripts": { "start": "yarn --version" }, "dependencies": { "ms": "2.1.3" } }
+END
+  echo 'nodeLinker: node-modules' >"$SOURCE/.yarnrc.yml"
+  config YARN_ENABLE_IMMUTABLE_INSTALLS false
+  build
+  status_is 0
+  check "the dependency is there" test -e "$VOLUME/work/build/node_modules/ms/package.json"
+
+  mkdir -p "$SOURCE/.yarn/releases"
+  cp "$VOLUME/work/build/.heroku/node/lib/node_modules/yarn/bin/yarn.js" \
+    "$SOURCE/.yarn/releases/yarn-3.8.7.cjs"
+  echo 'yarnPath: .yarn/releases/yarn-3.8.7.cjs' >>"$SOURCE/.yarnrc.yml"
+  build
+  status_is 0
+  says "Using yarn from .yarn/releases/yarn-3.8.7.cjs"
+  check "the dependency is there" test -e "$VOLUME/work/build/node_modules/ms/package.json"
+  store
+  echo 536870912 >"$VOLUME/limit"
+  got=$(dyno 'yarn --version' | tail -n 1)
+  [ "$got" = 3.8.7 ] && ok || bad "the dyno's yarn is $got"
+
+  config YARN_PRODUCTION true
+  rm -rf "$VOLUME/work/cache/keep/node_modules"
+  build
+  status_is 1
+  says "Build failed: Yarn does not know a setting"
+fi
+
+# The lock file's format decides, and an old pnpm prunes too.
+if begin pnpm-8; then
+  seed
+  app <<'END'
+{ "name": "old", "packageManager": "pnpm@8.6.12", "engines": { "node": "24.x" },
+  "scripts": { "start": "node x" }, "dependencies": { "ms": "2.1.3" },
+  "devDependencies": { "picocolors": "1.1.1" } }
+END
+  integrity() {
+    grep -A 4 "\"node_modules/$1\": {" "$APPS/express-npm/package-lock.json" \
+      | grep -o 'sha512-[^"]*' | head -n 1
+  }
+  cat >"$SOURCE/pnpm-lock.yaml" <<END
+lockfileVersion: '6.0'
+
+dependencies:
+  ms:
+    specifier: 2.1.3
+    version: 2.1.3
+
+devDependencies:
+  picocolors:
+    specifier: 1.1.1
+    version: 1.1.1
+
+packages:
+
+  /ms@2.1.3:
+    resolution: {integrity: $(integrity ms)}
+    dev: false
+
+  /picocolors@1.1.1:
+    resolution: {integrity: $(integrity picocolors)}
+    dev: true
+END
+  build
+  status_is 0
+  check "the dependency is there" test -e "$VOLUME/work/build/node_modules/ms/package.json"
+  check "devDependencies are pruned" test ! -e "$VOLUME/work/build/node_modules/picocolors"
+fi
+
 if begin test-compile express-npm; then
   seed
   STEP=test-compile

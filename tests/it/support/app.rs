@@ -71,6 +71,11 @@ impl App {
         self.git(&["push", "senryu", "main"])
     }
 
+    /// The commit that the work tree is at.
+    pub fn head(&self) -> String {
+        self.git(&["rev-parse", "HEAD"]).succeeded().stdout.trim().to_string()
+    }
+
     /// The commit that the platform's branch is at, as git tells strangers.
     pub fn pushed_commit(&self, branch: &str) -> Option<String> {
         let output = self.git(&["ls-remote", "senryu", &format!("refs/heads/{branch}")]);

@@ -22,5 +22,5 @@ pub use app::App;
 pub use command::{Output, run};
 pub use http::{Connection, Reply};
 pub use outside::Outside;
-pub use platform::Platform;
+pub use platform::{Platform, peak_memory};
 pub use wait::{eventually, until};

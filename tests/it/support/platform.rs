@@ -174,9 +174,7 @@ impl Platform {
     /// The most memory that the server has had so far, KiB.
     pub fn server_memory(&self) -> u64 {
         let pid = self.server().as_ref().map(Child::id).expect("the server runs");
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
+        peak_memory(pid.cast_signed())
     }
 
     /// The router's process: the one that was told this platform's folder.
@@ -363,4 +361,11 @@ fn check_prerequisites() {
 /// Where the fixtures are.
 pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The most memory that a process has had so far, KiB.
+pub fn peak_memory(pid: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
