@@ -211,7 +211,13 @@ fn what_is_no_git_pack_is_refused_in_gits_words() {
     let post = |body: &[u8], more: &[(&str, &str)]| {
         let mut headers = vec![("Authorization", basic.as_str()), kind];
         headers.extend(more);
-        platform.connection().request("POST", "localhost", &path, &headers, body).unwrap()
+        let mut connection = platform.connection();
+        let first = connection.request("POST", "localhost", &path, &headers, body).unwrap();
+        if more.is_empty() {
+            return first;
+        }
+        first.is(100);
+        connection.reply("POST").unwrap()
     };
     for body in [&b"this is no pack"[..], b"zzzz", b"00a0 cut short", &[0; 4096]] {
         let text = post(body, &[]).is(400).text();
