@@ -116,6 +116,10 @@ pub struct ServerSettings {
         value_name = "URL"
     )]
     pub buildpack_source: String,
+    /// Where builds get versions of Python that the stack does not have: the address of a mirror of
+    /// CPython's builds, unless an app's UV_PYTHON_INSTALL_MIRROR names another
+    #[arg(long, env = "SENRYU_PYTHON_MIRROR", value_name = "URL")]
+    pub python_mirror: Option<String>,
     /// Seconds a web dyno has to listen on $PORT
     #[arg(
         long,

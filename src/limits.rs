@@ -2,6 +2,7 @@
 //! change is a setting in `config.rs`, whose default stands here.
 
 mod acme;
+mod builds;
 mod console;
 mod metrics;
 mod people;
@@ -9,6 +10,7 @@ mod router;
 mod share;
 
 pub use acme::*;
+pub use builds::*;
 pub use console::*;
 pub use metrics::*;
 pub use people::*;

@@ -237,7 +237,7 @@ impl Platform {
         let apps = store.read(crate::store::apps::all).await?;
         builder.recover(&apps.iter().map(|app| app.id).collect::<Vec<_>>()).await?;
         dynos.recover_one_offs().await?;
-        deploy.take_up_phases().await?;
+        deploy.go_on().await?;
         git.start_hooks_listener().await?;
         deploy.spawn_upkeep(git.clone());
         let api = Arc::new(Api {

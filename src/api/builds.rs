@@ -1,5 +1,6 @@
 //! Builds and slugs: what became of a push or an uploaded source, and builds of the latter.
 
+use super::Api;
 use super::auth::State;
 use super::body::Body;
 use super::error::Result;
@@ -7,12 +8,20 @@ use super::guard::OnApp;
 use super::{json, range};
 use crate::deploy::NewBuild;
 use crate::error::Error;
-use crate::model::{Buildpack, SlugId};
+use crate::model::{App, Build, Buildpack, SlugId};
 use crate::{limits, store};
 use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use axum::{Json, extract};
+use serde_json::Value;
+
+/// One that waits says which turn is its: Heroku's have no such field.
+fn shown(api: &Api, row: &Build, app: &App) -> Value {
+    let mut build = json::build(row, app, &api.settings);
+    build["place_in_line"] = api.deploy.place_in_line(row.id).into();
+    build
+}
 
 pub async fn list(
     extract::State(api): State,
@@ -20,7 +29,7 @@ pub async fn list(
     headers: HeaderMap,
 ) -> Result {
     let rows = api.builds_of(&app).await?;
-    let items = rows.iter().map(|row| json::build(row, &app, &api.settings)).collect();
+    let items = rows.iter().map(|row| shown(&api, row, &app)).collect();
     range::page(&headers, items, &["created_at", "id"])
 }
 
@@ -30,7 +39,7 @@ pub async fn show(
     Path((_, build)): Path<(String, String)>,
 ) -> Result {
     let row = api.build(&app, &build).await?;
-    Ok(Json(json::build(&row, &app, &api.settings)).into_response())
+    Ok(Json(shown(&api, &row, &app)).into_response())
 }
 
 /// The row is stored and the rest goes on by itself; the output says how.
@@ -58,16 +67,16 @@ pub async fn create(
         user: caller.user,
     };
     let row = api.deploy.start_build(new).await?;
-    Ok((StatusCode::CREATED, Json(json::build(&row, &app, &api.settings))).into_response())
+    Ok((StatusCode::CREATED, Json(shown(&api, &row, &app))).into_response())
 }
 
 /// Of one build only; each is named by `url` or by `name`.
-fn buildpacks(list: &[serde_json::Value]) -> crate::error::Result<Vec<Buildpack>> {
+fn buildpacks(list: &[Value]) -> crate::error::Result<Vec<Buildpack>> {
     if list.len() > limits::BUILDPACKS_PER_APP {
         let most = limits::BUILDPACKS_PER_APP;
         return Err(Error::invalid(format!("A build can have {most} buildpacks at most")));
     }
-    let parsed = |item: &serde_json::Value| {
+    let parsed = |item: &Value| {
         let item = Body::from_value("buildpacks", item.clone())?;
         item.only(&["url", "name"])?;
         let text = item.text("url")?.or(item.text("name")?);
@@ -82,7 +91,7 @@ pub async fn cancel(
     Path((_, build)): Path<(String, String)>,
 ) -> Result {
     let row = api.cancel_build(&app, &build).await?;
-    Ok(Json(json::build(&row, &app, &api.settings)).into_response())
+    Ok(Json(shown(&api, &row, &app)).into_response())
 }
 
 pub async fn purge_cache(extract::State(api): State, OnApp { app, .. }: OnApp) -> Result {

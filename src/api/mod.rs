@@ -9,6 +9,7 @@ mod attach;
 mod audit;
 mod auth;
 mod body;
+mod buildpack_registry;
 mod buildpacks;
 mod builds;
 mod collaborators;
@@ -45,7 +46,7 @@ mod tests;
 use crate::apps::access::Action::{self, *};
 use crate::limits;
 use axum::Router;
-use guard::Rule::{Account, Admin, AnyOf, App, Login, Secret, SelfOr};
+use guard::Rule::{Account, Admin, AnyOf, App, Login, Open, Secret, SelfOr};
 use guard::Table;
 use std::sync::Arc;
 
@@ -161,6 +162,8 @@ fn build_routes(table: Table) -> Table {
     table
         .get("/apps/{app}/buildpack-installations", App(See), buildpacks::list)
         .put("/apps/{app}/buildpack-installations", App(SetBuildpacks), buildpacks::replace)
+        .get("/buildpacks", Open, buildpack_registry::list)
+        .get("/buildpacks/{name}", Open, buildpack_registry::show)
         .post("/sources", Account, sources::create)
         .post("/apps/{app}/sources", App(Build), sources::create_for_app)
         .get("/sources/{secret}", Secret, sources::download)

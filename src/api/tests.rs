@@ -1,5 +1,6 @@
 //! The API as a whole: who may call what, and what is left of it.
 
 mod audit;
+mod builds;
 mod rules;
 mod users;

@@ -28,6 +28,9 @@ const ORDER: [&str; 11] = [
 /// Bundled buildpacks that Heroku's clients know under another namespace than `heroku`.
 const COMMUNITY: [&str; 1] = ["static"];
 
+/// Names whose repository Heroku has called otherwise.
+const ALIASES: [(&str, &str); 1] = [("jvm", "jvm-common")];
+
 /// The unpacked buildpacks.
 #[derive(Debug, Clone)]
 pub struct Buildpacks {
@@ -55,13 +58,7 @@ impl Buildpacks {
 
     /// Candidates in the order of detection.
     pub fn candidates(&self) -> Vec<Buildpack> {
-        let there = ORDER.iter().filter(|name| self.names.contains(**name));
-        let named = |name: &&str| {
-            let community = COMMUNITY.contains(name);
-            let namespace = if community { "heroku-community" } else { "heroku" };
-            Buildpack::Named { namespace: namespace.to_string(), name: name.to_string() }
-        };
-        there.map(named).collect()
+        in_order(&self.names)
     }
 
     /// Where a buildpack comes from. `source` is the address of those that are not bundled, with
@@ -73,13 +70,31 @@ impl Buildpacks {
                 Origin::Inline { path: String::new() }
             }
             Buildpack::Named { name, .. } => {
-                Origin::Git { url: source.replace("{name}", &name), reference: None }
+                let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
+                let name = alias.map_or(name.as_str(), |(_, repository)| repository);
+                Origin::Git { url: source.replace("{name}", name), reference: None }
             }
             Buildpack::Git { url, reference } => Origin::Git { url, reference },
             Buildpack::Tarball { url } => Origin::Tarball { url },
             Buildpack::Inline { path } => Origin::Inline { path },
         }
     }
+}
+
+/// Those that come with us.
+pub fn bundled() -> Vec<Buildpack> {
+    let names = Bundled::iter().filter_map(|path| Some(path.split_once('/')?.0.to_string()));
+    in_order(&names.collect())
+}
+
+fn in_order(names: &BTreeSet<String>) -> Vec<Buildpack> {
+    let there = ORDER.iter().filter(|name| names.contains(**name));
+    let named = |name: &&str| {
+        let community = COMMUNITY.contains(name);
+        let namespace = if community { "heroku-community" } else { "heroku" };
+        Buildpack::Named { namespace: namespace.to_string(), name: name.to_string() }
+    };
+    there.map(named).collect()
 }
 
 fn files() -> Vec<(String, Vec<u8>)> {

@@ -3,6 +3,7 @@
 //! one path a line; after a successful build they are renamed into `cache/keep`, and before the
 //! next one renamed back. Their files stay the same inodes, by which an unchanged layer is known.
 
+use super::output::OutputSink;
 use super::volume::{KEPT, USER, Volume};
 use crate::error::{Context, Result};
 use crate::limits;
@@ -58,6 +59,19 @@ fn keep_paths(volume: &Volume, paths: &[PathBuf]) -> Result<()> {
         }
     }
     fs::write(volume.path(NOTE), note).context("note what is kept")
+}
+
+/// Empties a cache that has grown too large. Blocking.
+pub fn bound(volume: &Volume, out: &OutputSink) -> Result<()> {
+    if !volume.has_outgrown() {
+        return Ok(());
+    }
+    let (most, disk) = (limits::BUILD_CACHE_PERCENT, volume.megabytes());
+    out.warning(&format!("The build cache had grown to more than {most} % of the {disk} MB that"));
+    out.warning(
+        "this app's builds have, or filled them, and was emptied: this build takes longer.",
+    );
+    purge(volume)
 }
 
 /// Empties the cache, for `builds:cache:purge`. Blocking.
@@ -173,6 +187,21 @@ mod tests {
         let paths = parse(list);
         let shown: Vec<_> = paths.iter().map(|path| path.to_str().unwrap()).collect();
         assert_eq!(shown, ["node_modules", "a/b", ".heroku/node"]);
+    }
+
+    #[test]
+    fn a_cache_that_has_grown_too_large_is_emptied_and_that_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let volume = Volume::unmounted(dir.path().to_path_buf());
+        let out = OutputSink::create(&dir.path().join("said")).unwrap();
+        fs::write(volume.cache().join("kept"), "x").unwrap();
+        bound(&volume, &out).unwrap();
+        assert!(volume.cache().join("kept").exists());
+        fs::write(volume.path("outgrown"), "").unwrap();
+        bound(&volume, &out).unwrap();
+        assert!(!volume.cache().join("kept").exists() && !volume.has_outgrown());
+        let said = fs::read_to_string(dir.path().join("said")).unwrap();
+        assert!(said.contains("and was emptied"), "{said}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::cache::read_small;
 use super::detect::Choice;
 use super::output::OutputSink;
 use super::pace::Pace;
-use super::release_yaml::default_process_types;
+use super::release_yaml::{BinRelease, FirstDeploy};
 use super::volume::{USER, Volume, WORK};
 use super::{BuildFailure, BuildInput, Builder};
 use crate::engine::{ContainerSpec, Ended, EventAction, LABEL_APP, LABEL_KIND, Labels, Mount};
@@ -52,6 +52,7 @@ pub struct Compiled {
     /// `Node.js`, of the last one.
     pub language: String,
     pub defaults: Procfile,
+    pub first: FirstDeploy,
     /// The Procfile's bytes; none when the app has none.
     pub procfile: Option<Vec<u8>>,
     pub buildpack_millis: i64,
@@ -139,7 +140,7 @@ impl Builder {
             command,
             user: format!("{USER}:{USER}"),
             working_dir: "/work/build".to_string(),
-            env: environment(input),
+            env: environment(input, self.settings.python_mirror.as_deref()),
             labels: Labels::from([
                 (LABEL_KIND.to_string(), "build".to_string()),
                 (LABEL_APP.to_string(), input.app.to_string()),
@@ -245,7 +246,7 @@ pub(super) fn container_name(input: &BuildInput) -> String {
 }
 
 /// Heroku's minimal environment: no config vars.
-fn environment(input: &BuildInput) -> Vec<(String, String)> {
+fn environment(input: &BuildInput, python_mirror: Option<&str>) -> Vec<(String, String)> {
     let mut env: Vec<(String, String)> = [
         ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
         ("HOME", "/app"),
@@ -267,6 +268,9 @@ fn environment(input: &BuildInput) -> Vec<(String, String)> {
     .map(|(key, value)| (key.to_string(), value.to_string()))
     .to_vec();
     env.extend(proxies());
+    // The buildpack lets an app's config var of this name win.
+    let mirror = python_mirror.map(|url| ("UV_PYTHON_INSTALL_MIRROR".to_string(), url.to_string()));
+    env.extend(mirror);
     env
 }
 
@@ -356,7 +360,7 @@ fn results(volume: &Volume, choice: &Choice) -> Result<Compiled, BuildFailure> {
     let language = language(volume);
     let release = result(volume, "release").unwrap_or_default();
     let release = String::from_utf8_lossy(&release);
-    let defaults = default_process_types(&release)
+    let release = BinRelease::parse(&release)
         .map_err(|reason| BuildFailure::Release { language: language.clone(), reason })?;
     let procfile = result(volume, "procfile");
     let micros = first_line(volume, "micros").and_then(|text| text.parse::<i64>().ok());
@@ -368,7 +372,8 @@ fn results(volume: &Volume, choice: &Choice) -> Result<Compiled, BuildFailure> {
         buildpacks: ran,
         detected: !choice.chosen,
         language,
-        defaults,
+        defaults: release.process_types,
+        first: release.first,
         procfile,
         buildpack_millis,
     })

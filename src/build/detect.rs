@@ -148,6 +148,8 @@ mod tests {
             "-----> Using buildpacks:\n       1. heroku-community/apt\n       \
              2. https://x.example/b.git#v1\n       3. ./tools\n"
         );
+        let (alias, _) = choice(&["heroku/jvm"], "").unwrap();
+        assert_eq!(alias.arguments()[2], "https://git.example/buildpack-jvm-common.git");
         let (inline, _) = choice(&["heroku-community/inline"], "").unwrap();
         assert_eq!(inline.arguments(), ["inline", "heroku-community/inline", "", ""]);
     }

@@ -112,7 +112,11 @@ impl BuildFailure {
                     .to_string(),
             ],
             Self::Image { reason } => {
-                vec![warn(&format!("The image could not be built: {reason}"))]
+                let newer = ["BuildKit", "Unknown flag"].iter().any(|word| reason.contains(word));
+                let hint = "Docker's classic builder makes the images here: what needs BuildKit \
+                            (RUN --mount, COPY --link, here-documents) it can't do.";
+                let first = warn(&format!("The image could not be built: {reason}"));
+                std::iter::once(first).chain(newer.then(|| warn(hint))).collect()
             }
             Self::ImageTooLarge { bytes } => vec![warn(&format!(
                 "The image has {} and is too large (max is {}M).",
@@ -283,6 +287,16 @@ mod tests {
             assert!(shown.starts_with(words), "{shown}");
             assert!(shown.ends_with("\n\n !     Push failed\n"), "{shown}");
         }
+    }
+
+    #[test]
+    fn what_needs_a_newer_builder_is_explained() {
+        let image = |reason: &str| shown(&BuildFailure::Image { reason: reason.to_string() });
+        for reason in ["the --mount option requires BuildKit", "Unknown flag: link"] {
+            let shown = image(reason);
+            assert!(shown.contains("classic builder makes the images here"), "{shown}");
+        }
+        assert!(!image("pull access denied").contains("classic"));
     }
 
     #[test]

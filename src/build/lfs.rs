@@ -6,7 +6,7 @@ use crate::limits;
 
 const START: &[u8] = b"version https://git-lfs.github.com/spec/v1\noid ";
 /// A pointer is smaller than this, by its specification.
-const BYTES: usize = 1024;
+pub const BYTES: usize = 1024;
 
 /// The pointers of a source.
 #[derive(Debug, Default)]

@@ -24,8 +24,10 @@ mod tarball;
 mod tree;
 mod volume;
 
+pub use buildpacks::bundled;
 pub use failure::BuildFailure;
 pub use output::{OutputReader, OutputSink};
+pub use release_yaml::FirstDeploy;
 pub use source::{Archive, GitTree, Source, Tarball};
 
 use crate::config::ServerSettings;
@@ -82,6 +84,7 @@ pub struct Built {
     pub held: Held,
     /// The Procfile's types over the buildpack's defaults.
     pub process_types: Procfile,
+    pub first: FirstDeploy,
     /// Of an app with Dockerfiles of its own.
     pub images: BTreeMap<ProcessType, AppImage>,
     /// All that ran, in their order.
@@ -157,6 +160,8 @@ impl Builder {
         };
         volume.begin();
         let volume = Arc::new(volume);
+        let words = out.clone();
+        with(&volume, "bound the cache", move |volume| cache::bound(&volume, &words)).await?;
         let mut built = match input.stack == limits::CONTAINER_STACK {
             true => self.make_images(input, &volume, out, cancel).await,
             false => self.make_slug(input, &volume, out, cancel).await,
@@ -228,10 +233,10 @@ impl Builder {
                 (Source::Tarball(tarball), fetched) => {
                     let sha256 = tarball.sha256.as_deref();
                     match (fetched, &tarball.archive) {
-                        (Some(file), _) => tarball::unpack(file, sha256, &volume.build()),
+                        (Some(file), _) => tarball::unpack(file, sha256, &volume.build(), &out),
                         (None, Archive::File(path)) => {
                             let file = std::fs::File::open(path).context("open the source")?;
-                            tarball::unpack(file, sha256, &volume.build())
+                            tarball::unpack(file, sha256, &volume.build(), &out)
                         }
                         (None, Archive::Url(_)) => Ok(()),
                     }
@@ -274,6 +279,7 @@ impl Builder {
             layers: loaded.layers,
             held: loaded.held,
             process_types,
+            first: compiled.first.clone(),
             images: BTreeMap::new(),
             buildpacks: compiled.buildpacks.clone(),
             detected: compiled.detected,

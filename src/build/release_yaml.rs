@@ -1,130 +1,91 @@
-//! What `bin/release` prints: the small part of YAML that buildpacks use. Only
-//! `default_process_types` matters here; add-ons and config vars of the first deploy are skipped.
+//! What `bin/release` prints: default process types, and for an app's first deploy config vars and
+//! add-ons.
 
+use super::container::yaml::{self, Key, Node, Placed};
 use crate::model::{ProcessType, Procfile};
 use std::collections::BTreeMap;
 
-/// Reads the default process types. The error says which line is not understood.
-pub fn default_process_types(text: &str) -> Result<Procfile, String> {
-    let mut types = BTreeMap::new();
-    let mut lines = text.lines().enumerate().peekable();
-    while let Some((number, line)) = lines.next() {
-        let line = line.trim_end();
-        let line = line.strip_prefix("---").unwrap_or(line).trim();
-        if line.is_empty() || line.starts_with('#') || matches!(line, "{}" | "...") {
-            continue;
-        }
-        let wanted = match key_value(line) {
-            Some((key, "" | "{}" | "[]")) => key == "default_process_types",
-            Some((key, value)) if key == "default_process_types" => {
-                flow_map(value, &mut types).ok_or_else(|| unclear(number, line))?;
-                false
-            }
-            Some(_) => false,
-            None => return Err(unclear(number, line)),
-        };
-        // What belongs to this key is indented, or is a list's dash.
-        while let Some((number, inner)) =
-            lines.next_if(|(_, next)| next.starts_with([' ', '\t', '-']) && *next != "---")
-        {
-            if !wanted || inner.trim().is_empty() || inner.trim().starts_with('#') {
-                continue;
-            }
-            let (process, value) = key_value(inner.trim()).ok_or_else(|| unclear(number, inner))?;
-            let mut value = value.to_string();
-            // Long commands are folded: deeper lines go on where the last one ended.
-            while let Some((_, more)) =
-                lines.next_if(|(_, next)| indent(next) > indent(inner) && !next.trim().is_empty())
-            {
-                if matches!(value.as_str(), ">" | ">-" | "|" | "|-") {
-                    value.clear();
+/// What the last buildpack says of a release.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BinRelease {
+    pub process_types: Procfile,
+    pub first: FirstDeploy,
+}
+
+/// What a buildpack wants an app to have from its first deploy on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FirstDeploy {
+    /// Set unless the app has them.
+    pub config_vars: BTreeMap<String, String>,
+    pub addons: Vec<String>,
+}
+
+impl BinRelease {
+    /// The error says which line is not understood.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut read = Self::default();
+        let mut types = BTreeMap::new();
+        for document in yaml::documents(text)? {
+            for (key, value) in entries(document)? {
+                // Ruby's own writer begins keys that are symbols with a colon.
+                match key.name.trim_start_matches(':') {
+                    "default_process_types" => {
+                        for (process, command) in entries(value)? {
+                            let name = process.name.trim_start_matches(':');
+                            let parsed = ProcessType::parse(name)
+                                .map_err(|_| unclear(process.line, name))?;
+                            types.insert(parsed, text_of(name, &command)?);
+                        }
+                    }
+                    "config_vars" => {
+                        for (key, value) in entries(value)? {
+                            if let Node::Text(value) = value.node {
+                                read.first.config_vars.insert(key.name, value);
+                            }
+                        }
+                    }
+                    "addons" => read.first.addons = list(value),
+                    _ => {}
                 }
-                if !value.is_empty() {
-                    value.push(' ');
-                }
-                value.push_str(more.trim());
             }
-            insert(&process, &value, &mut types).ok_or_else(|| unclear(number, inner))?;
         }
+        read.process_types = Procfile::from_map(types);
+        Ok(read)
     }
-    Ok(Procfile::from_map(types))
 }
 
-fn unclear(number: usize, line: &str) -> String {
-    let shown: String = line.trim().chars().take(80).collect();
-    format!("line {} of its output is not understood: {shown}", number + 1)
-}
-
-fn indent(line: &str) -> usize {
-    line.len() - line.trim_start().len()
-}
-
-fn insert(process: &str, value: &str, types: &mut BTreeMap<ProcessType, String>) -> Option<()> {
-    let command = scalar(value)?;
-    if command.is_empty() || command.contains('\0') {
-        return None;
+/// Of a mapping, or of what stands for an empty one.
+fn entries(value: Placed) -> Result<Vec<(Key, Placed)>, String> {
+    match value.node {
+        Node::Map(entries) => Ok(entries),
+        Node::Null => Ok(Vec::new()),
+        Node::List(items) if items.is_empty() => Ok(Vec::new()),
+        Node::List(_) => Err(unclear(value.line, "a list where names and values should be")),
+        Node::Text(text) => Err(unclear(value.line, &text)),
     }
-    types.insert(ProcessType::parse(process).ok()?, command);
-    Some(())
 }
 
-/// `key: value`, `"key": value` or Ruby's `:key: value`.
-fn key_value(line: &str) -> Option<(String, &str)> {
-    let line = line.strip_prefix(':').unwrap_or(line);
-    let (key, value) = match line.chars().next()? {
-        quote @ ('"' | '\'') => {
-            let (key, rest) = line[1..].split_once(quote)?;
-            (key, rest.trim_start().strip_prefix(':')?)
+fn text_of(name: &str, value: &Placed) -> Result<String, String> {
+    match &value.node {
+        Node::Text(text) if !text.trim().is_empty() && !text.contains('\0') => {
+            Ok(text.trim_end().to_string())
         }
-        _ => line.split_once(": ").or_else(|| Some((line.strip_suffix(':')?, "")))?,
+        _ => Err(unclear(value.line, &format!("{name} has no command"))),
+    }
+}
+
+fn list(value: Placed) -> Vec<String> {
+    let Node::List(items) = value.node else { return Vec::new() };
+    let text = |item: Placed| match item.node {
+        Node::Text(text) => Some(text.chars().filter(|c| !c.is_control()).take(100).collect()),
+        _ => None,
     };
-    Some((key.trim().to_string(), value.trim()))
+    items.into_iter().filter_map(text).collect()
 }
 
-/// `{web: npm start, worker: "a, b"}`
-fn flow_map(text: &str, types: &mut BTreeMap<ProcessType, String>) -> Option<()> {
-    let mut rest = text.strip_prefix('{')?.strip_suffix('}')?;
-    while !rest.trim().is_empty() {
-        let mut quote = None;
-        let end = rest.char_indices().find(|(_, c)| {
-            match (quote, c) {
-                (None, '"' | '\'') => quote = Some(*c),
-                (Some(open), c) if open == *c => quote = None,
-                _ => {}
-            }
-            quote.is_none() && *c == ','
-        });
-        let end = end.map_or(rest.len(), |(at, _)| at);
-        let (process, value) = key_value(rest[..end].trim())?;
-        insert(&process, value, types)?;
-        rest = rest.get(end + 1..).unwrap_or("");
-    }
-    Some(())
-}
-
-fn scalar(text: &str) -> Option<String> {
-    let text = text.trim();
-    match text.chars().next() {
-        Some('\'') => Some(text[1..].strip_suffix('\'')?.replace("''", "'")),
-        Some('"') => {
-            let inner = text[1..].strip_suffix('"')?;
-            let mut plain = String::with_capacity(inner.len());
-            let mut chars = inner.chars();
-            while let Some(c) = chars.next() {
-                plain.push(match c {
-                    '\\' => match chars.next()? {
-                        'n' => '\n',
-                        't' => '\t',
-                        other => other,
-                    },
-                    c => c,
-                });
-            }
-            Some(plain)
-        }
-        Some('&' | '*' | '!' | '|' | '>' | '[' | '{') => None,
-        _ => Some(text.split(" #").next().unwrap_or("").trim_end().to_string()),
-    }
+fn unclear(line: u64, what: &str) -> String {
+    let shown: String = what.trim().chars().filter(|c| !c.is_control()).take(80).collect();
+    format!("line {line} of its output is not understood: {shown}")
 }
 
 #[cfg(test)]
@@ -132,7 +93,7 @@ mod tests {
     use super::*;
 
     fn types(text: &str) -> Vec<(String, String)> {
-        let types = default_process_types(text).unwrap();
+        let types = BinRelease::parse(text).unwrap().process_types;
         types.iter().map(|(process, command)| (process.to_string(), command.to_string())).collect()
     }
 
@@ -150,15 +111,30 @@ mod tests {
             "--- {}\n---\ndefault_process_types: {web: npm start}\n",
             ":default_process_types:\n  web: npm\n    start\n",
             "default_process_types:\n  web: >-\n    npm\n    start\nother: x\n",
+            // As programs that write JSON do, and as shell scripts that are indented.
+            "{\"default_process_types\": {\"web\": \"npm start\"}}",
+            "{\"addons\":[],\"default_process_types\":{\"web\":\"npm start\"}}\n",
+            "  config_vars:\n    A: b\n  default_process_types:\n    web: npm start\n",
         ] {
             assert_eq!(types(text), web("npm start"), "{text}");
         }
-        assert_eq!(types("--- {}"), []);
-        assert_eq!(types(""), []);
-        assert_eq!(types("default_process_types: {}"), []);
+        for text in ["--- {}", "", "default_process_types: {}", "default_process_types:", "\n"] {
+            assert_eq!(types(text), [], "{text}");
+        }
         assert_eq!(types("default_process_types:\n  web: 'a ''b'' \"c\"'"), web("a 'b' \"c\""));
-        assert_eq!(types("default_process_types:\n  web: sh -c \"a: b\""), web("sh -c \"a: b\""));
+        assert_eq!(types("default_process_types:\n  web: |\n    a\n    b\n"), web("a\nb"));
         assert_eq!(types("default_process_types: {web: \"a, b\", x: 'c'}").len(), 2);
+    }
+
+    #[test]
+    fn the_first_deploy_has_config_vars_and_add_ons() {
+        let text = "addons:\n  - db:small\nconfig_vars:\n  LANG: en_US.UTF-8\n  N: 5\n  no:\n";
+        let first = BinRelease::parse(text).unwrap().first;
+        let vars: Vec<_> =
+            first.config_vars.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        assert_eq!(vars, [("LANG", "en_US.UTF-8"), ("N", "5")]);
+        assert_eq!(first.addons, ["db:small"]);
+        assert_eq!(BinRelease::parse("--- {}").unwrap().first, FirstDeploy::default());
     }
 
     #[test]
@@ -168,9 +144,10 @@ mod tests {
             ("---\ndefault_process_types:\n  web: *alias", 3),
             ("default_process_types:\n  w e b: x", 2),
             ("default_process_types: [web]", 1),
+            ("default_process_types:\n  web:\n", 2),
         ] {
-            let error = default_process_types(text).unwrap_err();
-            assert!(error.contains(&format!("line {line} ")), "{text}: {error}");
+            let error = BinRelease::parse(text).unwrap_err();
+            assert!(error.contains(&format!("line {line}")), "{text}: {error}");
         }
     }
 }

@@ -109,15 +109,18 @@ from_remote() {
 
 # The commit of an earlier build, for a host that can't be reached now.
 from_earlier() {
-  [[ -n $away ]] && quiet_git rev-parse --short --verify refs/senryu/last || return 1
-  commit=refs/senryu/last
+  [[ -n $away ]] && quiet_git rev-parse --short --verify "$kept" || return 1
+  commit=$kept
   echo " !     Can't fetch $url: $reason."
-  echo " !     Its commit $(<"$at/said") is used, as in the build before."
+  echo " !     Its commit $(<"$at/said") is used, as in an earlier build."
 }
 
 fetch_git() {
-  local url=$1 ref=$2 pack=$3 at commit
-  slot "$url#$ref"
+  local url=$1 ref=$2 pack=$3 at commit kept
+  # One repository has all refs that were asked for, and remembers what each was.
+  slot "$url"
+  kept=$(printf '%s' "$ref" | sha256sum)
+  kept=refs/senryu/${kept%% *}
   if [[ ! -d $at/tree/.git ]]; then
     mkdir -p "$at/tree"
     quiet_git init --quiet
@@ -129,7 +132,7 @@ fetch_git() {
   fi
   quiet_git checkout --quiet --force --detach "$commit" && quiet_git clean -qffdx \
     && quiet_git submodule update --quiet --init --recursive --force --depth 1 \
-    && quiet_git update-ref refs/senryu/last HEAD \
+    && quiet_git update-ref "$kept" HEAD \
     && cp -R "$at/tree" "$pack" && rm -rf "$pack/.git" && return 0
   git_reason 1
   return 1

@@ -2,9 +2,11 @@
 //! directory. Every size that it claims is counted, and what does not belong into a source is
 //! refused by its name.
 
+use super::lfs::{self, Pointers};
+use super::output::OutputSink;
 use super::slugignore::SlugIgnore;
 use super::source::set_time;
-use super::tree::{Parts, Tree, Wrong, leads_out, parts};
+use super::tree::{Parts, Tree, Wrong, parts};
 use super::{BuildFailure, cache};
 use crate::error::{Context, Error};
 use crate::limits;
@@ -22,12 +24,19 @@ type Outcome<T = ()> = Result<T, BuildFailure>;
 
 /// Writes the source into `root`, which is there and empty, and whose parent is nobody else's.
 /// Blocking.
-pub fn unpack(mut tar: File, sha256: Option<&str>, root: &Path) -> Outcome {
+pub fn unpack(mut tar: File, sha256: Option<&str>, root: &Path, out: &OutputSink) -> Outcome {
     if let Some(wanted) = sha256 {
         check_sum(&mut tar, wanted)?;
     }
-    let mut unpacking = Unpacking { tree: Tree::new(root), entries: 0, bytes: 0, newest: 0 };
+    let mut unpacking = Unpacking {
+        tree: Tree::new(root),
+        entries: 0,
+        bytes: 0,
+        newest: 0,
+        pointers: Pointers::default(),
+    };
     unpacking.all(reader(tar)?)?;
+    unpacking.pointers.tell(out);
     if unpacking.entries == 0 {
         return Err(refused("The source's archive is empty."));
     }
@@ -100,6 +109,7 @@ struct Unpacking {
     bytes: u64,
     /// Seconds since 1970 of the newest entry.
     newest: u64,
+    pointers: Pointers,
 }
 
 /// What an entry of the archive says of the next one.
@@ -199,6 +209,7 @@ impl Unpacking {
         let mut file = self.tree.file(place, mode).map_err(|error| failed(path, error))?;
         let mut piece = vec![0; limits::SOURCE_PIECE_BYTES];
         let mut left = size;
+        let (may_point, mut small) = (size < lfs::BYTES as u64, Vec::new());
         while left > 0 {
             let most = usize::try_from(left).map_or(piece.len(), |left| left.min(piece.len()));
             let read = content.read(&mut piece[..most]).map_err(broken)?;
@@ -206,21 +217,21 @@ impl Unpacking {
                 return Err(broken(io::ErrorKind::UnexpectedEof.into()));
             }
             file.write_all(&piece[..read]).map_err(|error| failed(path, error))?;
+            if may_point {
+                small.extend_from_slice(&piece[..read]);
+            }
             left -= read as u64;
         }
+        self.pointers.look(path, &small);
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let times = FileTimes::new().set_modified(time);
         file.set_times(times).map_err(|error| failed(path, error))
     }
 
+    /// As git has them: one may lead anywhere, since none is followed by us.
     fn link(&mut self, place: &Parts, path: &[u8], target: &[u8], seconds: u64) -> Outcome {
         if target.is_empty() || target.len() > limits::LINK_BYTES || target.contains(&0) {
             return Err(not(path, "is a symbolic link to nowhere"));
-        }
-        if leads_out(place, target) {
-            let out =
-                format!("is a symbolic link that leads out of the source, to {}", shown(target));
-            return Err(not(path, &out));
         }
         self.tree.link(place, target, seconds).map_err(|error| failed(path, error))
     }

@@ -33,6 +33,8 @@ const PER_BUILD: [&str; 4] = ["build", "app", "tmp", "result"];
 /// submodules.
 pub const KEPT: [&str; 3] = ["cache", "buildpacks", "submodules"];
 const TRASH: &str = "trash";
+/// A note that what is kept takes too much of the volume.
+const OUTGROWN: &str = "outgrown";
 
 /// All apps' volumes.
 pub struct Volumes {
@@ -61,6 +63,12 @@ pub struct Volume {
     root: PathBuf,
     image: PathBuf,
     state: OwnedMutexGuard<State>,
+}
+
+/// A mounted volume that no build has.
+pub struct Idle {
+    pub root: PathBuf,
+    _state: OwnedMutexGuard<State>,
 }
 
 impl Volumes {
@@ -160,6 +168,16 @@ impl Volumes {
         }
     }
 
+    /// What is mounted and not in use, and stays so while it is held.
+    pub fn idle(&self) -> Vec<Idle> {
+        let free = |(app, slot): (&AppId, &Slot)| {
+            let state = Arc::clone(&slot.state).try_lock_owned().ok()?;
+            let root = self.mounts.join(app.to_string());
+            state.mounted.then_some(Idle { root, _state: state })
+        };
+        self.lock().iter().filter_map(free).collect()
+    }
+
     /// Unmounts the volume that has been idle longest when too many are mounted.
     async fn evict(&self) {
         let idle = {
@@ -249,10 +267,16 @@ impl Volume {
         })
     }
 
+    /// Whether what is kept has to go before this build; that is said once.
+    pub fn has_outgrown(&self) -> bool {
+        fs::remove_file(self.root.join(OUTGROWN)).is_ok()
+    }
+
     /// Empties the directories of this build in the background, so that the next one need not.
     pub fn release(self) {
         let was_full = self.is_full();
         let Self { app, root, image, mut state } = self;
+        let lock = Arc::clone(OwnedMutexGuard::mutex(&state));
         tasks::spawn("empty a build volume", async move {
             let at = root.clone();
             let emptied = tasks::blocking("empty a build volume", move || freshen(&at)).await;
@@ -260,9 +284,19 @@ impl Volume {
             // What has been set aside is removed without the lock: the next build may begin, if
             // there is room for it.
             let state = was_full.then_some(state);
+            let at = root.clone();
             let removed =
                 tasks::blocking("remove old builds", move || remove_trash(&root, &image)).await;
-            drop(state);
+            // What is there now is what is kept, unless the next build has begun.
+            let alone = state.or_else(|| lock.try_lock_owned().ok());
+            if let Some(_alone) = alone.filter(|state| state.mounted) {
+                let looked = tasks::blocking("look at a build cache", move || {
+                    note_outgrown(&at, was_full).context("note that a build cache is too large")
+                });
+                if let Err(error) = looked.await {
+                    tracing::warn!(app = %app, error = error.chain(), "no limit of the cache");
+                }
+            }
             for result in [emptied, removed] {
                 if let Err(error) = result {
                     tracing::warn!(app = %app, error = error.chain(), "build volume not emptied");
@@ -298,6 +332,16 @@ pub fn user_dir(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
         Ok(()) => std::os::unix::fs::lchown(path, Some(USER), Some(USER)),
+    }
+}
+
+/// A build that ran out of disk may have done so for its cache.
+fn note_outgrown(root: &Path, was_full: bool) -> io::Result<()> {
+    let stat = nix::sys::statvfs::statvfs(root)?;
+    let used = stat.blocks() - stat.blocks_free();
+    match was_full || used * 100 > stat.blocks() * limits::BUILD_CACHE_PERCENT {
+        true => fs::write(root.join(OUTGROWN), ""),
+        false => Ok(()),
     }
 }
 

@@ -70,6 +70,16 @@ fn commit(build: &Value) -> String {
     text(build, "/source_blob/version").chars().take(8).collect()
 }
 
+/// `pending, number 2 in line`
+fn status(build: &Value) -> String {
+    let status = text(build, "/status");
+    match number(build, "/place_in_line") {
+        None => status.to_string(),
+        Some(1) => format!("{status}, next in line"),
+        Some(place) => format!("{status}, number {place} in line"),
+    }
+}
+
 pub async fn list(cx: &Cx, args: List) -> Result {
     let app = cx.app(&args.app)?;
     let builds = newest(cx, &app, args.num).await?;
@@ -84,7 +94,7 @@ pub async fn list(cx: &Cx, args: List) -> Result {
         .map(|build| {
             vec![
                 text(build, "/id").to_string(),
-                text(build, "/status").to_string(),
+                status(build),
                 commit(build),
                 text(build, "/user/email").to_string(),
                 ago(text(build, "/created_at")),
@@ -113,7 +123,7 @@ pub async fn info(cx: &Cx, args: One) -> Result {
     object(
         &cx.ui,
         &[
-            ("Status", fact("/status")),
+            ("Status", vec![status(&build)]),
             ("Commit", fact("/source_blob/version")),
             ("Source", fact("/source_blob/url")),
             ("Stack", fact("/stack")),

@@ -17,12 +17,14 @@ struct Work {
     ended: CancellationToken,
     /// There is a slug: from here on it is released or abandoned.
     built: bool,
+    /// While it waits: which turn is its, from 1.
+    place: Option<usize>,
 }
 
 impl Active {
     pub fn add(&self, build: BuildId, app: AppId) {
         let (cancel, ended) = (CancellationToken::new(), CancellationToken::new());
-        self.lock().insert(build, Work { app, cancel, ended, built: false });
+        self.lock().insert(build, Work { app, cancel, ended, built: false, place: None });
     }
 
     pub fn remove(&self, build: BuildId) {
@@ -41,6 +43,17 @@ impl Active {
 
     pub fn apps(&self) -> BTreeSet<AppId> {
         self.lock().values().map(|work| work.app).collect()
+    }
+
+    /// A build waits, or does so no more.
+    pub fn set_place(&self, build: BuildId, place: Option<usize>) {
+        if let Some(work) = self.lock().get_mut(&build) {
+            work.place = place;
+        }
+    }
+
+    pub fn place(&self, build: BuildId) -> Option<usize> {
+        self.lock().get(&build).and_then(|work| work.place)
     }
 
     /// What ends a build early.

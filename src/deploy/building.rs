@@ -23,47 +23,53 @@ pub struct BuildRequest {
     pub blob: SourceBlob,
 }
 
+/// Why a build has no slug.
+pub(super) enum Unbuilt {
+    /// It has been said.
+    Said,
+    Failed(Error),
+    /// This server stops before its turn; the next one takes it up.
+    Left,
+}
+
+impl From<Error> for Unbuilt {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
 impl Deploy {
     /// Builds and stores the slug. The build stays `pending` until [`Deploy::launch`] or
     /// [`Deploy::abandon`]. `Err` has been shown to the user.
     pub async fn build(&self, request: BuildRequest, out: &OutputSink) -> Result<(), ()> {
-        let id = request.id;
-        self.0.active.add(id, request.app.id);
-        if let Err(error) = self.insert_build(&request).await {
-            self.failed(id, &request.app, Some(error), out).await;
-            return Err(());
-        }
-        self.build_stored(request, out).await
-    }
-
-    /// As [`Deploy::build`], for a build that has its row.
-    pub(super) async fn build_stored(
-        &self,
-        request: BuildRequest,
-        out: &OutputSink,
-    ) -> Result<(), ()> {
         let (id, app) = (request.id, request.app.clone());
-        match self.build_and_store(request, out).await {
+        self.0.active.add(id, app.id);
+        let built = match self.insert_build(&request, None).await {
+            Ok(_) => self.build_and_store(request, out).await,
+            Err(error) => Err(error.into()),
+        };
+        match built {
             Ok(()) => Ok(()),
-            Err(error) => {
-                self.failed(id, &app, error, out).await;
+            Err(unbuilt) => {
+                self.failed(id, &app, unbuilt, out).await;
                 Err(())
             }
         }
     }
 
-    /// Says and stores that there is no slug; none for an error that was said already.
-    pub(super) async fn failed(
-        &self,
-        id: BuildId,
-        app: &App,
-        error: Option<Error>,
-        out: &OutputSink,
-    ) {
-        if let Some(error) = &error {
-            out.warning(&format!("The platform failed: {}", error.public_message()));
-            out.warning("Push failed");
-            tracing::error!(app = %app.name, error = error.chain(), "a build failed");
+    /// Says and stores that there is no slug.
+    pub(super) async fn failed(&self, id: BuildId, app: &App, why: Unbuilt, out: &OutputSink) {
+        match why {
+            Unbuilt::Left => {
+                out.line("The server stops: this build waits on, and the next server begins it.");
+                return self.finished(id);
+            }
+            Unbuilt::Failed(error) => {
+                out.warning(&format!("The platform failed: {}", error.public_message()));
+                out.warning("Push failed");
+                tracing::error!(app = %app.name, error = error.chain(), "a build failed");
+            }
+            Unbuilt::Said => {}
         }
         out.line("");
         out.line(&format!("!\tPush rejected to {}.", app.name));
@@ -72,17 +78,17 @@ impl Deploy {
         self.finished(id);
     }
 
-    /// `Err(None)`: the app's own failure, shown by the builder.
-    async fn build_and_store(
+    /// For a build that has its row.
+    pub(super) async fn build_and_store(
         &self,
         request: BuildRequest,
         out: &OutputSink,
-    ) -> std::result::Result<(), Option<Error>> {
+    ) -> Result<(), Unbuilt> {
         let parts = self.parts();
         let (id, app) = (request.id, request.app.clone());
         tracing::info!(phase = "received", app = %app.name, build = %id, "a source is built");
         let cancel = self.0.active.cancelled(id);
-        let _turn = self.queue_turn(&cancel, out).await?;
+        let _turn = self.queue_turn(&request, &cancel, out).await?;
         self.check_room()?;
         let config = parts.releases.config(app.id).await?;
         let buildpacks = match request.buildpacks.is_empty() {
@@ -108,13 +114,13 @@ impl Deploy {
                     let line = LogLine::heroku("build".to_string(), line);
                     parts.logs.write(request.app.id, vec![line]).await;
                 }
-                return Err(None);
+                return Err(Unbuilt::Said);
             }
         };
         if !self.0.active.built(id) {
             BuildFailure::Cancelled.show(out);
             // Nobody knows its image, so the next clean-up takes it.
-            return Err(None);
+            return Err(Unbuilt::Said);
         }
         let description = request.blob.version_description;
         self.store_slug(id, &request.app, slug, version, description, built).await?;
@@ -140,7 +146,12 @@ impl Deploy {
         crate::dynos::room::check(&parts.settings, "a build", limits::BUILD_ROOM_BYTES)
     }
 
-    pub(super) async fn insert_build(&self, request: &BuildRequest) -> Result<Build> {
+    /// `note` is what a later server needs to begin it again.
+    pub(super) async fn insert_build(
+        &self,
+        request: &BuildRequest,
+        note: Option<Vec<u8>>,
+    ) -> Result<Build> {
         let now = Timestamp::now();
         let row = Build {
             id: request.id,
@@ -165,6 +176,9 @@ impl Deploy {
             .store
             .write(move |db| {
                 store::releases::insert_build(db, &stored)?;
+                if let Some(sealed) = note {
+                    store::build_notes::set_request(db, stored.id, &sealed)?;
+                }
                 let build = stored.id.to_string();
                 let commit = stored.commit.as_deref().unwrap_or_default();
                 let details = [("build", build.as_str()), ("commit", commit)];
@@ -178,24 +192,32 @@ impl Deploy {
     /// Waits until no more builds run than may, and says where this one stands.
     async fn queue_turn(
         &self,
+        request: &BuildRequest,
         cancel: &CancellationToken,
         out: &OutputSink,
-    ) -> Result<Ticket, Option<Error>> {
+    ) -> Result<Ticket, Unbuilt> {
         let mut ticket = self.0.queue.join();
+        // A push has a client that waits with it.
+        let can_be_left = request.git_ref.is_none();
         let tell = |place| {
+            self.0.active.set_place(request.id, Some(place));
             let parallel = self.parts().settings.parallel_builds;
             out.line(&match place {
                 1 => format!("Waiting for one of {parallel} builds to end: this one is next..."),
                 _ => format!("Waiting for other builds to end: number {place} in line..."),
             });
         };
-        tokio::select! {
-            () = ticket.turn(tell) => Ok(ticket),
+        let turn = tokio::select! {
+            biased;
             () = cancel.cancelled() => {
                 BuildFailure::Cancelled.show(out);
-                Err(None)
+                Err(Unbuilt::Said)
             }
-        }
+            () = self.0.stopping.cancelled(), if can_be_left => Err(Unbuilt::Left),
+            () = ticket.turn(tell) => Ok(()),
+        };
+        self.0.active.set_place(request.id, None);
+        turn.map(|()| ticket)
     }
 
     async fn store_slug(
@@ -208,6 +230,7 @@ impl Deploy {
         built: Built,
     ) -> Result<()> {
         let now = Timestamp::now();
+        let first = self.first_deploy_note(build, built.first)?;
         let slug = Slug {
             id,
             app: app.id,
@@ -230,6 +253,9 @@ impl Deploy {
                 store::apps::set_built(db, slug.app, &built.buildpack_description, slug.size)?;
                 if built.detected {
                     store::buildpacks::pin(db, slug.app, &built.buildpacks)?;
+                }
+                if let Some(sealed) = first {
+                    store::build_notes::set_first_deploy(db, build, &sealed)?;
                 }
                 let (buildpacks, millis) = (&built.buildpacks, built.buildpack_millis);
                 store::releases::set_build_slug(db, build, slug.id, buildpacks, millis, now)

@@ -20,6 +20,7 @@ impl Deploy {
             self.remove_strays().await,
             self.remove_layers().await,
             self.remove_stray_builds().await,
+            self.remove_cut_short().await,
             self.clear_destroyed(repos).await,
             self.remove_outputs().await,
             self.remove_sources().await,
@@ -103,6 +104,12 @@ impl Deploy {
                 tracing::info!(container = container.id, "a build's container was removed");
             }
         }
+        Ok(())
+    }
+
+    /// Steps of Dockerfiles, likewise.
+    async fn remove_cut_short(&self) -> Result<()> {
+        self.parts().builder.forget_cut_short().await;
         Ok(())
     }
 

@@ -103,6 +103,9 @@ impl Deploy {
         let first = self.parts().releases.current_slug(app.id).await?.is_none();
         let has_web = slug.process_types.iter().any(|(process, _)| process.is_web());
         let own_images = !slug.images.is_empty();
+        if first {
+            self.first_deploy(app, &user, row.id).await?;
+        }
         let new = NewRelease {
             app: app.id,
             config: self.parts().releases.config(app.id).await?,

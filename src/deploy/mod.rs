@@ -4,8 +4,10 @@
 //! rollback through [`Deploy::release`] alone.
 
 mod active;
+mod again;
 mod building;
 mod clean_up;
+mod first_deploy;
 mod launch;
 mod line;
 pub mod outputs;
@@ -15,12 +17,13 @@ mod release_phase;
 mod source_build;
 mod sources;
 
+pub use crate::build::bundled as bundled_buildpacks;
 pub use building::BuildRequest;
-pub use line::{Lines, Place};
+pub use line::{Lines, Place, ahead};
 pub use outputs::Outputs;
 pub use recover::Repos;
 pub use source_build::NewBuild;
-pub use sources::{Sources, Upload};
+pub use sources::{Sources, Taken, Upload};
 
 use crate::build::{Builder, OutputSink};
 use crate::config::ServerSettings;
@@ -43,6 +46,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// What deploying needs.
+#[derive(Clone)]
 pub struct DeployParts {
     pub store: Store,
     pub engine: Arc<dyn Engine>,
@@ -104,6 +108,12 @@ impl Deploy {
             upkeep: Wake::new(),
             own_images: Wake::new(),
         })))
+    }
+
+    /// As a server that is started after this one.
+    #[cfg(test)]
+    pub fn restarted(&self) -> Result<Self> {
+        Self::new(self.parts().clone())
     }
 
     fn parts(&self) -> &DeployParts {
@@ -284,6 +294,12 @@ impl Deploy {
         self.0.active.remove(build);
     }
 
+    /// At start, before anything new is taken: what an earlier server had begun.
+    pub async fn go_on(&self) -> Result<()> {
+        self.take_up_phases().await?;
+        self.take_up_builds().await
+    }
+
     /// Builds at work, for whoever asks before a stop.
     pub fn builds_at_work(&self) -> usize {
         self.0.active.count()
@@ -293,7 +309,8 @@ impl Deploy {
         self.0.active.apps()
     }
 
-    /// Takes no more builds: those that wait are refused, those that run go on.
+    /// Takes no more builds: pushes that wait are refused, other builds that do are left for the
+    /// next server, those that run go on.
     pub fn stop(&self) {
         self.0.stopping.cancel();
     }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-/// The queue of all builds. Each app has one build in it at most: its others wait in its line.
+/// One is of all builds, each app with one in it at most: its others wait in a queue of its own.
 #[derive(Debug, Clone)]
 pub struct Queue(Arc<Shared>);
 
@@ -73,8 +73,12 @@ impl Ticket {
         }
     }
 
+    pub fn runs(&self) -> bool {
+        self.runs
+    }
+
     /// Takes a free slot, if it is this build's turn; else its place.
-    fn begin_or_place(&mut self) -> Option<usize> {
+    pub fn begin_or_place(&mut self) -> Option<usize> {
         let mut state = self.queue.lock();
         let at = state.waiting.iter().position(|number| *number == self.number)?;
         // Those before it take a slot each, and are about to.

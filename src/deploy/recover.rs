@@ -1,5 +1,5 @@
 //! What a server that died left half done: a slug whose ref has moved is released, one whose ref
-//! has not is removed, a build that was compiling has failed.
+//! has not is removed, a push that was compiling has failed; `again.rs` is about other builds.
 
 use super::Deploy;
 use crate::error::Result;
@@ -20,6 +20,10 @@ impl Deploy {
     /// Ends every pending build that this server does not work on. Nothing that is tried here is
     /// lost when it fails: the next period tries again.
     pub async fn finish_pending(&self, repos: &dyn Repos) {
+        // What is pending now is for the next server.
+        if self.0.stopping.is_cancelled() {
+            return;
+        }
         let pending = match self.parts().store.read(store::releases::pending_builds).await {
             Ok(pending) => pending,
             Err(error) => {
@@ -48,6 +52,9 @@ impl Deploy {
         let (Some(app), rows) = read.await? else { return Ok(()) };
         let is_open = |row: &&Build| row.id == id && row.status == BuildStatus::Pending;
         let Some(build) = rows.iter().find(is_open) else { return Ok(()) };
+        if self.take_up(build).await? {
+            return Ok(());
+        }
         let is_newer = |row: &Build| row.created_at > build.created_at && row.release.is_some();
         let is_overtaken = rows.iter().any(is_newer);
         let moved = match (&build.commit, &build.git_ref, build.slug) {
@@ -60,6 +67,8 @@ impl Deploy {
         };
         if !moved {
             tracing::warn!(app = %app.name, build = %build.id, "a build was cut short");
+            let words = " !     The server ended meanwhile, so this came to nothing: do it again.";
+            self.outputs().append(build.id.0, words);
             self.build_failed(build.id, &app).await;
             return Ok(());
         }

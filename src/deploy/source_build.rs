@@ -1,7 +1,9 @@
 //! A build that was asked for over the API: its source was uploaded, or lies somewhere on the net.
 //! It is a task of the server; whoever asked reads its output or asks what became of it.
 
-use super::{BuildRequest, Deploy, Place, Sources, sources};
+use super::again::{NOTE, Note};
+use super::building::Unbuilt;
+use super::{BuildRequest, Deploy, Place, Sources, Taken, line};
 use crate::build::{Archive, BuildFailure, OutputSink, Source, Tarball};
 use crate::error::{Error, Kind, Result};
 use crate::model::{App, Build, BuildId, Buildpack, SourceBlob, User};
@@ -49,11 +51,14 @@ impl Deploy {
             _ => (Archive::Url(url.to_string()), None),
         };
         let id = BuildId::random();
+        let is_of = Tarball { archive, sha256, version: new.version };
+        let note = Note::of(&is_of, taken.as_ref(), &new.buildpacks);
+        let note = self.parts().releases.seal_of_build(id, NOTE, &note)?;
         let request = BuildRequest {
             id,
             app: new.app,
             user: new.user,
-            source: Source::Tarball(Tarball { archive, sha256, version: new.version }),
+            source: Source::Tarball(is_of),
             git_ref: None,
             buildpacks: new.buildpacks,
             blob: SourceBlob {
@@ -64,34 +69,52 @@ impl Deploy {
         };
         let out = self.output(id)?;
         self.0.active.add(id, request.app.id);
-        let row = match self.insert_build(&request).await {
+        let row = match self.insert_build(&request, Some(note)).await {
             Ok(row) => row,
             Err(error) => {
                 self.finished(id);
+                if let Some(taken) = taken {
+                    taken.remove();
+                }
                 return Err(error);
             }
         };
+        self.spawn_build(request, place, taken, out);
+        Ok(row)
+    }
+
+    /// From here on it ends by itself.
+    pub(super) fn spawn_build(
+        &self,
+        request: BuildRequest,
+        place: Place,
+        taken: Option<Taken>,
+        out: OutputSink,
+    ) {
         let deploy = self.clone();
         let work = async move { deploy.build_source(request, place, taken, &out).await };
         tasks::spawn("build of a source", self.0.builds.track_future(work));
-        Ok(row)
     }
 
     async fn build_source(
         &self,
         request: BuildRequest,
         mut place: Place,
-        taken: Option<sources::Taken>,
+        taken: Option<Taken>,
         out: &OutputSink,
     ) {
         let (id, app, started) = (request.id, request.app.clone(), Instant::now());
-        if let Err(error) = self.line_turn(id, &app, &mut place, out).await {
-            return self.failed(id, &app, error, out).await;
+        let built = match self.line_turn(id, &app, &mut place, out).await {
+            Ok(()) => self.build_and_store(request, out).await,
+            Err(unbuilt) => Err(unbuilt),
+        };
+        let is_left = matches!(built, Err(Unbuilt::Left));
+        if let (Some(taken), false) = (taken, is_left) {
+            taken.remove();
         }
-        let built = self.build_stored(request, out).await;
-        drop(taken);
-        if built.is_ok() {
-            self.launch(id, &app, started, out).await;
+        match built {
+            Ok(()) => self.launch(id, &app, started, out).await,
+            Err(unbuilt) => self.failed(id, &app, unbuilt, out).await,
         }
     }
 
@@ -102,32 +125,32 @@ impl Deploy {
         app: &App,
         place: &mut Place,
         out: &OutputSink,
-    ) -> Result<(), Option<Error>> {
+    ) -> Result<(), Unbuilt> {
         let cancel = self.0.active.cancelled(id);
-        if !place.has_turn() {
-            let ahead = match place.ahead() {
-                1 => "another build".to_string(),
-                n => format!("{n} other builds"),
-            };
-            out.line(&format!("Waiting for {ahead} of {} to finish...", app.name));
-        }
+        let tell = |builds| {
+            self.0.active.set_place(id, Some(builds));
+            out.line(&line::ahead(builds, app.name.as_str()));
+        };
         tokio::select! {
             biased;
             () = cancel.cancelled() => {
                 BuildFailure::Cancelled.show(out);
-                return Err(None);
+                return Err(Unbuilt::Said);
             }
-            () = place.turn() => {}
-            () = self.0.stopping.cancelled() => {
-                return Err(Some(Error::unavailable("the server is stopping. Build again")));
-            }
+            () = self.0.stopping.cancelled() => return Err(Unbuilt::Left),
+            () = place.turn(tell) => {}
         }
+        self.0.active.set_place(id, None);
         let id = app.id;
-        match self.parts().store.read(move |db| store::apps::by_id(db, id)).await {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) => Err(Some(Error::not_found("app"))),
-            Err(error) => Err(Some(error)),
+        match self.parts().store.read(move |db| store::apps::by_id(db, id)).await? {
+            Some(_) => Ok(()),
+            None => Err(Error::not_found("app").into()),
         }
+    }
+
+    /// Of a pending build that waits: which turn is its, from 1.
+    pub fn place_in_line(&self, build: BuildId) -> Option<usize> {
+        self.0.active.place(build)
     }
 
     /// Ends a build that has no slug yet. When this returns it has left nothing, or almost so.

@@ -6,7 +6,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::model::UserId;
 use crate::{limits, secrets};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -44,7 +44,7 @@ pub struct Upload {
     whole: bool,
 }
 
-/// A source that a build has: its file goes with this.
+/// A source that a build has: its file lies there until the build has ended.
 pub struct Taken(PathBuf);
 
 impl Sources {
@@ -54,7 +54,7 @@ impl Sources {
         made.context(format!("{} cannot be made", dir.display()))?;
         // What a server that died had begun.
         for (path, _, state) in files(&dir)? {
-            if state == PART || state == TAKEN {
+            if state == PART {
                 fs::remove_file(path).context("remove a source that was cut short")?;
             }
         }
@@ -122,6 +122,22 @@ impl Sources {
                  already, or an hour is over. Ask for new addresses with POST /sources",
             )),
         }
+    }
+
+    /// What a build took that an earlier server had begun.
+    pub fn taken(&self, name: &str) -> Option<Taken> {
+        let path = self.path(name, TAKEN);
+        path.exists().then_some(Taken(path))
+    }
+
+    /// At start: of what builds took, only what these need stays.
+    pub fn forget_taken_but(&self, names: &BTreeSet<String>) -> Result<()> {
+        for (path, _, state) in files(&self.0.dir)? {
+            if state == TAKEN && !names.iter().any(|name| is_of(&path, name)) {
+                fs::remove_file(path).context("remove a source that was built")?;
+            }
+        }
+        Ok(())
     }
 
     /// The secret in an address that may be one of ours.
@@ -209,10 +225,13 @@ impl Taken {
     pub fn path(&self) -> &Path {
         &self.0
     }
-}
 
-impl Drop for Taken {
-    fn drop(&mut self) {
+    /// By which a later server finds it.
+    pub fn name(&self) -> String {
+        self.0.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
+    pub fn remove(self) {
         if let Err(error) = fs::remove_file(&self.0) {
             tracing::warn!(%error, "a source that was built could not be removed");
         }
@@ -285,7 +304,7 @@ mod tests {
         let taken = sources.take(&secret).unwrap();
         assert!(sources.take(&secret).is_err() && sources.find(&secret).is_none());
         assert_eq!(sources.upload(&secret).err().unwrap().kind(), Kind::NotFound);
-        drop(taken);
+        taken.remove();
         assert!(files(&dir.path().join("sources")).unwrap().is_empty());
     }
 
@@ -309,22 +328,26 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_that_died_had_begun_goes() {
+    fn of_what_a_server_that_died_had_begun_only_what_builds_need_stays() {
         let dir = tempfile::tempdir().unwrap();
         let first = sources(dir.path());
-        let [begun, taken, whole] = [(); 3].map(|()| first.create(UserId::random()).unwrap());
+        let [begun, taken, needed, whole] =
+            [(); 4].map(|()| first.create(UserId::random()).unwrap());
         let upload = first.upload(&begun).unwrap();
-        for secret in [&taken, &whole] {
+        for secret in [&taken, &needed, &whole] {
             let mut upload = first.upload(secret).unwrap();
             upload.write(b"x").unwrap();
             upload.finish().unwrap();
         }
-        let held = first.take(&taken).unwrap();
+        let gone = first.take(&taken).unwrap().name();
+        let needed = first.take(&needed).unwrap().name();
         let second = sources(dir.path());
-        assert!(second.find(&whole).is_some());
-        assert_eq!(files(&dir.path().join("sources")).unwrap().len(), 1);
+        second.forget_taken_but(&[needed.clone()].into()).unwrap();
+        assert!(second.find(&whole).is_some() && second.taken(&gone).is_none());
+        assert_eq!(fs::read(second.taken(&needed).unwrap().path()).unwrap(), b"x");
+        assert_eq!(files(&dir.path().join("sources")).unwrap().len(), 2);
         assert_eq!(second.sweep().unwrap(), 0);
-        drop((upload, held));
+        drop(upload);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::ChildStdin;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
@@ -158,18 +159,19 @@ impl GitHost {
             return Ok(());
         }
         let name = request.app.name.clone();
-        let ahead = match place.ahead() {
-            1 => "another build".to_string(),
-            n => format!("{n} other builds"),
-        };
-        client.line(&format!("Waiting for {ahead} of {name} to finish...")).await;
-        tracing::info!(app = %name, ahead = place.ahead(), "push waits");
-        // One future for the whole wait: a new one would stand at the end of the line again.
-        let turn = place.turn();
+        tracing::info!(app = %name, "push waits");
+        let (moved, mut ahead) = watch::channel(0);
+        let turn = place.turn(|builds| {
+            moved.send_replace(builds);
+        });
         tokio::pin!(turn);
         loop {
             tokio::select! {
                 () = &mut turn => break,
+                Ok(()) = ahead.changed() => {
+                    let builds = *ahead.borrow_and_update();
+                    client.line(&crate::deploy::ahead(builds, name.as_str())).await;
+                }
                 () = self.stopping.cancelled() => {
                     return Err(Refusal {
                         sentence: "The server is stopping; push again.",

@@ -9,6 +9,8 @@ use std::path::{Component, Path};
 
 /// The namespaces whose shorthands are known; Heroku has a registry of many more.
 const NAMESPACES: [&str; 2] = ["heroku", "heroku-community"];
+/// The stores of Heroku's registry, now and formerly, by the first label of their hosts.
+const REGISTRY: [&str; 2] = ["buildpack-registry", "codon-buildpacks"];
 /// Ends of the addresses of archives that tar understands.
 const ARCHIVES: [&str; 6] = [".tgz", ".tar.gz", ".tar.xz", ".tar.bz2", ".tar.zst", ".tar"];
 
@@ -125,7 +127,7 @@ fn remote(rest: &str) -> Result<Buildpack> {
         return Err(refused(&whole, "its address has no path"));
     }
     let file = path.split('?').next().unwrap_or(path);
-    if let Some(named) = of_registry(file) {
+    if let Some(named) = of_registry(authority, file) {
         return Ok(named);
     }
     let url = format!("https://{address}");
@@ -140,10 +142,16 @@ fn remote(rest: &str) -> Result<Buildpack> {
     }
 }
 
-/// Heroku's clients send the address under which its registry keeps a named buildpack.
-fn of_registry(file: &str) -> Option<Buildpack> {
+/// Heroku's clients send the address under which its registry keeps a named buildpack. Elsewhere a
+/// file of such a name is whatever its owner put there.
+fn of_registry(host: &str, file: &str) -> Option<Buildpack> {
+    let host = host.to_ascii_lowercase();
+    let bucket = REGISTRY.iter().any(|bucket| {
+        let below = host.strip_prefix(bucket).and_then(|rest| rest.strip_prefix(".s3"));
+        below.is_some_and(|rest| rest.ends_with(".amazonaws.com"))
+    });
     let name = file.strip_prefix("buildpacks/")?.strip_suffix(".tgz")?;
-    named(name).ok()
+    bucket.then(|| named(name).ok()).flatten()
 }
 
 fn is_reference(text: &str) -> bool {
@@ -217,10 +225,14 @@ mod tests {
         };
         let named = Buildpack::Named { namespace: "heroku".into(), name: "nodejs".into() };
         let repository = "https://git.example/u/heroku-buildpack-x.git";
+        let file = "buildpacks/heroku/nodejs.tgz";
+        let registry = format!("https://{}.s3.{}/{file}", REGISTRY[1], "amazonaws.com");
+        let mirror = "https://buildpack-registry.s3.example/buildpacks/heroku/nodejs.tgz";
         for (text, buildpack, shown) in [
             ("heroku/nodejs", named.clone(), "heroku/nodejs"),
             ("urn:buildpack:heroku/nodejs", named.clone(), "heroku/nodejs"),
-            ("https://registry.example/buildpacks/heroku/nodejs.tgz", named, "heroku/nodejs"),
+            (&registry, named, "heroku/nodejs"),
+            (mirror, Buildpack::Tarball { url: mirror.into() }, ""),
             (repository, git(repository, None), repository),
             ("https://g.example/u/x#v1.2", git("https://g.example/u/x", Some("v1.2")), ""),
             ("HTTPS://g.example/u/x#", git("https://g.example/u/x", None), "https://g.example/u/x"),

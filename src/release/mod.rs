@@ -1,6 +1,7 @@
 //! Slug and config vars become a numbered release. A release is never changed once made, but for
 //! its status; making one is a single transaction with everything that it implies.
 
+mod build_notes;
 mod config_vars;
 mod create;
 

@@ -6,6 +6,7 @@ pub mod app_list;
 pub mod apps;
 pub mod audit;
 pub mod auto_certificates;
+pub mod build_notes;
 pub mod buildpacks;
 pub mod collaborators;
 pub mod console_sessions;
@@ -45,6 +46,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("migrations/012_audit.sql")),
     M::up(include_str!("migrations/013_auto_certificates.sql")),
     M::up(include_str!("migrations/014_second_factors.sql")),
+    M::up(include_str!("migrations/015_build_notes.sql")),
 ];
 
 /// Of the database of metrics.

@@ -95,6 +95,7 @@ pub fn finish_build(
         .execute(
             "UPDATE builds SET status = ?2, release_id = ?3, updated_at = ?4,
              slug_id = CASE ?2 WHEN 'failed' THEN NULL ELSE slug_id END,
+             request = NULL, first_deploy = NULL,
              total_millis = (?4 - created_at) / 1000
          WHERE id = ?1 AND status = 'pending'",
             params![build.to_string(), status.as_str(), release.map(|id| id.to_string()), now.0],

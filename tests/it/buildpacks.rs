@@ -43,8 +43,9 @@ fn an_inline_buildpack_with_all_that_the_api_has() {
         echo once >>$2/times
         mkdir -p .profile.d
         echo 'export GREETING=\"from the profile\"' >.profile.d/greeting.sh";
-    let release = "echo '---'; echo 'addons: []'; echo 'default_process_types:'
-        echo '  web: perl serve.pl'; echo '  worker: sleep 1000'";
+    let release = "echo '---'; echo 'addons: [db:small]'; echo 'default_process_types:'
+        echo '  web: perl serve.pl'; echo '  worker: sleep 1000'
+        echo 'config_vars: {SECRET: not this, CITY: \"by the buildpack\"}'";
     let scripts = [
         ("bin/detect", "echo Mine"),
         ("bin/compile", compile),
@@ -61,10 +62,20 @@ fn an_inline_buildpack_with_all_that_the_api_has() {
         .says("-----> Mine app detected")
         .says(&format!("-----> heroku-24 {} from the env dir [] /", commit.trim()))
         .says("Procfile declares types     -> clock")
-        .says("Default types for buildpack -> web, worker");
+        .says("Default types for buildpack -> web, worker")
+        .says("The buildpack asks for add-ons: db:small.")
+        .says("Released v5");
     assert_eq!(app.get("/").is(200).text(), "a page\nfrom the profile\n");
+    let set = app.api("GET", "/config-vars", None).is(200).json();
+    assert_eq!(set, json!({ "CITY": "by the buildpack", "SECRET": "from the env dir" }));
+    let release = app.api("GET", "/releases/4", None).is(200).json();
+    assert_eq!(release["description"], "Set CITY config vars");
+    // From the first deploy on the app's config vars are the user's.
+    app.cli(&["config:unset", "CITY"]).succeeded();
     app.commit("again");
-    app.push().succeeded().says("built before: once");
+    app.push().succeeded().says("built before: once").says("Released v7");
+    let set = app.api("GET", "/config-vars", None).is(200).json();
+    assert_eq!(set, json!({ "SECRET": "from the env dir" }));
 }
 
 #[test]
@@ -211,7 +222,8 @@ fn the_list_is_read_and_replaced_by_the_api() {
         app.api("PUT", path, Some(json!({ "updates": updates })))
     };
     assert_eq!(app.api("GET", path, None).is(200).json(), json!([]));
-    let registry = "https://registry.example/buildpacks/heroku/python.tgz";
+    let registry =
+        concat!("https://buildpack-registry.s3.", "amazonaws.com/buildpacks/heroku/python.tgz");
     let expected = json!([
         {"ordinal": 0, "buildpack": {
             "name": "heroku/python", "url": "urn:buildpack:heroku/python"}},
@@ -285,6 +297,11 @@ fn buildpacks_from_outside_are_fetched_and_kept() {
     outside.end();
     app.commit("the outside is away");
     app.push().succeeded().says("The tarball of the build before is used.");
+    // Whatever it was fetched as: its repository has been kept since.
+    app.cli(&["buildpacks:set", &tagged]).succeeded();
+    app.commit("kept");
+    app.push().succeeded().says("is used, as in an earlier build");
+    let tagged = outside.url("tools/.git#v9");
     app.cli(&["buildpacks:set", &tagged]).succeeded();
     app.commit("not kept");
     app.push()

@@ -1,6 +1,7 @@
 //! Apps with Dockerfiles of their own: the stack `container`, heroku.yml, as whom their images
 //! run, and what is left of builds that fail.
 
+use crate::support::times;
 use crate::support::{App, Platform, docker, eventually, until};
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,7 +60,8 @@ fn a_dockerfile_app_deploys_as_any_other() {
     // One line is changed: the steps above it are taken from the cache.
     app.write("new.txt", "x");
     app.commit("new file");
-    app.push().succeeded().says("Using cache");
+    let again = app.push().succeeded().says("Using cache");
+    times::note(&first, &again);
     assert_eq!(app.get("/").is(200).text(), answer("v5"));
     app.cli(&["rollback"]).succeeded();
     assert_eq!(app.get("/").is(200).text(), answer("v6"));

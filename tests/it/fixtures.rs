@@ -1,5 +1,6 @@
 //! Everyday apps: one for each package manager, one with a native module, and the sample.
 
+use crate::support::times::pushed_twice;
 use crate::support::{App, Platform};
 
 fn deployed(fixture: &str) -> App {
@@ -28,11 +29,10 @@ fn express_by_pnpm() {
 
 #[test]
 fn a_native_module_is_compiled_and_cached() {
-    let app = deployed("native-module");
-    assert_eq!(app.get("/").is(200).text(), "42 v3\n");
-    app.commit("nothing new");
-    app.push().succeeded();
-    assert_eq!(app.get("/").is(200).text(), "42 v4\n");
+    let app = Platform::shared().app_with("native-module");
+    pushed_twice(&app, 3, "Verifying deploy... done.", |app, release| {
+        assert_eq!(app.get("/").is(200).text(), format!("42 {release}\n"));
+    });
 }
 
 #[test]

@@ -1,28 +1,13 @@
 //! Apps in other languages than Node.js: pushed, looked at, and pushed again with a warm cache.
 
+use crate::support::Platform;
 use crate::support::command::run;
 use crate::support::platform::repository;
-use crate::support::{App, Platform};
+use crate::support::times::pushed_twice;
 use std::process::Command;
 
 /// What the Python buildpack says of dependencies that it takes over.
 const NOTHING_NEW: &str = "Nothing has changed since the last build";
-
-/// Pushes the app twice, with nothing new the second time, which the buildpack must say. `look`
-/// looks at it after each, given the release's name, which is `first` after the first push. Prints
-/// what the pushes said of their times.
-fn pushed_twice(app: &App, first: u32, unchanged: &str, look: impl Fn(&App, &str)) {
-    let took = |text: &str| {
-        let line = text.lines().find(|line| line.contains("Build took")).unwrap_or_default();
-        line.trim_start_matches("remote:").trim().to_string()
-    };
-    let cold = app.push().succeeded().says("Verifying deploy... done.");
-    look(app, &format!("v{first}"));
-    app.commit("nothing new");
-    let warm = app.push().succeeded().says(unchanged);
-    look(app, &format!("v{}", first + 1));
-    println!("{}: {}; again: {}", app.name, took(&cold.stderr), took(&warm.stderr));
-}
 
 #[test]
 fn flask_with_gunicorn() {
@@ -89,6 +74,8 @@ fn a_static_site() {
         assert_eq!(app.get("/old").is(301).header("location"), "/about");
         let away = app.get("/away/far").is(302);
         assert_eq!(away.header("location"), "https://example.com/?from=here");
-        assert_eq!(app.get("/missing").is(404).text(), "<h1>nothing here</h1>\n");
+        let missing = app.get("/missing").is(404);
+        assert_eq!(missing.text(), "<h1>nothing here</h1>\n");
+        assert_eq!(missing.header("x-frame-options"), "DENY");
     });
 }

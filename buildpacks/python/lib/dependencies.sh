@@ -25,6 +25,7 @@ dependencies_install() {
   if [ "$installed" = "$FINGERPRINT" ] && "manager_${MANAGER}_may_skip"; then
     headline "Installing dependencies using '${COMMAND[*]}'"
     detail "Nothing has changed since the last build"
+    dependencies_relocate
     return 0
   fi
   [ ! -f "$STAMP" ] || mv "$STAMP" "$WORK_DIR/stamp"
@@ -63,12 +64,17 @@ dependencies_run() {
 # is under /app, and so that it can be used before, /app leads there now.
 dependencies_relocate() {
   local found entry
-  found=$(find "$PYTHON_DIR/lib" -path '*/site-packages/*' -maxdepth 4 -type f \
-    \( -name '*.pth' -o -name '*.egg-link' -o -name '__editable__*' \) \
-    -exec grep -lF "$BUILD_DIR" {} +) || true
-  [ -n "$found" ] && [ "$BUILD_DIR" != /app ] || return 0
-  xargs -d '\n' sed -i "s#$BUILD_DIR#/app#g" <<<"$found"
+  [ "$BUILD_DIR" != /app ] || return 0
+  found=$(dependencies_links "$BUILD_DIR")
+  [ -z "$found" ] || xargs -d '\n' sed -i "s#$BUILD_DIR#/app#g" <<<"$found"
+  [ -n "$(dependencies_links /app)" ] || return 0
   for entry in "$BUILD_DIR"/*; do
     [ -e "/app/${entry##*/}" ] || ln -s "$entry" "/app/${entry##*/}"
   done
+}
+
+dependencies_links() { # PLACE: the files that lead there.
+  find "$PYTHON_DIR/lib" -path '*/site-packages/*' -maxdepth 4 -type f \
+    \( -name '*.pth' -o -name '*.egg-link' -o -name '__editable__*' \) \
+    -exec grep -lF "$1" {} + || true
 }

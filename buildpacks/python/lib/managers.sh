@@ -63,7 +63,20 @@ manager_pip_install() {
 
 manager_uv_text() { cat uv.lock pyproject.toml 2>/dev/null || true; }
 
-manager_uv_may_skip() { ! grep -qE 'source = \{ (editable|directory|path|git) = ' uv.lock; }
+manager_uv_may_skip() {
+  local own='source = { editable = "." }'
+  ! grep -E 'source = \{ (editable|directory|path|git) = ' uv.lock | grep -qvF "$own" || return 1
+  ! grep -qF "$own" uv.lock || manager_uv_is_link
+}
+
+# Whether the app's own package is nothing but a link to its source, which the same pyproject.toml
+# makes the same again.
+manager_uv_is_link() {
+  local pure='hatchling\.build|uv_build|flit_core\.buildapi|pdm\.backend'
+  pure+='|poetry\.core\.masonry\.api'
+  grep -qE "^build-backend *= *[\"']($pure)[\"']" pyproject.toml \
+    && ! grep -qE '^ *dynamic *=|hooks|^\[tool\.(pdm|poetry)\.build' pyproject.toml
+}
 
 manager_uv_removes() { return 0; }
 
@@ -75,9 +88,21 @@ manager_uv_prepare() {
 }
 
 manager_uv_install() {
-  dependencies_run "${COMMAND[@]}" --compile-bytecode
-  # What came ready from the index is in the environment now; only what was built here stays.
-  uv cache prune --ci --quiet >/dev/null 2>&1 || true
+  if ! grep -qE 'source = \{ (editable|directory) = ' uv.lock; then
+    dependencies_run "${COMMAND[@]}" --compile-bytecode
+    # What came ready from the index is in the environment now; only what was built here stays.
+    uv cache prune --ci --quiet >/dev/null 2>&1 || true
+    return 0
+  fi
+  # The app's own package is built anew each time, with what was fetched for that before: even the
+  # index need not be asked.
+  if with_config env -u PYTHONPATH UV_OFFLINE=1 "${COMMAND[@]}" --compile-bytecode \
+    >"$WORK_DIR/install.log" 2>&1; then
+    detail "Installed with what earlier builds have fetched"
+  else
+    dependencies_run "${COMMAND[@]}" --compile-bytecode
+  fi
+  uv cache prune --quiet >/dev/null 2>&1 || true
 }
 
 # --- Poetry ------------------------------------------------------------------------------------

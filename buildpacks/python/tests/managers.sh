@@ -1,5 +1,5 @@
 # Poetry and Pipenv: a lock file that does not match is refused, one that does is installed, and a
-# rebuild needs no network.
+# rebuild needs no network; nor does one of an app that is a package itself, by uv.
 
 server() {
   cat >"$SOURCE/web.py" <<'PY'
@@ -102,4 +102,52 @@ JSON
   check "no dev dependencies" test ! -e "$VOLUME/slug/.heroku/python/lib/python3.13/site-packages/iniconfig"
   answers "pipenv run python web.py" "signed x."
   rebuild_offline "pipenv run python web.py"
+fi
+
+# BACKEND REQUIREMENT: a project that uv installs as a package.
+package() {
+  mkdir -p "$SOURCE/src/signer"
+  echo 'VERSION = 1' >"$SOURCE/src/signer/__init__.py"
+  cat >"$SOURCE/pyproject.toml" <<TOML
+[project]
+name = "signer"
+version = "1.0.0"
+requires-python = ">=3.10"
+dependencies = ["itsdangerous==2.2.0"]
+
+[build-system]
+requires = ["$2"]
+build-backend = "$1"
+TOML
+}
+
+if begin uv-package; then
+  seed
+  server
+  sed -i '1i import signer' "$SOURCE/web.py"
+  package hatchling.build hatchling
+  printf 'version = 1\nrevision = 3\nrequires-python = ">=3.10"\n' >"$SOURCE/uv.lock"
+  build
+  status_is 1
+  check "uv locks" tool uv lock
+  build
+  status_is 0
+  report cold
+  store
+  answers "python web.py" "signed x."
+  # Each commit's files are new, whatever is in them.
+  touch "$SOURCE/pyproject.toml" "$SOURCE/uv.lock"
+  rebuild_offline "python web.py"
+  # One that may hold more than a link is built again, by what was fetched for it before.
+  OPTIONS=()
+  package setuptools.build_meta setuptools
+  build
+  status_is 0
+  store
+  touch "$SOURCE/pyproject.toml"
+  OPTIONS=(--network none)
+  build
+  status_is 0
+  store
+  answers "python web.py" "signed x."
 fi

@@ -107,7 +107,7 @@ def headers(config):
     for number, (name, rows) in enumerate(by_name.items()):
         # What comes later in the file holds against what comes before.
         maps += table("$senryu_path", f"$senryu_header_{number}", reversed(rows))
-        uses.append(f"    add_header {name} $senryu_header_{number};")
+        uses.append(f"    add_header {name} $senryu_header_{number} always;")
     return maps, uses
 
 

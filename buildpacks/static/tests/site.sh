@@ -55,7 +55,7 @@ if begin site static-site; then
   answered /away/far "302" "Location: https://example.com/?from=here"
   answered /assets/site.css "200 OK" "text/css" "Cache-Control: public, max-age=31536000"
   answered_not /assets/site.css "no-cache"
-  answered /missing "404" "nothing here"
+  answered /missing "404" "nothing here" "X-Frame-Options: DENY"
   answered /.heroku/static/nginx.conf "404"
   answered /static.json "404"
 

@@ -5,16 +5,19 @@ mod context;
 mod manifest;
 mod run;
 mod steps;
-mod yaml;
+pub(super) mod yaml;
 
 use super::volume::Volume;
-use super::{BuildFailure, BuildInput, Builder, Built, OutputSink, Phase, cache, compile, with};
+use super::{
+    BuildFailure, BuildInput, Builder, Built, FirstDeploy, OutputSink, Phase, cache, compile, with,
+};
 use crate::engine::{ImageBuild, ImageFacts, LABEL_APP, LABEL_KIND, LABEL_SLUG, Labels, Output};
 use crate::error::{Context, Error, Result};
-use crate::limits;
+use crate::{limits, tasks};
 use context::BuildContext;
 use manifest::{ImageSource, Manifest};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use steps::Steps;
@@ -42,12 +45,13 @@ impl Builder {
             out.warning(note);
         }
         let began = Instant::now();
+        let deadline = began + Duration::from_secs(self.settings.build_timeout);
         let mut made: Vec<(ImageSource, String, ImageFacts)> = Vec::new();
         let mut steps = Steps::default();
         let mut result = Ok(());
         for source in &manifest.images {
             let reference = format!("{}-{}", input.slug.image(), source.process);
-            let work = Work { input, volume, manifest: &manifest, out, cancel };
+            let work = Work { input, volume, manifest: &manifest, deadline, out, cancel };
             match self.build_image(&work, source, &reference, &mut steps).await {
                 Ok(facts) => made.push((source.clone(), reference, facts)),
                 Err(failure) => {
@@ -65,7 +69,8 @@ impl Builder {
             Ok(runs) if !cancel.is_cancelled() => runs,
             other => {
                 let tags = made.into_iter().map(|(_, reference, _)| reference);
-                self.forget_images(tags.collect(), steps.made).await;
+                self.forget_images(tags.collect(), Vec::new()).await;
+                self.forget_left(&volume.path("")).await;
                 return Err(other.err().unwrap_or(BuildFailure::Cancelled));
             }
         };
@@ -78,6 +83,7 @@ impl Builder {
             layers: Vec::new(),
             held: self.slugs.files().hold(),
             process_types,
+            first: FirstDeploy::default(),
             images,
             buildpacks: Vec::new(),
             detected: false,
@@ -95,7 +101,7 @@ impl Builder {
         reference: &str,
         steps: &mut Steps,
     ) -> Result<ImageFacts, BuildFailure> {
-        let Work { input, volume, manifest, out, cancel } = *work;
+        let Work { input, volume, manifest, deadline, out, cancel } = *work;
         out.line(&format!("=== Building {} ({})", source.process, source.dockerfile));
         let dockerfile = source.dockerfile.clone();
         let opened = with(volume, "read a Dockerfile", move |volume| {
@@ -117,8 +123,8 @@ impl Builder {
             memory_bytes: limits.memory_limit_bytes,
             cpu_shares: limits.cpu_shares,
         };
-        let mut own = Steps::default();
-        let built = self.watched(&build, context, &mut own, out, cancel).await;
+        let mut own = Steps::on(volume);
+        let built = self.watched(&build, context, &mut own, deadline, out, cancel).await;
         steps.add(own);
         built?;
         let facts = self.engine.image_facts(reference).await?;
@@ -137,13 +143,14 @@ impl Builder {
         build: &ImageBuild,
         context: BuildContext,
         steps: &mut Steps,
+        deadline: Instant,
         out: &OutputSink,
         cancel: &CancellationToken,
     ) -> Result<(), BuildFailure> {
         let (send, mut receive) = mpsc::channel::<Output>(limits::OUTPUT_QUEUE);
         let built = self.engine.build_image(build, context.stream(), send);
         tokio::pin!(built);
-        let deadline = tokio::time::sleep(Duration::from_secs(self.settings.build_timeout));
+        let deadline = tokio::time::sleep_until(deadline);
         tokio::pin!(deadline);
         let mut look = tokio::time::interval(limits::DISK_PERIOD);
         let mut words = |output: Output| {
@@ -181,7 +188,7 @@ impl Builder {
 
     /// Removes what a build that failed had made, the newest first. The engine may be at its last
     /// step for a moment yet.
-    async fn forget_images(&self, images: Vec<String>, steps: Vec<String>) {
+    async fn forget_images(&self, images: Vec<String>, steps: Vec<String>) -> bool {
         let deadline = Instant::now() + limits::BUILD_CANCEL_WAIT;
         let named = images.iter().map(|image| (true, image));
         for (named, image) in named.chain(steps.iter().rev().map(|step| (false, step))) {
@@ -193,11 +200,12 @@ impl Builder {
                 let Err(error) = removed else { break };
                 if Instant::now() > deadline {
                     tracing::warn!(error = error.chain(), "images of a failed build stay behind");
-                    return;
+                    return false;
                 }
                 tokio::time::sleep(limits::BUILD_CANCEL_RETRY).await;
             }
         }
+        true
     }
 
     /// Removes steps of builds, but for those that an image is made of.
@@ -209,11 +217,33 @@ impl Builder {
         }
     }
 
-    /// The steps that the app's last build left as a cache.
+    /// The steps that the app's builds left as a cache, or by being cut short.
     pub(super) async fn forget_steps(&self, volume: &Arc<Volume>) -> Result<()> {
-        let noted = with(volume, "read the steps", |volume| Ok(steps::noted(&volume)));
+        let noted = with(volume, "read the steps", |volume| Ok(steps::noted(&volume.path(""))));
         self.drop_steps(noted.await?).await;
+        self.forget_left(&volume.path("")).await;
         Ok(())
+    }
+
+    /// Removes what builds made that came to nothing. `root` is a volume's that nobody builds on.
+    async fn forget_left(&self, root: &Path) {
+        let read = root.to_path_buf();
+        let left = tasks::blocking("read the steps", move || Ok(steps::left(&read))).await;
+        let left = left.unwrap_or_default();
+        if self.forget_images(Vec::new(), left).await
+            && let Err(error) = steps::forget_left(root)
+        {
+            tracing::warn!(%error, "a note of steps that are gone stays behind");
+        }
+    }
+
+    /// Of builds that a server which died had begun.
+    pub async fn forget_cut_short(&self) {
+        for idle in self.volumes.idle() {
+            if !steps::left(&idle.root).is_empty() {
+                self.forget_left(&idle.root).await;
+            }
+        }
     }
 }
 
@@ -222,6 +252,8 @@ struct Work<'a> {
     input: &'a BuildInput,
     volume: &'a Arc<Volume>,
     manifest: &'a Manifest,
+    /// Of all of them together.
+    deadline: Instant,
     out: &'a OutputSink,
     cancel: &'a CancellationToken,
 }

@@ -4,9 +4,14 @@
 use crate::build::cache::read_small;
 use crate::build::volume::Volume;
 use crate::limits;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
-/// Where they are noted, out of every build's sight.
+/// Where those of the last build that succeeded are noted, out of every build's sight, …
 const NOTE: &str = "steps";
+/// … and, as soon as they are heard of, those made since: a server may be killed at any moment.
+const SINCE: &str = "steps.since";
 
 /// Ids of steps, in their order.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -16,6 +21,7 @@ pub struct Steps {
     /// Made by an earlier one and used again.
     pub used: Vec<String>,
     next: Next,
+    since: Option<PathBuf>,
 }
 
 /// Whose the next id is.
@@ -29,6 +35,20 @@ enum Next {
 }
 
 impl Steps {
+    pub fn on(volume: &Volume) -> Self {
+        Self { since: Some(volume.path(SINCE)), ..Self::default() }
+    }
+
+    fn make(&mut self, id: &str) {
+        if let Some(since) = &self.since {
+            let file = File::options().create(true).append(true).open(since);
+            if let Err(error) = file.and_then(|mut file| writeln!(file, "{id}")) {
+                tracing::warn!(%error, "a step of the builder is not noted");
+            }
+        }
+        self.made.push(id.to_string());
+    }
+
     /// Takes in what the builder prints.
     pub fn hear(&mut self, text: &str) {
         for line in text.lines().map(str::trim) {
@@ -46,7 +66,7 @@ impl Steps {
                 continue;
             }
             match self.next {
-                Next::Made => self.made.push(rest.to_string()),
+                Next::Made => self.make(rest),
                 Next::Used => self.used.push(rest.to_string()),
                 Next::Base => {}
             }
@@ -59,18 +79,37 @@ impl Steps {
         self.used.extend(other.used);
     }
 
-    /// Notes what this build used, and returns what only builds before it did.
+    /// Notes what this build used, and returns what only builds before it did or made.
     pub fn note(&self, volume: &Volume) -> std::io::Result<Vec<String>> {
         let now: Vec<&str> = self.made.iter().chain(&self.used).map(String::as_str).collect();
-        let before = noted(volume);
+        let mut before = noted(&volume.path(""));
+        before.extend(left(&volume.path("")));
         std::fs::write(volume.path(NOTE), now.join("\n"))?;
+        forget_left(&volume.path(""))?;
         Ok(before.into_iter().filter(|id| !now.contains(&id.as_str())).collect())
     }
 }
 
-/// What the last build used.
-pub fn noted(volume: &Volume) -> Vec<String> {
-    let text = read_small(&volume.path(NOTE)).unwrap_or_default();
+/// What the last build that succeeded used. `root` is the volume's.
+pub fn noted(root: &Path) -> Vec<String> {
+    lines(&root.join(NOTE))
+}
+
+/// What builds made that came to nothing, or were cut short.
+pub fn left(root: &Path) -> Vec<String> {
+    let noted = noted(root);
+    lines(&root.join(SINCE)).into_iter().filter(|id| !noted.contains(id)).collect()
+}
+
+pub fn forget_left(root: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(root.join(SINCE)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn lines(file: &Path) -> Vec<String> {
+    let text = read_small(file).unwrap_or_default();
     String::from_utf8_lossy(&text).lines().map(str::to_string).collect()
 }
 
@@ -108,6 +147,26 @@ mod tests {
         };
         assert!(of(&["a", "b"]).note(&volume).unwrap().is_empty());
         assert_eq!(of(&["b", "c"]).note(&volume).unwrap(), ["a"]);
-        assert_eq!(noted(&volume), ["b", "c"]);
+        assert_eq!(noted(dir.path()), ["b", "c"]);
+    }
+
+    #[test]
+    fn what_a_build_that_is_cut_short_made_is_known_to_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let volume = Volume::unmounted(dir.path().to_path_buf());
+        let step = |id: &str| format!("Step 1/1 : RUN x\n ---> {id}\n");
+        let (kept, cut, made) = ("aaaaaaaaaaaa", "bbbbbbbbbbbb", "cccccccccccc");
+        let mut first = Steps::on(&volume);
+        first.hear(&step(kept));
+        assert!(first.note(&volume).unwrap().is_empty());
+        Steps::on(&volume).hear(&step(cut));
+        assert_eq!(left(dir.path()), [cut]);
+        let mut third = Steps::on(&volume);
+        third.hear(&format!("Step 1/2 : RUN x\n ---> Using cache\n ---> {kept}\n"));
+        third.hear(&step(made));
+        assert_eq!(left(dir.path()), [cut, made]);
+        assert_eq!(third.note(&volume).unwrap(), [cut]);
+        assert!(left(dir.path()).is_empty());
+        assert_eq!(noted(dir.path()), [made, kept]);
     }
 }

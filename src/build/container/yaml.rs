@@ -28,15 +28,20 @@ pub struct Key {
 
 /// The document; the error is one sentence that names the line.
 pub fn parse(text: &str) -> Result<Placed, String> {
-    match serde_saphyr::from_str::<Spanned<Node>>(text) {
-        Ok(node) => Ok(placed(node)),
-        Err(error) => {
-            let line = error.location().map(|at| format!("line {}: ", at.line()));
-            let error = error.without_snippet().to_string();
-            let error = error.lines().next().unwrap_or_default().trim();
-            Err(format!("{}{error}", line.unwrap_or_default()))
-        }
-    }
+    serde_saphyr::from_str::<Spanned<Node>>(text).map(placed).map_err(sentence)
+}
+
+/// All documents of a text, but for empty ones.
+pub fn documents(text: &str) -> Result<Vec<Placed>, String> {
+    let nodes = serde_saphyr::from_multiple::<Spanned<Node>>(text).map_err(sentence)?;
+    Ok(nodes.into_iter().map(placed).collect())
+}
+
+fn sentence(error: serde_saphyr::Error) -> String {
+    let line = error.location().map(|at| format!("line {}: ", at.line()));
+    let error = error.without_snippet().to_string();
+    let error = error.lines().next().unwrap_or_default().trim();
+    format!("{}{error}", line.unwrap_or_default())
 }
 
 fn placed(node: Spanned<Node>) -> Placed {

@@ -16,6 +16,7 @@ pub mod pebble;
 pub mod platform;
 pub mod process;
 pub mod terminal;
+pub mod times;
 pub mod wait;
 
 pub use app::App;
