@@ -5,6 +5,7 @@ use super::body::Body;
 use super::error::Result;
 use super::{json, range};
 use crate::error::Error;
+use crate::origin::Origin;
 use crate::{limits, store};
 use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode};
@@ -15,6 +16,21 @@ use serde_json::Value;
 pub async fn show(extract::State(api): State, Auth(caller): Auth) -> Result<Json<Value>> {
     let has_second_factor = api.access.second_factor(&caller.user).await?.is_some();
     Ok(Json(json::account(&caller.user, has_second_factor)))
+}
+
+/// Changes the caller's password, as Heroku does: to `new_password`, where `password` is right.
+pub async fn update(
+    extract::State(api): State,
+    Auth(caller): Auth,
+    body: Body,
+) -> Result<Json<Value>> {
+    body.only(&["password", "new_password"])?;
+    let wanted = |field: &str| Error::invalid(format!("{field} is required"));
+    let current = body.text("password")?.ok_or_else(|| wanted("password"))?;
+    let new = body.text("new_password")?.ok_or_else(|| wanted("new_password"))?;
+    let from = Origin::current();
+    api.access.change_password(&caller.user, current, new, None, &from).await?;
+    show(extract::State(api), Auth(caller)).await
 }
 
 pub async fn authorize(extract::State(api): State, Auth(caller): Auth, body: Body) -> Result {

@@ -76,6 +76,7 @@ fn table(api: Arc<Api>) -> Table {
 fn account_routes(table: Table) -> Table {
     table
         .get("/account", Account, account::show)
+        .patch("/account", Account, account::update)
         .get("/oauth/authorizations", Account, account::authorizations)
         .post("/oauth/authorizations", Login, account::authorize)
         .delete("/oauth/authorizations/{id}", Account, account::revoke)

@@ -6,6 +6,7 @@ pub mod collaborators;
 pub mod domains;
 mod failures;
 pub mod lifecycle;
+mod passwords;
 pub mod second_factor;
 pub mod sessions;
 pub mod sign_in;

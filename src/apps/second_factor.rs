@@ -205,7 +205,7 @@ impl Access {
                 store::audit::note(db, "second-factor:create", None, &[])?;
                 store::second_factors::insert(db, id, &sealed, step, now)?;
                 store::second_factors::set_recovery_codes(db, id, &hashes)?;
-                store::console_sessions::delete_others(db, id, keep)
+                store::console_sessions::delete_others(db, id, Some(keep))
             })
             .await?;
         Ok(codes)

@@ -1,10 +1,9 @@
 //! Who is signed in to the console. A session is a secret in a cookie, of which only a hash is
 //! kept; it ends when nobody used it for a while, after a week, and whenever its owner says so.
 
-use super::access::Access;
 use super::second_factor::Proof;
 use crate::clock::Timestamp;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::limits;
 use crate::model::User;
 use crate::origin::Origin;
@@ -108,57 +107,10 @@ impl Sessions {
         self.store
             .write(move |db| {
                 store::audit::note(db, "session:destroy", None, &[("which", "all others")])?;
-                store::console_sessions::delete_others(db, user, keep)
+                store::console_sessions::delete_others(db, user, Some(keep))
             })
             .await
     }
-
-    /// Changes a password that is known, and ends the person's other sessions: whoever knew the
-    /// old one may be in them.
-    pub async fn change_password(
-        &self,
-        access: &Access,
-        session: &Session,
-        current: &str,
-        new: &str,
-        from: &Origin,
-    ) -> Result<()> {
-        check_new(&session.user.email, current, new)?;
-        // A session that somebody left open is no way to guess a password.
-        let proved = access.by_password(&session.user.email, current, from).await;
-        proved.map_err(|error| match error.kind() {
-            Kind::Unauthorized => Error::invalid("The current password is not right."),
-            _ => error,
-        })?;
-        let plain = new.to_string();
-        let hash =
-            crate::tasks::blocking("hash a password", move || secrets::hash_password(&plain));
-        let (hash, user, keep) = (hash.await?, session.user.id, session.id);
-        self.store
-            .write(move |db| {
-                store::audit::note(db, "user:update", None, &[("changed", "password")])?;
-                store::console_sessions::set_password(db, user, &hash, Timestamp::now())?;
-                store::console_sessions::delete_others(db, user, keep)
-            })
-            .await
-    }
-}
-
-fn check_new(email: &str, current: &str, new: &str) -> Result<()> {
-    if new.chars().count() < limits::PASSWORD_CHARS {
-        let least = limits::PASSWORD_CHARS;
-        let message = format!("The new password is too short: it needs {least} characters.");
-        return Err(Error::invalid(message));
-    }
-    if new.len() > limits::PASSWORD_BYTES {
-        return Err(Error::invalid("The new password is too long."));
-    }
-    if new == current || new.eq_ignore_ascii_case(email) {
-        return Err(Error::invalid(
-            "The new password must differ from the old one and from your e-mail address.",
-        ));
-    }
-    Ok(())
 }
 
 fn ago(now: Timestamp, time: Duration) -> Timestamp {
@@ -173,19 +125,20 @@ fn is_live(session: &Session, now: Timestamp) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::apps::access::Access;
 
-    async fn signed_in() -> (tempfile::TempDir, Store, Sessions, Access, User, String) {
+    async fn signed_in() -> (tempfile::TempDir, Store, Sessions, User) {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("state.db")).unwrap();
         let secrets = secrets::Secrets::from_file(&dir.path().join("key")).unwrap();
         let access = Access::new(store.clone(), secrets);
-        let (user, password) = access.create_user("ada@example.com", true).await.unwrap();
-        (dir, store.clone(), Sessions::new(store), access, user, password.unwrap())
+        let (user, _) = access.create_user("ada@example.com", true).await.unwrap();
+        (dir, store.clone(), Sessions::new(store), user)
     }
 
     #[tokio::test]
     async fn a_session_ends_unused_after_its_life_and_at_its_owners_word() {
-        let (_dir, store, sessions, _, user, _) = signed_in().await;
+        let (_dir, store, sessions, user) = signed_in().await;
         let secret = sessions.open(&user, None, &Origin::server(), "Browser").await.unwrap();
         assert!(sessions.find("guess").await.unwrap().is_none());
         let found = sessions.find(&secret).await.unwrap().unwrap();
@@ -207,36 +160,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_new_password_ends_the_other_sessions_and_the_duty_to_change_it() {
-        let (_dir, _, sessions, access, user, first) = signed_in().await;
-        let (here, there) = (
-            sessions.open(&user, None, &Origin::server(), "").await.unwrap(),
-            sessions.open(&user, None, &Origin::server(), "").await.unwrap(),
-        );
-        let session = sessions.find(&here).await.unwrap().unwrap();
-        let change = async |old: &str, new: &str| {
-            sessions.change_password(&access, &session, old, new, &Origin::server()).await
-        };
-        for (old, new) in [
-            ("wrong", "a long enough one"),
-            (&*first, "short"),
-            (&*first, &*first),
-            (&*first, "Ada@Example.com"),
-        ] {
-            assert!(change(old, new).await.is_err(), "{new}");
-        }
-        change(&first, "a long enough one").await.unwrap();
-        assert!(sessions.find(&there).await.unwrap().is_none());
-        let now = sessions.find(&here).await.unwrap().unwrap();
-        assert!(!now.must_change_password);
-        let from = Origin::server();
-        assert!(access.by_password("ada@example.com", &first, &from).await.is_err());
-        access.by_password("ada@example.com", "a long enough one", &from).await.unwrap();
-    }
-
-    #[tokio::test]
     async fn nobody_has_more_sessions_than_fit() {
-        let (_dir, _, sessions, _, user, _) = signed_in().await;
+        let (_dir, _, sessions, user) = signed_in().await;
         let first = sessions.open(&user, None, &Origin::server(), "").await.unwrap();
         for _ in 0..limits::SESSIONS_PER_USER {
             sessions.open(&user, None, &Origin::server(), "").await.unwrap();

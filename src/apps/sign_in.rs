@@ -156,7 +156,7 @@ mod tests {
         }
         let user = stage.user.id;
         let changed = stage.store.write(move |db| {
-            store::console_sessions::set_password(db, user, "other", Timestamp::now())
+            store::console_sessions::set_password(db, user, "other", false, Timestamp::now())
         });
         changed.await.unwrap();
         assert!(stage.access.half(&sealed).await.unwrap().is_none());

@@ -28,8 +28,8 @@ impl Stage {
         let mut stage = Self { dir, sessions: Sessions::new(store.clone()), store, access, user };
         let session = stage.session().await;
         let (first, from) = (first.unwrap(), stage.from());
-        let (sessions, access) = (&stage.sessions, &stage.access);
-        sessions.change_password(access, &session, &first, PASSWORD, &from).await.unwrap();
+        let (access, keep) = (&stage.access, Some(session.id));
+        access.change_password(&stage.user, &first, PASSWORD, keep, &from).await.unwrap();
         stage.sessions.end(&stage.user, session.id).await.unwrap();
         stage.user = stage.access.user("ada@example.com").await.unwrap();
         stage

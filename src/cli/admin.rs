@@ -1,4 +1,5 @@
-//! `admin:create` and `admin:2fa:disable`: what only root can do, over the server's own socket.
+//! `admin:create`, `admin:password` and `admin:2fa:disable`: what only root can do, over the
+//! server's own socket.
 
 use super::client::text;
 use super::credentials::Saved;
@@ -13,6 +14,9 @@ pub enum Admin {
     /// Make an admin, of a user if there is one, on the server's machine
     #[command(name = "admin:create")]
     Create(Create),
+    /// Give somebody a new password, on the server's machine
+    #[command(name = "admin:password")]
+    Password(Password),
     /// Switch off somebody's second factor, on the server's machine
     #[command(name = "admin:2fa:disable")]
     RemoveSecondFactor(RemoveSecondFactor),
@@ -42,6 +46,16 @@ pub struct Create {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "For somebody who has forgotten it. A second factor stays as it is, and \
+                        tokens go on.")]
+pub struct Password {
+    /// E-mail address of the user
+    email: String,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+#[derive(Debug, Args)]
 #[command(after_help = "For the last admin, who has lost phone and recovery codes.")]
 pub struct RemoveSecondFactor {
     /// E-mail address of the user
@@ -53,6 +67,7 @@ pub struct RemoveSecondFactor {
 pub async fn run(cx: &Cx, command: Admin) -> Result {
     match command {
         Admin::Create(args) => create(cx, args).await,
+        Admin::Password(args) => reset_password(cx, args).await,
         Admin::RemoveSecondFactor(args) => remove_second_factor(cx, args).await,
     }
 }
@@ -75,6 +90,17 @@ impl Socket {
             message => message.to_string(),
         }))
     }
+}
+
+async fn reset_password(cx: &Cx, args: Password) -> Result {
+    let body = json!({ "email": args.email });
+    let answer = args.socket.send("/internal/passwords", &body).await?;
+    cx.ui.say(&format!(
+        "{} has a new password, and the sessions in the console have ended. It is shown this \
+         once, and changed at the next sign-in to the console or with senryu auth:password:\n",
+        text(&answer, "/email")
+    ));
+    cx.ui.line(text(&answer, "/password"))
 }
 
 async fn remove_second_factor(cx: &Cx, args: RemoveSecondFactor) -> Result {

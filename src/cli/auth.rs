@@ -1,4 +1,5 @@
-//! `login`, `logout`, `auth:whoami`, `auth:2fa`, `auth:token`: who the command line is to the server.
+//! `login`, `logout`, `auth:whoami`, `auth:2fa`, `auth:password`, `auth:token`: who the command
+//! line is to the server.
 
 use super::Cx;
 use super::client::{Auth, segment, text};
@@ -10,6 +11,9 @@ use serde_json::{Value, json};
 
 /// Bytes that a token on standard input may have.
 const TOKEN_BYTES: u64 = 4096;
+
+/// Bytes that two passwords on standard input may have: as many as the server takes, and more.
+const PASSWORDS_BYTES: u64 = 4096;
 
 /// Codes that are asked for before it is given up.
 const CODES: u32 = 3;
@@ -28,6 +32,9 @@ pub enum Commands {
     /// Show whether your account has a second factor
     #[command(name = "auth:2fa", visible_alias = "2fa")]
     SecondFactor,
+    /// Change your password
+    #[command(name = "auth:password")]
+    Password(Password),
     /// Print the token in use
     #[command(name = "auth:token")]
     Token,
@@ -39,6 +46,7 @@ pub async fn run(cx: &Cx, command: Commands) -> Result {
         Commands::Logout => logout(cx).await,
         Commands::Whoami => whoami(cx).await,
         Commands::SecondFactor => second_factor(cx).await,
+        Commands::Password(args) => password(cx, args).await,
         Commands::Token => token(cx),
     }
 }
@@ -207,6 +215,50 @@ async fn second_factor(cx: &Cx) -> Result {
     cx.ui.line(format!("Two-factor authentication is {state}"))?;
     cx.ui.say(&format!("To change that: {}/console/account/second-factor\n", cx.client.base()));
     Ok(())
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Your sessions in the console end; tokens go on. Who has forgotten the \
+                        password asks root on the server's machine: senryu admin:password EMAIL")]
+pub struct Password {
+    /// Read the password of now and the new one from standard input, a line each
+    #[arg(long)]
+    stdin: bool,
+}
+
+async fn password(cx: &Cx, args: Password) -> Result {
+    let (current, new) = match args.stdin {
+        true => {
+            let input = cx.ui.read_input(PASSWORDS_BYTES)?;
+            let mut lines = input.lines().map(str::to_string);
+            let (Some(current), Some(new), None) = (lines.next(), lines.next(), lines.next())
+            else {
+                return Err(Failure::refused(
+                    "Standard input must have two lines: the password of now, and the new one",
+                ));
+            };
+            (current, new)
+        }
+        false => typed_passwords(cx)?,
+    };
+    let body = json!({ "password": current, "new_password": new });
+    let change = cx.client.patch("/account", &body);
+    cx.ui.action("Changing your password", change, |_| "done".to_string()).await.map(|_| ())
+}
+
+fn typed_passwords(cx: &Cx) -> Result<(String, String)> {
+    if !cx.ui.asks {
+        return Err(Failure::with_hint(
+            "auth:password asks for passwords, and standard input is no terminal.",
+            "In a script: senryu auth:password --stdin < FILE",
+        ));
+    }
+    let current = terminal::password("Password: ")?;
+    let new = terminal::password("New password: ")?;
+    if terminal::password("New password, again: ")? != new {
+        return Err(Failure::refused("The new password is not the same both times."));
+    }
+    Ok((current, new))
 }
 
 fn token(cx: &Cx) -> Result {

@@ -391,6 +391,25 @@ async fn a_token_is_saved_given_to_git_and_forgotten() {
 }
 
 #[tokio::test]
+async fn a_password_is_changed_from_two_lines_of_input() {
+    let stage = Stage::new(|asked, _| match asked.line().as_str() {
+        "PATCH /account" => ok(json!({"email": "me@example.com"})),
+        _ => missing(),
+    })
+    .await;
+    let done = stage.run_with(&["auth:password", "--stdin"], "the old\nthe new one\n").await;
+    assert_eq!((done.status, done.err.as_str()), (0, "Changing your password... done\n"));
+    let body = stage.last("PATCH /account").body;
+    assert_eq!(body, json!({"password": "the old", "new_password": "the new one"}));
+    for input in ["one line\n", "a\nb\nc\n"] {
+        let done = stage.run_with(&["auth:password", "--stdin"], input).await;
+        assert!(done.status == 1 && done.err.contains("two lines"), "{}", done.err);
+    }
+    let done = stage.run(&["auth:password"]).await;
+    assert!(done.status == 1 && done.err.contains("auth:password --stdin"), "{}", done.err);
+}
+
+#[tokio::test]
 async fn a_login_is_found_again_however_the_url_is_written() {
     let mut stage = Stage::new(|asked, _| match asked.header("authorization") {
         "Bearer secret" => ok(json!({"email": "me@example.com"})),

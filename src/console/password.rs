@@ -42,7 +42,8 @@ pub async fn change(
         }
         let (old, new) = (fields.get("current"), fields.get("new"));
         let (access, from) = (&console.platform.access, signed.origin(&headers));
-        console.sessions.change_password(access, &signed.session, old, new, &from).await
+        let keep = Some(signed.session.id);
+        access.change_password(&signed.caller.user, old, new, keep, &from).await
     };
     match refused(changed.await)? {
         Ok(()) => Err(Oops::go("/console/apps?done=password")),

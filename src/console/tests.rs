@@ -58,11 +58,10 @@ impl Desk {
         let id = person.user.id;
         if has_chosen {
             let now = Timestamp::now();
-            let chosen = self
-                .stage
-                .api
-                .store
-                .write(move |db| store::console_sessions::set_password(db, id, "-", now));
+            let chosen =
+                self.stage.api.store.write(move |db| {
+                    store::console_sessions::set_password(db, id, "-", false, now)
+                });
             chosen.await.unwrap();
             person.user.updated_at = now;
         }

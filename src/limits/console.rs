@@ -12,9 +12,13 @@ pub const SESSION_SEEN: Duration = Duration::from_secs(60);
 pub const SESSIONS_PER_USER: u32 = 50;
 /// Characters of a browser's own name that are kept with its session.
 pub const AGENT_CHARS: usize = 200;
-/// Passwords that may be tried for one account, and from one address, within [`SIGN_IN_WINDOW`].
-/// Offices share an address; nobody mistypes a password ten times.
+/// Passwords that may be tried for one account from one address, and from one address for all
+/// accounts, within [`SIGN_IN_WINDOW`]. Offices share an address; nobody mistypes a password ten
+/// times.
 pub const SIGN_IN_TRIES_ACCOUNT: u32 = 10;
+/// Those for one account from all addresses where it was not used before: who has many addresses
+/// guesses no long password by 400 tries an hour.
+pub const SIGN_IN_TRIES_STRANGERS: u32 = 100;
 pub const SIGN_IN_TRIES_ADDRESS: u32 = 30;
 pub const SIGN_IN_WINDOW: Duration = Duration::from_secs(15 * 60);
 /// Codes of the second factor that may be tried for one account meanwhile: of a million, three are

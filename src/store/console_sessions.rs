@@ -116,11 +116,11 @@ pub fn delete(db: &Connection, user: UserId, id: Uuid) -> Result<bool> {
     Ok(rows > 0)
 }
 
-/// Removes all of a person's sessions but one.
-pub fn delete_others(db: &Connection, user: UserId, keep: Uuid) -> Result<()> {
+/// Removes all of a person's sessions, but one if it is named.
+pub fn delete_others(db: &Connection, user: UserId, keep: Option<Uuid>) -> Result<()> {
     db.execute(
-        "DELETE FROM console_sessions WHERE user_id = ? AND id != ?",
-        params![user.to_string(), keep.to_string()],
+        "DELETE FROM console_sessions WHERE user_id = ? AND id IS NOT ?",
+        params![user.to_string(), keep.map(|id| id.to_string())],
     )
     .context("delete sessions")?;
     Ok(())
@@ -136,12 +136,18 @@ pub fn delete_old(db: &Connection, created: Timestamp, seen: Timestamp) -> Resul
     Ok(())
 }
 
-/// A password that its owner chose.
-pub fn set_password(db: &Connection, user: UserId, hash: &str, now: Timestamp) -> Result<()> {
+/// A password that its owner chose, or one that others have seen and that is to be changed.
+pub fn set_password(
+    db: &Connection,
+    user: UserId,
+    hash: &str,
+    must_change: bool,
+    now: Timestamp,
+) -> Result<()> {
     db.execute(
-        "UPDATE users SET password_hash = ?, must_change_password = 0, updated_at = ?
+        "UPDATE users SET password_hash = ?, must_change_password = ?, updated_at = ?
          WHERE id = ?",
-        params![hash, now.0, user.to_string()],
+        params![hash, must_change, now.0, user.to_string()],
     )
     .context("store a password")?;
     Ok(())

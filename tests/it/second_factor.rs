@@ -3,11 +3,14 @@
 
 use crate::support::axe::{Axe, look, look_at};
 use crate::support::browser::Browser;
+use crate::support::command::run;
 use crate::support::console::{
     ByHand, FORM, HERE, PASSWORD, admin, choose_password, post, sign_in,
 };
 use crate::support::terminal::Terminal;
 use crate::support::{Platform, eventually};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -140,13 +143,12 @@ fn a_phone_is_asked_for_in_the_browser_and_a_recovery_code_does_without() {
 
 #[test]
 fn a_password_alone_gets_no_token_and_tokens_go_on() {
-    use base64::Engine as _;
     let platform = Platform::shared();
     let app = platform.empty_app();
     let me = ByHand::admin(&platform);
     let email = me.email.clone();
     let basic = format!("{email}:{PASSWORD}");
-    let basic = base64::engine::general_purpose::STANDARD.encode(basic);
+    let basic = STANDARD.encode(basic);
     let basic = format!("Basic {basic}");
     let ask = |code: Option<&str>| {
         let mut headers = vec![("Authorization", basic.as_str())];
@@ -203,6 +205,27 @@ fn a_password_alone_gets_no_token_and_tokens_go_on() {
     platform.cli(&arguments).succeeded().says("is off: the password suffices now");
     platform.cli(&arguments).failed(1).says("has no second factor");
     ask(None).is(201);
+    a_forgotten_password(&platform, &email);
+}
+
+/// Root sets another, with which its owner chooses one, without a browser.
+fn a_forgotten_password(platform: &Platform, email: &str) {
+    let login = |password: &str| {
+        let basic = format!("Basic {}", STANDARD.encode(format!("{email}:{password}")));
+        platform.api_with("POST", "/oauth/authorizations", &[("Authorization", &basic)], b"{}")
+    };
+    let socket = platform.run_dir().join("admin.sock");
+    let arguments = ["admin:password", email, "--socket", socket.to_str().unwrap()];
+    let made = platform.cli(&arguments).succeeded().says("shown this once").stdout;
+    login(PASSWORD).is(401);
+    let token = login(made.trim()).is(201).json();
+    let mut command = platform.cli_command();
+    command.args(["auth:password", "--stdin"]);
+    command.env("SENRYU_API_KEY", token["access_token"]["token"].as_str().unwrap());
+    let input = format!("{made}another that is long\n");
+    run(&mut command, input.as_bytes()).succeeded();
+    login(made.trim()).is(401);
+    login("another that is long").is(201);
 }
 
 /// As somebody does who has no browser.

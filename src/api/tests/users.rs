@@ -1,9 +1,9 @@
 //! How people come, what they are given, and that nothing of it is left once they are removed.
 
-use crate::api::testing::Stage;
+use crate::api::testing::{Person, Stage};
 use crate::origin::Origin;
 use axum::http::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn a_user_is_made_by_an_admin_and_let_in_by_password() {
@@ -136,4 +136,48 @@ async fn collaborators_are_added_changed_and_removed() {
     let gone = stage.ask(Some(&eve), &Method::GET, "/apps/shop", None).await;
     assert_eq!((gone.status, &gone.body["resource"]), (StatusCode::NOT_FOUND, &json!("app")));
     drop(app);
+}
+
+#[tokio::test]
+async fn whoever_knows_the_password_changes_it_and_root_sets_another() {
+    let stage = Stage::new().await;
+    let (user, first) = stage.api.access.create_user("ada@x.org", false).await.unwrap();
+    let (_, token) = stage.api.access.authorize(&user, "test", None).await.unwrap();
+    let (ada, first) = (Person { user, token }, first.unwrap());
+    let change =
+        async |body: Value| stage.ask(Some(&ada), &Method::PATCH, "/account", Some(body)).await;
+    let new = "four random words here";
+    for (body, words) in [
+        (json!({ "password": "wrong", "new_password": new }), "current password is not right"),
+        (json!({ "password": first, "new_password": "short" }), "too short"),
+        (json!({ "new_password": new }), "password is required"),
+        (json!({ "password": first }), "new_password is required"),
+    ] {
+        let answer = change(body).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", answer.body);
+        assert!(answer.body["message"].as_str().unwrap().contains(words), "{}", answer.body);
+    }
+    let answer = change(json!({ "password": first, "new_password": new })).await;
+    assert_eq!((answer.status, &answer.body["email"]), (StatusCode::OK, &json!("ada@x.org")));
+    let from = Origin::server();
+    stage.api.access.by_password("ada@x.org", new, &from).await.unwrap();
+    assert!(stage.api.access.by_password("ada@x.org", &first, &from).await.is_err());
+
+    let root = crate::api::internal::routes(stage.api.clone());
+    let body = json!({ "email": "ada@x.org" }).to_string();
+    let request = axum::http::Request::post("/internal/passwords");
+    let request = request.body(axum::body::Body::from(body)).unwrap();
+    let answer = tower::ServiceExt::oneshot(root, request).await.unwrap();
+    let bytes = axum::body::to_bytes(answer.into_body(), 1 << 16).await.unwrap();
+    let answer: Value = serde_json::from_slice(&bytes).unwrap();
+    let made = answer["password"].as_str().unwrap();
+    stage.api.access.by_password("ada@x.org", made, &from).await.unwrap();
+    let shown = stage.ask(Some(&ada), &Method::GET, "/account", None).await;
+    assert_eq!(shown.status, StatusCode::OK, "tokens go on");
+    let admin = stage.person("admin@x.org", true).await;
+    let audit = stage.ask(Some(&admin), &Method::GET, "/audit", None).await.body;
+    let changes = audit.as_array().unwrap().iter().filter(|one| one["action"] == "user:update");
+    let who: Vec<&Value> = changes.map(|entry| &entry["actor"]["email"]).collect();
+    assert_eq!(who, ["root", "ada@x.org"]);
+    assert!(!audit.to_string().contains(made) && !audit.to_string().contains(new));
 }
