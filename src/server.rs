@@ -285,6 +285,7 @@ async fn certs(
         secrets: secrets.clone(),
         settings: settings.clone(),
         handshakes: handshakes.clone(),
+        lookup: Arc::new(dns::System),
     });
     let certs = certs.await?;
     if let Some(directory) = &settings.acme_directory {
@@ -294,7 +295,6 @@ async fn certs(
             secrets,
             certs: certs.clone(),
             issuer: Arc::new(issuer),
-            lookup: Arc::new(dns::System),
             clock: Arc::new(Timestamp::now),
             wake: certs.wakes(),
             settings,

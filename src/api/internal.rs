@@ -84,6 +84,7 @@ async fn names(State(api): State<Arc<Api>>) -> Result<Json<Value>> {
             "app": name.app,
             "dns": name.dns,
             "expires_at": name.expires_at.map(|at| at.api()),
+            "has_no_room": name.has_no_room,
             "hostname": name.hostname,
             "reason": name.reason,
         })

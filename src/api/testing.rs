@@ -5,6 +5,7 @@ use super::*;
 use crate::apps::access::Access;
 use crate::apps::lifecycle;
 use crate::build::Builder;
+use crate::certs::auto::dns::tests::Zone;
 use crate::certs::{Certs, CertsParts, Handshakes};
 use crate::config::ServerSettings;
 use crate::deploy::{Deploy, DeployParts};
@@ -101,6 +102,7 @@ impl Stage {
             secrets: secrets.clone(),
             settings: settings.clone(),
             handshakes: Arc::new(AtOnce),
+            lookup: Arc::new(Zone::default()),
         });
         let certs = certs.await.unwrap();
         let dynos = Dynos::start(DynosParts {

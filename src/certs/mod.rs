@@ -19,10 +19,12 @@ use crate::store::{self, Store};
 use crate::tasks;
 use crate::wake::Wake;
 use async_trait::async_trait;
+use auto::dns::Lookup;
 use chain::Facts;
 use rusqlite::Connection;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as PlainMutex, PoisonError};
 use std::time::SystemTime;
 use tokio::sync::Mutex;
 
@@ -40,6 +42,7 @@ pub struct CertsParts {
     pub secrets: Secrets,
     pub settings: Arc<ServerSettings>,
     pub handshakes: Arc<dyn Handshakes>,
+    pub lookup: Arc<dyn Lookup>,
 }
 
 /// A handle; clones are the same.
@@ -50,6 +53,8 @@ struct Inner {
     parts: CertsParts,
     /// The platform's own certificate.
     own: Mutex<Option<Certificate>>,
+    /// Names whose certificate had no room in the last hand-over.
+    left_out: PlainMutex<BTreeSet<String>>,
     /// One hand-over at a time, so that what was read first never comes last.
     publishing: Mutex<()>,
     /// What is wanted of automatic certificates may have changed.
@@ -63,6 +68,7 @@ impl Certs {
         let certs = Self(Arc::new(Inner {
             parts,
             own: Mutex::new(own),
+            left_out: PlainMutex::default(),
             publishing: Mutex::default(),
             wake: Wake::new(),
         }));
@@ -342,6 +348,7 @@ impl Certs {
         let rows = parts.store.read(read).await?;
         let mut certificates: Vec<Certificate> = self.0.own.lock().await.iter().cloned().collect();
         let mut room = limits::CERTIFICATES_BYTES;
+        let mut left_out = BTreeSet::new();
         for (seal_name, row) in rows {
             let key = parts.secrets.open(&seal_name, &row.sealed_key)?;
             let key = String::from_utf8(key).context("read a certificate's key")?;
@@ -349,6 +356,7 @@ impl Certs {
             let size = row.chain.len() + key.len() + names;
             if size > room {
                 tracing::error!(endpoint = %row.id, "no room for a certificate: it is not served");
+                left_out.extend(row.names);
                 continue;
             }
             room -= size;
@@ -359,6 +367,7 @@ impl Certs {
                 key: Secret(key),
             });
         }
+        *self.0.left_out.lock().unwrap_or_else(PoisonError::into_inner) = left_out;
         if !parts.handshakes.use_certificates(certificates).await {
             tracing::warn!("the router has not taken the certificates over yet");
         }

@@ -5,7 +5,7 @@ use super::client::{segment, text};
 use super::failure::{Failure, Result};
 use super::format::{clean, object, table};
 use super::ui::read_text;
-use super::{Cx, certs_auto};
+use super::{Cx, certs_auto, certs_generate};
 use crate::limits;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -27,6 +27,9 @@ pub enum Certs {
     /// Remove an SSL certificate from an app
     #[command(name = "certs:remove")]
     Remove(Remove),
+    /// Make a key and a request for a certificate on this machine
+    #[command(name = "certs:generate")]
+    Generate(certs_generate::Generate),
     #[command(flatten)]
     Auto(certs_auto::Auto),
 }
@@ -38,6 +41,7 @@ pub async fn run(cx: &Cx, command: Certs) -> Result {
         Certs::Update(args) => update(cx, args).await,
         Certs::Info(args) => info(cx, args).await,
         Certs::Remove(args) => remove(cx, args).await,
+        Certs::Generate(args) => certs_generate::run(cx, args).await,
         Certs::Auto(command) => certs_auto::run(cx, command).await,
     }
 }

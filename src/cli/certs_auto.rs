@@ -8,6 +8,7 @@ use super::{Cx, certs};
 use crate::limits;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 #[derive(Debug, Subcommand)]
 pub enum Auto {
@@ -165,9 +166,11 @@ async fn enable(cx: &Cx, args: Watch) -> Result {
     )
 }
 
-/// Ends well once each domain has its certificate, and badly once one fails.
+/// Ends well once each domain has its certificate, and badly once one has failed. What fails and
+/// is tried again is told, and waited for.
 async fn wait(cx: &Cx, app: &str) -> Result {
     let work = async {
+        let mut told = BTreeSet::new();
         loop {
             let domains = custom(cx, app).await?;
             let has = |domain: &Value| {
@@ -175,7 +178,17 @@ async fn wait(cx: &Cx, app: &str) -> Result {
                 let own = status.is_empty() && !text(domain, "/sni_endpoint/name").is_empty();
                 own || ["ok", "cert issued"].contains(&status)
             };
-            let failed = |domain: &&Value| text(domain, "/acm_status").starts_with("fail");
+            let is_failing = |domain: &&Value| text(domain, "/acm_status") == "failing";
+            for failing in domains.iter().filter(is_failing) {
+                let host = clean(text(failing, "/hostname"));
+                let reason = clean(text(failing, "/acm_status_reason"));
+                let news = format!("{host} has none yet, and it is tried again: {reason}");
+                if told.insert(news.clone()) {
+                    cx.ui.say("\n");
+                    cx.ui.warn(&news);
+                }
+            }
+            let failed = |domain: &&Value| text(domain, "/acm_status") == "failed";
             if let Some(failed) = domains.iter().find(failed) {
                 return Err(Failure::refused(format!(
                     "There is no certificate for {}: {}",

@@ -85,7 +85,7 @@ fn domain(app: &str, hostname: &str) -> String {
 
 pub async fn list(cx: &Cx, args: List) -> Result {
     let app = cx.app(&args.app)?;
-    let all = cx.client.get_all(&domains(&app)).await?;
+    let all = cx.client.get_all(&format!("{}?dns", domains(&app))).await?;
     if args.json {
         return cx.ui.json(&Value::Array(all));
     }
@@ -110,7 +110,11 @@ pub async fn list(cx: &Cx, args: List) -> Result {
     }
     cx.ui.line("")?;
     cx.ui.header(&format!("{app} Custom Domains"))?;
-    table(&cx.ui, &head, &rows)
+    table(&cx.ui, &head, &rows)?;
+    for domain in custom.iter().filter(|domain| !text(domain, "/dns_status_reason").is_empty()) {
+        cx.ui.warn(&clean(text(domain, "/dns_status_reason")));
+    }
+    Ok(())
 }
 
 /// A name right below a registry's suffix can have no CNAME record. Which suffixes there are only
@@ -159,7 +163,7 @@ pub async fn update(cx: &Cx, args: Update) -> Result {
 
 pub async fn info(cx: &Cx, args: One) -> Result {
     let app = cx.app(&args.app)?;
-    let found = cx.client.get(&domain(&app, &args.hostname)).await?;
+    let found = cx.client.get(&format!("{}?dns", domain(&app, &args.hostname))).await?;
     let shown = |value: &Value| match value {
         Value::Null => Vec::new(),
         Value::String(text) => vec![clean(text)],

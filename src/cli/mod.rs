@@ -15,6 +15,7 @@ mod builds;
 mod builds_create;
 mod certs;
 mod certs_auto;
+mod certs_generate;
 mod client;
 mod config;
 mod config_edit;

@@ -621,12 +621,18 @@ async fn domains_are_listed_added_and_cleared() {
                 "app": {"id": "a", "name": "shop"}, "sni_endpoint": null, "status": "none"})
         };
         match asked.line().as_str() {
-            "GET /apps/shop/domains" => ok(json!([
-                {"id": "0", "kind": "heroku", "hostname": "shop.paas.example.org", "cname": null},
-                custom("2", "www.example.com"),
-                custom("1", "*.example.net"),
-            ])),
-            "GET /apps/shop/domains/www.example.com" => ok(custom("2", "www.example.com")),
+            "GET /apps/shop/domains" | "GET /apps/shop/domains?dns" => {
+                let mut wrong = custom("1", "*.example.net");
+                wrong["dns_status"] = json!("failing");
+                wrong["dns_status_reason"] = json!("it leads to 203.0.113.9");
+                ok(json!([
+                    {"id": "0", "kind": "heroku", "hostname": "shop.paas.example.org"},
+                    custom("2", "www.example.com"),
+                    wrong,
+                ]))
+            }
+            "GET /apps/shop/domains/www.example.com"
+            | "GET /apps/shop/domains/www.example.com?dns" => ok(custom("2", "www.example.com")),
             "POST /apps/shop/domains" => Reply::Json(201, custom("3", "example.org")),
             "DELETE /apps/shop/domains/www.example.com" => ok(custom("2", "www.example.com")),
             "DELETE /apps/shop/domains/%2A.example.net" => ok(custom("1", "*.example.net")),
@@ -640,6 +646,7 @@ async fn domains_are_listed_added_and_cleared() {
     let rows: Vec<Vec<&str>> = rows.lines().map(|row| row.split_whitespace().collect()).collect();
     assert_eq!(rows[2], ["*.example.net", "CNAME", "shop.paas.example.org"]);
     assert_eq!(rows[3], ["www.example.com", "CNAME", "shop.paas.example.org"]);
+    assert_eq!(done.err, " ›   Warning: it leads to 203.0.113.9\n");
 
     let done = stage.run(&["domains:add", "example.org", "-a", "shop", "--wait"]).await;
     assert_eq!(done.status, 0, "{}", done.err);

@@ -17,10 +17,14 @@ pub const ACME_LOOK_MOST: Duration = Duration::from_secs(5);
 pub const ACME_PARALLEL: usize = 4;
 /// Names that are tried for within an hour: a third of what a common authority allows.
 pub const ACME_TRIES_PER_HOUR: usize = 100;
-/// Those of them that one app may take: a domain that leads elsewhere fails again and again.
-pub const ACME_TRIES_PER_APP: usize = 20;
-/// After the first, second, … failure in a row the next try waits so long. From the last on the
-/// state is `failed`.
+/// Those of them that one app may take, and leave something to others.
+pub const ACME_TRIES_PER_APP: usize = 60;
+/// Those of them that issue nothing: a domain that leads elsewhere fails again and again.
+pub const ACME_FAILURES_PER_APP: usize = 20;
+/// From so many failures in a row on the state is `failed`: about twenty minutes, in which whoever
+/// enters a DNS record sees it spread.
+pub const ACME_FAILURES: u32 = 4;
+/// After the first, second, … failure in a row the next try waits so long.
 pub const ACME_PAUSES: [Duration; 8] = [
     Duration::from_secs(60),
     Duration::from_secs(5 * 60),
@@ -31,7 +35,9 @@ pub const ACME_PAUSES: [Duration; 8] = [
     Duration::from_secs(12 * 3600),
     Duration::from_secs(24 * 3600),
 ];
-/// A certificate that was issued is left alone for so long.
+/// A certificate that was issued is left alone for so long, however short its life; and one that
+/// looked old at once, because clocks differ, for a day.
+pub const ACME_REST: Duration = Duration::from_secs(10);
 pub const ACME_DAY: Duration = Duration::from_secs(24 * 3600);
 /// After a try that a server's death cut short.
 pub const ACME_AGAIN: Duration = Duration::from_secs(10);
@@ -43,6 +49,8 @@ pub const ACME_REASON_CHARS: usize = 500;
 pub const ACME_CHAIN_BYTES: usize = 64 * 1024;
 /// One question to the machine's resolver.
 pub const DNS_LOOKUP: Duration = Duration::from_secs(5);
+/// Days that a certificate of `certs:generate --selfsigned` lives, as on Heroku.
+pub const SELF_SIGNED_DAYS: i64 = 365;
 /// Between two looks of a client that waits for certificates.
 pub const ACM_POLL: Duration = Duration::from_secs(1);
 /// Names of which `doctor` tells, and lookups of them at one time.

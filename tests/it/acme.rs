@@ -2,31 +2,46 @@
 //! platform's own names, through the death of the server, and what is said of those that fail.
 
 use crate::support::pebble::Pebble;
-use crate::support::{App, Platform, eventually};
+use crate::support::terminal::Terminal;
+use crate::support::{App, Platform, eventually, until};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Certificates that are not renewed while a test lasts, and those that are after 40 seconds.
+const LONG: Duration = Duration::from_secs(90 * 86_400);
+const SHORT: Duration = Duration::from_secs(60);
+/// For that which takes so long, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// Who issued what is served for a name.
-fn issuer(tls: SocketAddr, name: &str) -> String {
+/// What a handshake for a name says.
+fn handshake(tls: SocketAddr, name: &str) -> String {
     let client = Command::new("openssl")
         .args(["s_client", "-connect", &tls.to_string(), "-servername", name])
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&client.stdout).into_owned();
-    said.lines().find_map(|line| line.strip_prefix("issuer=")).unwrap_or_default().to_string()
+    String::from_utf8_lossy(&client.stdout).into_owned()
 }
 
 fn is_served(tls: SocketAddr, name: &str) -> bool {
-    issuer(tls, name).contains("Pebble")
+    let said = handshake(tls, name);
+    said.lines().any(|line| line.starts_with("issuer=") && line.contains("Pebble"))
+}
+
+/// The certificate that is served for a name.
+fn certificate(tls: SocketAddr, name: &str) -> Option<String> {
+    let said = handshake(tls, name);
+    let (_, rest) = said.split_once("-----BEGIN CERTIFICATE-----")?;
+    Some(rest.split_once("-----END CERTIFICATE-----")?.0.to_string())
 }
 
 fn domain(app: &App, name: &str) -> Value {
@@ -37,7 +52,7 @@ fn domain(app: &App, name: &str) -> Value {
 fn domains_and_own_names_get_certificates_by_themselves() {
     let tls = free();
     // Where the router will listen is known once it does, and pebble asks there.
-    let (platform, pebble) = platform(tls, [127, 0, 0, 1], "http-01");
+    let (platform, pebble) = platform(tls, [127, 0, 0, 1], "http-01", LONG);
     let app = platform.empty_app();
     for name in ["api.paas.example.org", &format!("{}.paas.example.org", app.name)] {
         eventually(name, || is_served(tls, name));
@@ -61,20 +76,19 @@ fn domains_and_own_names_get_certificates_by_themselves() {
     pebble.lead("wrong.example.com", "127.0.0.77");
     app.cli(&["domains:add", "wrong.example.com"]).succeeded();
     app.cli(&["domains:add", "*.example.net"]).succeeded();
-    for (name, words) in [
-        ("wrong.example.com", "The certificate authority says: "),
-        ("*.example.net", "A wildcard is proved by DNS records"),
+    for (name, state, words) in [
+        ("wrong.example.com", "failing", "The certificate authority says: "),
+        ("*.example.net", "failed", "A wildcard is proved by DNS records"),
     ] {
-        let failing = || domain(&app, name)["acm_status"] == "failing";
-        eventually("it fails", failing);
+        eventually("it fails", || domain(&app, name)["acm_status"] == state);
         let reason = domain(&app, name)["acm_status_reason"].clone();
         assert!(reason.as_str().unwrap().contains(words), "{reason}");
     }
-    let said = app.cli(&["certs:auto", "--wait"]).failed(1);
+    let said = app.cli(&["certs:auto", "--wait"]).failed(1).says("A wildcard is proved");
     assert!(said.stdout.contains("Failing") && said.stdout.contains("authority says"), "{said:?}");
-    pebble.lead("wrong.example.com", "127.0.0.1");
-    app.cli(&["certs:auto:refresh"]).succeeded();
-    eventually("it is right now", || is_served(tls, "wrong.example.com"));
+    app.cli(&["domains:remove", "*.example.net"]).succeeded();
+    wait_through_a_failure(&app, &pebble);
+    assert!(is_served(tls, "wrong.example.com"));
 
     // The server dies while it asks for some.
     let names: Vec<String> = (0..6).map(|n| format!("n{n}.example.com")).collect();
@@ -92,10 +106,27 @@ fn domains_and_own_names_get_certificates_by_themselves() {
     assert!(is_served(tls, "api.paas.example.org"), "the platform's own are not the app's");
 }
 
+/// What fails now may not fail for long: whoever waits is told why, and waits on.
+fn wait_through_a_failure(app: &App, pebble: &Pebble) {
+    let mut command = app.platform.cli_command();
+    command.args(["certs:auto", "--wait", "-a", &app.name]);
+    command.current_dir(app.dir());
+    let mut waiting = Terminal::start(&command, 200, 30);
+    waiting.shows("wrong.example.com has none yet");
+    pebble.lead("wrong.example.com", "127.0.0.1");
+    app.cli(&["certs:auto:refresh"]).succeeded();
+    waiting.shows("Cert Issued");
+    assert_eq!(waiting.ended(), 0);
+}
+
 #[test]
-fn names_are_proved_in_a_tls_handshake_too() {
+fn names_are_proved_in_a_tls_handshake_too_and_renewed_whether_the_authority_is_up_or_not() {
     let tls = free();
-    let (platform, _pebble) = platform(tls, [0; 4], "tls-alpn-01");
+    let (platform, mut pebble) = platform(tls, [0; 4], "tls-alpn-01", SHORT);
+    let app = platform.empty_app();
+    app.cli(&["domains:add", "www.example.com"]).succeeded();
+    app.cli(&["certs:auto:enable", "--wait"]).succeeded();
+    let first = certificate(tls, "www.example.com");
     for name in ["git.paas.example.org", "api.paas.example.org"] {
         eventually(name, || is_served(tls, name));
     }
@@ -120,12 +151,37 @@ fn names_are_proved_in_a_tls_handshake_too() {
     assert!(refused.starts_with("HTTP/1.1 403") && refused.contains("HTTPS"), "{refused}");
     let inside = ask([127, 0, 0, 1].into(), "api.paas.example.org");
     assert!(inside.contains("not_found") || inside.contains("unauthorized"), "{inside}");
+
+    let name = "www.example.com";
+    let is_new = |old: &Option<String>| {
+        let now = certificate(tls, name);
+        (now.is_some() && now != *old).then_some(())
+    };
+    until("it is renewed", PATIENCE, || is_new(&first));
+    pebble.kill();
+    let shown = until("it fails", PATIENCE, || {
+        Some(domain(&app, name)).filter(|shown| shown["acm_status"] == "failing")
+    });
+    let reason = shown["acm_status_reason"].as_str().unwrap();
+    assert!(reason.contains("authority cannot be reached"), "{reason}");
+    let kept = certificate(tls, name);
+    assert!(is_served(tls, name), "what there is serves on");
+    pebble.revive();
+    app.cli(&["certs:auto:refresh"]).succeeded();
+    until("it is renewed after all", PATIENCE, || is_new(&kept));
+    eventually("all is well", || domain(&app, name)["acm_status"] == "cert issued");
 }
 
-/// A platform whose certificates come from a pebble that rejects every tenth nonce.
-fn platform(tls: SocketAddr, listen: [u8; 4], challenge: &str) -> (Arc<Platform>, Pebble) {
+/// A platform whose certificates come from a pebble that rejects every tenth nonce, and live for so
+/// long.
+fn platform(
+    tls: SocketAddr,
+    listen: [u8; 4],
+    challenge: &str,
+    life: Duration,
+) -> (Arc<Platform>, Pebble) {
     let http = free();
-    let pebble = Pebble::start(http.port(), tls.port(), 10);
+    let pebble = Pebble::start(http.port(), tls.port(), 10, life);
     let root = pebble.root();
     let directory = pebble.directory();
     let tls = tls.to_string();

@@ -116,6 +116,7 @@ fn a_domain_is_served_with_its_certificate_whatever_dies() {
     assert!(answers());
 
     what_handshakes_may_be(tls);
+    handshakes_are_resumed(&app, tls);
     renewed_and_removed(&app, &authority, tls);
 }
 
@@ -155,8 +156,43 @@ fn what_handshakes_may_be(tls: SocketAddr) {
         assert_eq!(is_held(name, &more), is_wanted, "{more:?}");
     }
     assert!(!is_held("nobody.example.com", &[]));
-    let again = s_client(tls, name, &["-tls1_2", "-reconnect"]);
-    assert!(again.contains("Reused, TLSv1.2"), "{again}");
+    // Who names no host gets nobody's certificate.
+    let nameless = ["s_client", "-connect", &tls.to_string(), "-noservername"];
+    let said = run(std::process::Command::new("openssl").args(nameless), b"").text();
+    assert!(said.contains("Cipher is (NONE)") && !said.contains("BEGIN CERTIFICATE"), "{said}");
+}
+
+/// By openssl's client, in both versions, with certificates of both kinds.
+fn handshakes_are_resumed(app: &App, tls: SocketAddr) {
+    let file = |name: &str| app.platform.home().join(name).to_str().unwrap().to_string();
+    let [crt, key, ticket] = [file("rsa.crt"), file("rsa.key"), file("ticket")];
+    let kind = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=rsa"];
+    let files = ["-addext", "subjectAltName=DNS:rsa.example.com", "-keyout", &key, "-out", &crt];
+    run(std::process::Command::new("openssl").args(kind).args(files), b"").succeeded();
+    app.cli(&["domains:add", "rsa.example.com"]).succeeded();
+    app.cli(&["certs:add", &crt, &key]).succeeded();
+    for name in ["www.example.com", "rsa.example.com"] {
+        let head = format!("GET / HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n");
+        let ask = |more: &[&str]| {
+            let mut client = std::process::Command::new("openssl");
+            client.args(["s_client", "-connect", &tls.to_string(), "-servername", name]);
+            // The server's tickets come behind the handshake.
+            client.args(["-ign_eof"]).args(more);
+            run(&mut client, head.as_bytes()).text()
+        };
+        for (version, word) in [("-tls1_3", "TLSv1.3"), ("-tls1_2", "TLSv1.2")] {
+            let new = ask(&[version, "-sess_out", &ticket]);
+            assert!(new.contains(&format!("New, {word}")), "{new}");
+            let again = ask(&[version, "-sess_in", &ticket]);
+            assert!(again.contains(&format!("Reused, {word}")), "{name}: {again}");
+            assert!(again.contains("HTTP/1.1 200"), "{again}");
+        }
+    }
+    let rsa = ["-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"];
+    assert!(s_client(tls, "rsa.example.com", &rsa).contains("Cipher is ECDHE-RSA"));
+    let confirm = format!("--confirm={}", app.name);
+    app.cli(&["certs:remove", "--endpoint", "rsa.example.com", &confirm]).succeeded();
+    app.cli(&["domains:remove", "rsa.example.com"]).succeeded();
 }
 
 /// Both are kept by router and server alike: what follows kills them.

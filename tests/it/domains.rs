@@ -56,6 +56,9 @@ fn a_custom_domain_leads_to_its_app_from_the_moment_it_is_added() {
 
     let id = reply["id"].as_str().unwrap();
     assert_eq!(app.api("GET", &format!("/domains/{id}"), None).is(200).json(), reply);
+    // Below `localhost` nobody can tell where a name should lead.
+    let asked = app.api("GET", &format!("/domains/{id}?dns"), None).is(200).json();
+    assert!(asked.get("dns_status").is_some_and(serde_json::Value::is_null), "{asked}");
     let own = app.api("GET", &format!("/domains/{}", app.host()), None).is(200).json();
     assert_eq!((&own["kind"], &own["cname"]), (&json!("heroku"), &json!(null)));
     let refused = app.api("DELETE", &format!("/domains/{}", app.host()), None).is(422).json();

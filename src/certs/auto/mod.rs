@@ -25,7 +25,7 @@ use crate::store::{self, Store};
 use crate::tasks;
 use crate::wake::Wake;
 use async_trait::async_trait;
-use dns::{Leads, Lookup};
+use dns::Leads;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,7 +53,6 @@ pub struct AutoParts {
     pub settings: Arc<ServerSettings>,
     pub certs: Certs,
     pub issuer: Arc<dyn Issuer>,
-    pub lookup: Arc<dyn Lookup>,
     pub clock: Clock,
     pub wake: Wake,
 }
@@ -147,7 +146,7 @@ impl Auto {
     async fn leads(&self, row: &AutoCertificate) -> Leads {
         let Some(domain) = &self.0.settings.domain else { return Leads::Unknown };
         let target = format!("api.{domain}");
-        dns::leads(self.0.lookup.as_ref(), &row.hostname, &target).await
+        dns::leads(self.0.certs.lookup(), &row.hostname, &target).await
     }
 
     async fn keep(&self, row: &AutoCertificate) -> Result<()> {
@@ -166,7 +165,7 @@ impl Auto {
         .await?;
         let sealed = self.0.secrets.seal(&auto_seal_name(row.id), issued.key.as_bytes())?;
         let (id, chain) = (row.id, issued.chain);
-        let (renew_at, now) = (plan::renew_at(&facts), (self.0.clock)());
+        let (renew_at, now) = (plan::renew_at(facts.starts_at, facts.expires_at), (self.0.clock)());
         let write = move |db: &rusqlite::Transaction<'_>| {
             auto_certificates::set_issued(db, id, &chain, &sealed, renew_at, now)
         };

@@ -1,6 +1,5 @@
 //! When a certificate is tried for, and what a try leaves: pure, so that a year takes no time.
 
-use crate::certs::chain::Facts;
 use crate::clock::Timestamp;
 use crate::limits;
 use crate::model::{AppId, AutoCertificate, AutoState};
@@ -14,10 +13,16 @@ pub fn due_at(row: &AutoCertificate) -> Timestamp {
         AutoState::Waiting => row.created_at,
         // A server that died in the middle left it so.
         AutoState::DnsVerified | AutoState::InProgress => tried_at.after(limits::ACME_AGAIN),
-        // Where clocks differ a new one may look old at once: that must not become a loop.
-        AutoState::Issued => row.renew_at.unwrap_or(tried_at).max(tried_at.after(limits::ACME_DAY)),
+        AutoState::Issued => renewal(row.renew_at.unwrap_or(tried_at), tried_at),
         AutoState::Failing | AutoState::Failed => tried_at.after(pause(row.attempts)),
     }
+}
+
+/// An authority may give certificates for hours only. Where clocks differ a new one may look old at
+/// once: that must not become a loop.
+fn renewal(renew_at: Timestamp, issued_at: Timestamp) -> Timestamp {
+    let rest = if renew_at > issued_at { limits::ACME_REST } else { limits::ACME_DAY };
+    renew_at.max(issued_at.after(rest))
 }
 
 /// How long after so many failures in a row nobody is asked.
@@ -28,15 +33,15 @@ fn pause(failures: u32) -> Duration {
 }
 
 /// When two thirds of its life are over.
-pub fn renew_at(facts: &Facts) -> Timestamp {
-    let life = facts.expires_at.0.saturating_sub(facts.starts_at.0);
-    Timestamp(facts.starts_at.0.saturating_add(life / 3 * 2))
+pub fn renew_at(starts_at: Timestamp, expires_at: Timestamp) -> Timestamp {
+    let life = expires_at.0.saturating_sub(starts_at.0);
+    Timestamp(starts_at.0.saturating_add(life / 3 * 2))
 }
 
 /// The row after a try that failed.
 pub fn failed(mut row: AutoCertificate, reason: &str, now: Timestamp) -> AutoCertificate {
     row.attempts = row.attempts.saturating_add(1);
-    let is_given_up = usize::try_from(row.attempts).is_ok_and(|n| n >= limits::ACME_PAUSES.len());
+    let is_given_up = row.attempts >= limits::ACME_FAILURES || !is_asked_for(&row);
     row.state = if is_given_up { AutoState::Failed } else { AutoState::Failing };
     let plain = reason.chars().map(|c| if c.is_control() { ' ' } else { c });
     row.reason = Some(plain.take(limits::ACME_REASON_CHARS).collect());
@@ -44,27 +49,45 @@ pub fn failed(mut row: AutoCertificate, reason: &str, now: Timestamp) -> AutoCer
     row
 }
 
+/// No authority is asked for a wildcard.
+fn is_asked_for(row: &AutoCertificate) -> bool {
+    !row.hostname.starts_with("*.")
+}
+
+/// What an app has taken of the hour's tries.
+#[derive(Default, Clone, Copy)]
+struct Taken {
+    all: usize,
+    /// Those that issued nothing, or not yet.
+    vain: usize,
+}
+
 /// Those to try for now: the ones that are due, app by app in turn and of each the longest first,
 /// within the bounds on tries. One app's many names that lead elsewhere hold up nobody else's.
 pub fn due(rows: Vec<AutoCertificate>, now: Timestamp) -> Vec<AutoCertificate> {
     let hour = Timestamp(now.0 - 3_600_000_000);
-    // No authority is asked for a wildcard.
-    let asks = |row: &AutoCertificate| !row.hostname.starts_with("*.");
-    let mut tries: BTreeMap<Option<AppId>, usize> = BTreeMap::new();
-    for row in rows.iter().filter(|row| asks(row) && row.tried_at.is_some_and(|at| at > hour)) {
-        *tries.entry(row.app).or_default() += 1;
+    let mut taken: BTreeMap<Option<AppId>, Taken> = BTreeMap::new();
+    let is_recent = |row: &&AutoCertificate| row.tried_at.is_some_and(|at| at > hour);
+    for row in rows.iter().filter(|row| is_asked_for(row)).filter(is_recent) {
+        let taken = taken.entry(row.app).or_default();
+        taken.all += 1;
+        taken.vain += usize::from(row.state != AutoState::Issued);
     }
-    let left = limits::ACME_TRIES_PER_HOUR.saturating_sub(tries.values().sum());
+    let tries: usize = taken.values().map(|taken| taken.all).sum();
+    let left = limits::ACME_TRIES_PER_HOUR.saturating_sub(tries);
     let mut due: Vec<AutoCertificate> = rows.into_iter().filter(|row| due_at(row) <= now).collect();
     due.sort_by_key(due_at);
-    let (asking, mut others): (Vec<_>, Vec<_>) = due.into_iter().partition(asks);
+    let (asking, mut others): (Vec<_>, Vec<_>) = due.into_iter().partition(is_asked_for);
     let mut ranked = Vec::new();
     for row in asking {
-        let rank = tries.entry(row.app).or_default();
-        *rank += 1;
+        let taken = taken.entry(row.app).or_default();
+        taken.all += 1;
+        taken.vain += 1;
+        let is_within =
+            taken.all <= limits::ACME_TRIES_PER_APP && taken.vain <= limits::ACME_FAILURES_PER_APP;
         // The platform's own names have no app.
-        if row.app.is_none() || *rank <= limits::ACME_TRIES_PER_APP {
-            ranked.push((*rank, row));
+        if row.app.is_none() || is_within {
+            ranked.push((taken.all, row));
         }
     }
     ranked.sort_by_key(|(rank, _)| *rank);
@@ -121,6 +144,32 @@ mod tests {
     }
 
     #[test]
+    fn it_has_failed_when_it_is_known_that_waiting_is_in_vain() {
+        let mut name = row(AutoState::Waiting);
+        for _ in 1..limits::ACME_FAILURES {
+            name = failed(name, "no", Timestamp(0));
+            assert_eq!(name.state, AutoState::Failing);
+        }
+        assert_eq!(failed(name, "no", Timestamp(0)).state, AutoState::Failed);
+        let mut wildcard = row(AutoState::Waiting);
+        wildcard.hostname = "*.example.com".to_string();
+        assert_eq!(failed(wildcard, "no", Timestamp(0)).state, AutoState::Failed);
+    }
+
+    #[test]
+    fn a_short_life_is_renewed_at_two_thirds_as_well() {
+        let issued_at = Timestamp(100 * HOUR);
+        let of = |life: u64| {
+            let renew_at = Some(renew_at(issued_at, issued_at.after(Duration::from_secs(life))));
+            let tried_at = Some(issued_at);
+            let row = AutoCertificate { tried_at, renew_at, ..row(AutoState::Issued) };
+            (due_at(&row).0 - issued_at.0) / 1_000_000
+        };
+        assert_eq!([of(90 * 86400), of(3600), of(60)], [60 * 86400, 2400, 40]);
+        assert_eq!(of(3), 10, "no authority is asked without end");
+    }
+
+    #[test]
     fn the_next_look_is_at_the_next_that_is_due() {
         let now = Timestamp(100 * HOUR);
         let mut left = row(AutoState::InProgress);
@@ -163,12 +212,31 @@ mod tests {
         rows.push(of(other, HOUR));
         rows[7].hostname = "*.example.com".to_string();
         let found = due(rows.clone(), now);
-        assert_eq!(found.len(), limits::ACME_TRIES_PER_APP + 2, "and the other's, and a wildcard");
+        assert_eq!(
+            found.len(),
+            limits::ACME_FAILURES_PER_APP + 2,
+            "and the other's, and a wildcard"
+        );
         assert!(found[..2].iter().any(|row| row.app == Some(other)), "in turn");
-        for row in rows.iter_mut().take(limits::ACME_TRIES_PER_APP + 1) {
+        for row in rows.iter_mut().take(limits::ACME_FAILURES_PER_APP + 1) {
             row.tried_at = Some(now);
         }
-        let found: Vec<_> = due(rows, now).into_iter().map(|row| row.app).collect();
+        let found: Vec<_> = due(rows.clone(), now).into_iter().map(|row| row.app).collect();
         assert_eq!(found, [Some(other), Some(many)], "the wildcard asks nobody");
+
+        // What was issued is no sign that the rest would fail.
+        rows[7].hostname = "www.example.com".to_string();
+        let mut passes = Vec::new();
+        while passes.last() != Some(&0) {
+            for row in rows.iter_mut().filter(|row| row.tried_at.is_some()) {
+                (row.state, row.renew_at) = (AutoState::Issued, Some(Timestamp(500 * HOUR)));
+            }
+            let found: Vec<_> = due(rows.clone(), now).into_iter().map(|row| row.id).collect();
+            for row in rows.iter_mut().filter(|row| found.contains(&row.id)) {
+                row.tried_at = Some(now);
+            }
+            passes.push(found.len());
+        }
+        assert_eq!(passes, [21, 19, 0], "with the 21 from before and the other's");
     }
 }

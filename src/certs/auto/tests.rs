@@ -8,10 +8,14 @@ use super::*;
 use crate::apps::lifecycle::new_app;
 use crate::certs::{CertsParts, Handshakes};
 use crate::link::{Certificate, Proofs};
-use crate::model::{App, AppName, Caller, Domain, DomainId, Hostname, User, UserId};
+use crate::model::{
+    App, AppName, Caller, Domain, DomainId, Hostname, SniEndpoint, SniEndpointId, User, UserId,
+};
 use std::sync::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// What the router would have.
 #[derive(Default)]
@@ -96,7 +100,8 @@ impl Fixture {
         let flags = [&["--tls-listen", "127.0.0.1:443", "--acme-directory", "https://x"], flags];
         let settings = Arc::new(ServerSettings::for_tests(&flags.concat()));
         let handshakes = front.clone();
-        let parts = CertsParts { store, secrets, settings, handshakes };
+        let lookup = Arc::new(Zone::default());
+        let parts = CertsParts { store, secrets, settings, handshakes, lookup };
         let now = Timestamp::now();
         let user = User {
             id: UserId::random(),
@@ -146,6 +151,7 @@ impl Fixture {
             secrets: parts.secrets.clone(),
             settings: parts.settings.clone(),
             handshakes: self.front.clone(),
+            lookup: Arc::new(Zone(self.zone.iter().copied().collect())),
         });
         let certs = certs.await.unwrap();
         let now = self.now.clone();
@@ -156,13 +162,12 @@ impl Fixture {
             wake: certs.wakes(),
             certs,
             issuer,
-            lookup: Arc::new(Zone(self.zone.iter().copied().collect())),
             clock: Arc::new(move || *now.lock().unwrap()),
         })
     }
 
-    fn pass_time(&self, hours: i64) {
-        self.now.lock().unwrap().0 += hours * 3_600_000_000;
+    fn pass_minutes(&self, minutes: i64) {
+        self.now.lock().unwrap().0 += minutes * 60_000_000;
     }
 
     async fn rows(&self) -> Vec<AutoCertificate> {
@@ -188,7 +193,7 @@ async fn settle(auto: &Auto) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_names_are_certified_and_renewed_whatever_the_authority_rejects() {
     let mut fixture = Fixture::new(&[]).await;
-    let pebble = Pebble::start(fixture.front.listen().await, 1, 15);
+    let pebble = Pebble::start(fixture.front.listen().await, 1, 15, YEAR);
     let root = pebble.root().to_str().unwrap().to_string();
     let settings = ServerSettings::for_tests(&["--acme-root", &root]);
     let acme = async |fixture: &Fixture| {
@@ -209,12 +214,12 @@ async fn fifty_names_are_certified_and_renewed_whatever_the_authority_rejects() 
     let mut auto = fixture.auto(acme(&fixture).await).await;
     auto.0.settings = Arc::new(own);
     settle(&auto).await;
-    // Nonces fail by chance: what failed so often that it counts is tried again.
+    // Nonces fail by chance: what failed so often that it counts is tried again, within minutes.
     for _ in 0..8 {
         if fixture.front.names().len() == names.len() {
             break;
         }
-        fixture.pass_time(1);
+        fixture.pass_minutes(1);
         settle(&auto).await;
     }
     let reasons: Vec<_> = fixture.rows().await.into_iter().filter_map(|row| row.reason).collect();
@@ -236,7 +241,7 @@ async fn fifty_names_are_certified_and_renewed_whatever_the_authority_rejects() 
         if fixture.front.chain("n00.example.com") != before {
             return;
         }
-        fixture.pass_time(1);
+        fixture.pass_minutes(60);
     }
     panic!("it is not renewed");
 }
@@ -271,7 +276,7 @@ async fn the_rows_follow_what_is_wanted_and_failures_say_why() {
     let names = [&own[..], &["www.example.com".to_string()]].concat();
     assert_eq!(fixture.front.names(), names);
     let wildcard = fixture.row("*.example.net").await;
-    assert_eq!(wildcard.state, AutoState::Failing);
+    assert_eq!(wildcard.state, AutoState::Failed);
     assert!(wildcard.reason.unwrap().contains("certs:add"));
 
     // Nothing is due any more, and a renewal that fails takes nothing away.
@@ -293,7 +298,7 @@ async fn the_rows_follow_what_is_wanted_and_failures_say_why() {
     fixture.parts.store.write(move |db| auto_certificates::set_state(db, &row)).await.unwrap();
     settle(&auto).await;
     assert_eq!(fixture.row("www.example.com").await.state, AutoState::InProgress);
-    fixture.pass_time(1);
+    fixture.pass_minutes(1);
     settle(&auto).await;
     assert_eq!(fixture.row("www.example.com").await.state, AutoState::Issued);
 
@@ -309,4 +314,60 @@ async fn the_rows_follow_what_is_wanted_and_failures_say_why() {
     let own = ["api", "dashboard", "git", "store"].map(|name| format!("{name}.paas.example.org"));
     assert_eq!(fixture.front.names(), own);
     assert_eq!(fixture.rows().await.len(), 4);
+}
+
+#[tokio::test]
+async fn a_certificate_for_which_there_is_no_room_is_named() {
+    let fixture = Fixture::new(&[]).await;
+    fixture.add(&["big.example.com".to_string(), "small.example.com".to_string()]).await;
+    let auto = fixture.auto(Arc::new(Fake::default())).await;
+    settle(&auto).await;
+    let certs = auto.0.certs.clone();
+    assert!(certs.report().await.unwrap().iter().all(|name| !name.has_no_room));
+    let (app, now) = (fixture.app.id, *fixture.now.lock().unwrap());
+    let row = SniEndpoint {
+        id: SniEndpointId::random(),
+        app,
+        name: "big".to_string(),
+        chain: "x".repeat(limits::CERTIFICATES_BYTES),
+        domains: Vec::new(),
+        acm: false,
+        created_at: now,
+        updated_at: now,
+    };
+    let sealed = auto.0.secrets.seal(&crate::certs::seal_name(row.id), b"key").unwrap();
+    let write = move |db: &rusqlite::Transaction<'_>| {
+        store::sni_endpoints::insert(db, &row, &sealed)?;
+        let domain = store::domains::find(db, app, "big.example.com")?.unwrap();
+        store::sni_endpoints::attach(db, domain.id, Some(row.id), now)
+    };
+    fixture.parts.store.write(write).await.unwrap();
+    certs.hand_over().await.unwrap();
+    let report = certs.report().await.unwrap();
+    let names: Vec<(&str, bool)> =
+        report.iter().map(|name| (name.hostname.as_str(), name.has_no_room)).collect();
+    assert_eq!(names, [("big.example.com", true), ("small.example.com", false)]);
+}
+
+#[tokio::test]
+async fn where_an_apps_domains_lead_is_known_where_the_platform_has_a_domain() {
+    let mut fixture = Fixture::new(&["--domain", "paas.example.org"]).await;
+    fixture.zone = vec![
+        ("shop.paas.example.org", "198.51.100.1"),
+        ("www.example.com", "198.51.100.1"),
+        ("senryu-doctor.example.net", "203.0.113.9"),
+    ];
+    let certs = fixture.auto(Arc::new(Fake::default())).await.0.certs;
+    let names = ["www.example.com", "*.example.net"].map(str::to_string);
+    let found = certs.leads("shop.paas.example.org", &names).await;
+    assert_eq!(found[0], Leads::Here);
+    let words = "senryu-doctor.example.net leads to 203.0.113.9: it should lead to \
+                 shop.paas.example.org (198.51.100.1)";
+    assert_eq!(found[1], Leads::Elsewhere(words.to_string()));
+    let many: Vec<String> = (0..150).map(|n| format!("n{n}.example.com")).collect();
+    let found = certs.leads("shop.paas.example.org", &many).await;
+    assert_eq!(found.len(), limits::REPORTED_NAMES, "and no more lookups");
+
+    let nowhere = Fixture::new(&[]).await.auto(Arc::new(Fake::default())).await.0.certs;
+    assert_eq!(nowhere.leads("shop.localhost", &names).await, [Leads::Unknown, Leads::Unknown]);
 }

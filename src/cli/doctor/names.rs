@@ -30,6 +30,14 @@ fn judged(names: &[Value], now: DateTime<Utc>) -> Vec<Finding> {
             let mend = format!("mend what it says, then: senryu certs:auto:refresh{app}");
             findings.push(Finding::warn("certificate", message, &mend));
         }
+        if name["has_no_room"] == true {
+            let megabytes = limits::CERTIFICATES_BYTES / (1024 * 1024);
+            let message = format!(
+                "that of {hostname} is not served: all apps' together have more than {megabytes} MB"
+            );
+            let mend = "remove what nobody needs: senryu certs, certs:remove; or use wildcards";
+            findings.push(Finding::fail("certificate", message, mend));
+        }
         let ends = text("expires_at").and_then(|text| DateTime::parse_from_rfc3339(text).ok());
         findings.extend(ends.and_then(|ends| ending(hostname, ends.to_utc(), now, &app)));
     }
@@ -74,6 +82,7 @@ mod tests {
             json!({ "hostname": "c.example.com", "app": "shop", "reason": "not today" }),
             json!({ "hostname": "d.example.com", "expires_at": "2026-11-25T00:00:00Z" }),
             json!({ "hostname": "e.example.com", "expires_at": "2026-11-20T00:00:00Z" }),
+            json!({ "hostname": "f.example.com", "has_no_room": true }),
         ];
         let found = judged(&names, now);
         let shown: Vec<_> = found.iter().map(|f| (f.level, f.what, f.message.as_str())).collect();
@@ -88,6 +97,11 @@ mod tests {
                     "that of d.example.com ends in 4 days, at 2026-11-25T00:00:00Z"
                 ),
                 (Level::Fail, "certificate", "that of e.example.com ended at 2026-11-20T00:00:00Z"),
+                (
+                    Level::Fail,
+                    "certificate",
+                    "that of f.example.com is not served: all apps' together have more than 16 MB"
+                ),
             ]
         );
         let mend = found[1].mend.as_deref().unwrap();
