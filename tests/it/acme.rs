@@ -115,7 +115,7 @@ fn wait_through_a_failure(app: &App, pebble: &Pebble) {
     waiting.shows("wrong.example.com has none yet");
     pebble.lead("wrong.example.com", "127.0.0.1");
     app.cli(&["certs:auto:refresh"]).succeeded();
-    waiting.shows("Cert Issued");
+    waiting.shows("Cert issued");
     assert_eq!(waiting.ended(), 0);
 }
 
