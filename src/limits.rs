@@ -4,6 +4,7 @@
 mod acme;
 mod builds;
 mod console;
+mod dynos;
 mod metrics;
 mod people;
 mod router;
@@ -12,6 +13,7 @@ mod share;
 pub use acme::*;
 pub use builds::*;
 pub use console::*;
+pub use dynos::*;
 pub use metrics::*;
 pub use people::*;
 pub use router::*;
@@ -188,8 +190,8 @@ pub const SAMPLED_PROCESSES: usize = 512;
 pub const DISK_PERIOD: Duration = Duration::from_secs(1);
 /// Bytes that the disk loses between two measurements before all dynos are measured anew.
 pub const DISK_ALARM_BYTES: u64 = 512 * 1024 * 1024;
-/// Megabytes that stay free on the host's disk: below it the dyno that wrote most is ended, and no
-/// build begins.
+/// Megabytes that stay free on the host's disk: below it the dyno or the build that fills it is
+/// ended, and no build begins.
 pub const DISK_RESERVE_MEGABYTES: u64 = 2048;
 /// Megabytes of memory that dynos leave to server, router, Docker and the kernel.
 pub const MEMORY_RESERVE_MEGABYTES: u64 = 128;

@@ -32,25 +32,35 @@ pub async fn converse<T: AsyncRead + AsyncWrite>(client: T, session: Session) {
 }
 
 /// Passes on what the client sends, until it leaves. It has no way to close one half: without a
-/// terminal, the character that ends input there is its last.
+/// terminal, the character that ends input there is its last. Since any piece of a binary input
+/// may end in that character, it is held back until the client has sent nothing for a moment.
 async fn listen<T: AsyncRead + AsyncWrite>(
     reader: &mut ReadHalf<T>,
     input: mpsc::Sender<Input>,
     terminal: bool,
 ) {
     let mut buffer = BytesMut::with_capacity(limits::ATTACH_PIECE_BYTES);
-    while matches!(reader.read_buf(&mut buffer).await, Ok(length) if length > 0) {
-        let mut bytes = buffer.split().freeze();
-        let is_last = !terminal && bytes.last() == Some(&limits::END_OF_TRANSMISSION);
-        if is_last {
-            bytes.truncate(bytes.len() - 1);
+    loop {
+        let is_held = !buffer.is_empty();
+        let read = reader.read_buf(&mut buffer);
+        let read = match is_held {
+            true => tokio::time::timeout(limits::RENDEZVOUS_END, read).await.unwrap_or(Ok(0)),
+            false => read.await,
+        };
+        let left = !matches!(read, Ok(length) if length > 0);
+        if is_held && left {
+            buffer.clear();
+            drop(input.send(Input::End).await);
+            continue;
         }
+        if left {
+            return;
+        }
+        let may_end = !terminal && buffer.last() == Some(&limits::END_OF_TRANSMISSION);
+        let bytes = buffer.split_to(buffer.len() - usize::from(may_end)).freeze();
         // A process that has ended takes no more input; its output may still be on its way.
         if !bytes.is_empty() {
             drop(input.send(Input::Data(bytes)).await);
-        }
-        if is_last {
-            drop(input.send(Input::End).await);
         }
         buffer.reserve(limits::ATTACH_PIECE_BYTES);
     }
@@ -177,6 +187,28 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Whatever came in one read with such a character at its end was taken for all there is.
+    #[tokio::test(start_paused = true)]
+    async fn the_character_that_ends_input_is_data_when_more_follows() {
+        let mut bench = bench(false);
+        let pieces: [(&[u8], &[u8]); 3] =
+            [(b"a\x04", b"a"), (b"b\x04", b"\x04b"), (b"\x04\x04", b"\x04\x04")];
+        for (sent, expected) in pieces {
+            bench.client.write_all(sent).await.unwrap();
+            let Some(Input::Data(bytes)) = bench.input.recv().await else { panic!("{sent:?}") };
+            assert_eq!(bytes, expected);
+        }
+        let began = tokio::time::Instant::now();
+        assert!(matches!(bench.input.recv().await, Some(Input::End)));
+        assert!(began.elapsed() >= limits::RENDEZVOUS_END);
+        // A client that leaves has nothing more to say either.
+        bench.client.write_all(b"c\x04").await.unwrap();
+        drop(bench.client);
+        assert!(matches!(bench.input.recv().await, Some(Input::Data(bytes)) if bytes == "c"));
+        assert!(matches!(bench.input.recv().await, Some(Input::End)));
+        assert!(bench.input.recv().await.is_none());
     }
 
     #[tokio::test]
