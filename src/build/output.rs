@@ -20,6 +20,8 @@ pub struct OutputSink {
 
 struct Shared {
     writing: Mutex<Writing>,
+    /// Bytes that are kept.
+    limit: u64,
     progress: watch::Sender<Progress>,
     reader: Arc<File>,
 }
@@ -41,15 +43,21 @@ struct Progress {
 impl OutputSink {
     /// Starts an empty output in `path`, readable by us alone: builds may print secrets.
     pub fn create(path: &Path) -> Result<Self> {
-        Self::open(path, true)
+        Self::open(path, true, limits::BUILD_OUTPUT_BYTES)
     }
 
     /// Goes on with an output that an earlier server began.
     pub fn resume(path: &Path) -> Result<Self> {
-        Self::open(path, false)
+        Self::open(path, false, limits::BUILD_OUTPUT_BYTES)
     }
 
-    fn open(path: &Path, anew: bool) -> Result<Self> {
+    /// The same for a release's command, which says more; or goes on with an output that an
+    /// earlier server began.
+    pub fn of_release(path: &Path, anew: bool) -> Result<Self> {
+        Self::open(path, anew, limits::RELEASE_OUTPUT_BYTES)
+    }
+
+    fn open(path: &Path, anew: bool, limit: u64) -> Result<Self> {
         let open = || {
             let mut options = File::options();
             options.read(true).write(true).create(true).truncate(anew).mode(0o600);
@@ -59,21 +67,21 @@ impl OutputSink {
             std::io::Result::Ok((file, reader, written))
         };
         let (file, reader, written) = open().context("open the file of a build's output")?;
-        let cut = written > limits::BUILD_OUTPUT_BYTES;
+        let cut = written > limit;
         let writing = Mutex::new(Writing { file, written, cut, middle_of_line: written > 0 });
         let progress = watch::Sender::new(Progress { written, finished: false });
-        Ok(Self { shared: Arc::new(Shared { writing, progress, reader }) })
+        Ok(Self { shared: Arc::new(Shared { writing, limit, progress, reader }) })
     }
 
     /// Output of a program, as it came. Past the limit it is dropped, and that is said once.
     pub fn bytes(&self, bytes: &[u8]) {
         let mut writing = self.lock();
-        let room = limits::BUILD_OUTPUT_BYTES.saturating_sub(writing.written);
+        let room = self.shared.limit.saturating_sub(writing.written);
         let fits = usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len());
         self.write(&mut writing, &bytes[..fits]);
         if fits < bytes.len() && !writing.cut {
             writing.cut = true;
-            let megabytes = limits::BUILD_OUTPUT_BYTES / (1024 * 1024);
+            let megabytes = self.shared.limit / (1024 * 1024);
             let note = format!("\n !     Output is longer than {megabytes} MB: the rest is cut\n");
             self.write(&mut writing, note.as_bytes());
         }
@@ -244,5 +252,19 @@ mod tests {
         assert!(all.len() as u64 <= limits::BUILD_OUTPUT_BYTES + 200);
         let end = String::from_utf8_lossy(&all[all.len() - 120..]).into_owned();
         assert!(end.contains("the rest is cut\n !     Push failed\n"), "{end}");
+    }
+
+    /// A third of a release command's 100 MB was cut, as a build's would be.
+    #[tokio::test]
+    async fn of_a_release_command_a_hundred_megabytes_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("output");
+        let (block, blocks) = (vec![b'x'; 1_000_000], 50);
+        for anew in [true, false] {
+            let sink = OutputSink::of_release(&path, anew).unwrap();
+            (0..blocks).for_each(|_| sink.bytes(&block));
+            sink.finish();
+        }
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 100_000_000);
     }
 }

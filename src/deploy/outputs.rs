@@ -46,6 +46,13 @@ impl Outputs {
         Ok(sink)
     }
 
+    /// Of a release's command; not `anew` goes on with one whose server died.
+    pub fn of_release(&self, id: Uuid, anew: bool) -> Result<OutputSink> {
+        let sink = OutputSink::of_release(&self.path(id), anew)?;
+        self.lock().insert(id, sink.clone());
+        Ok(sink)
+    }
+
     pub fn finish(&self, id: Uuid) {
         if let Some(sink) = self.lock().remove(&id) {
             sink.finish();

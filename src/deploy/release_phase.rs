@@ -49,7 +49,7 @@ impl Deploy {
         let line =
             format!("Running release v{} commands by user {}", release.version, release.user_email);
         self.say(app.id, line).await;
-        let out = self.outputs().create(release.id.0)?;
+        let out = self.outputs().of_release(release.id.0, true)?;
         let (deploy, command) = (self.clone(), command.to_string());
         let whose = Whose { app: app.clone(), release: release.clone(), slug: slug.clone(), out };
         Ok(self.phase(turn, release.id, async move {
@@ -75,7 +75,7 @@ impl Deploy {
         command: ReleaseCommand,
     ) -> Result<()> {
         let turn = self.turn(app.id).await?;
-        let out = self.outputs().resume(release.id.0)?;
+        let out = self.outputs().of_release(release.id.0, false)?;
         out.warning("The server was restarted while this ran, and the command went on.");
         out.warning("What it said meanwhile is in the app's log only: senryu logs -s app");
         let line = format!("Release v{}: its command goes on, the server is back", release.version);

@@ -130,19 +130,38 @@ fn a_release_command_outlives_the_server_and_its_release_goes_by_its_end() {
 }
 
 #[test]
-fn a_flood_of_output_is_cut_where_it_is_said_and_held_by_nobody() {
+fn a_flood_of_output_is_kept_and_held_by_nobody_and_what_takes_too_long_is_ended() {
     let platform = Arc::new(Platform::start());
     let app = app_on(platform.clone());
     let before = platform.server_memory();
-    let flood = "PHASE=yes 'a line of the flood, as long as most lines are' | head -c 70000000";
+    let flood = "PHASE=yes 'a line of the flood, as long as most lines are' | head -c 100000000";
     app.cli(&["config:set", flood]).succeeded();
     let grown = platform.server_memory().saturating_sub(before);
     let output = app.cli(&["releases:output", "v4"]).succeeded().stdout;
     println!("the server grew by {grown} KiB; {} bytes of output are kept", output.len());
-    assert!(output.len() < 65 * 1024 * 1024, "{} bytes", output.len());
-    assert!(output.len() > 63 * 1024 * 1024, "{} bytes", output.len());
-    assert!(output.ends_with(" !     Output is longer than 64 MB: the rest is cut\n"));
+    let begin = "phase begins\na line of the flood";
+    assert!(output.starts_with(begin), "{:?}", &output[..output.len().min(200)]);
+    assert_eq!(output.len(), "phase begins\n".len() + 100_000_000);
     assert!(grown < 60 * 1024, "the server grew by {grown} KiB");
     assert_eq!((status(&app, 4), app.serving()), ("succeeded".into(), "v4".into()));
     app.log_says("a line of the flood");
+
+    platform.end_server(Signal::SIGTERM);
+    let limits = ["--release-timeout=6", "--run-timeout=8"];
+    platform.more_settings.lock().unwrap().extend(limits.map(str::to_string));
+    platform.start_server();
+    let words = "it ran for longer than 6 seconds";
+    let slow = app.cli(&["config:set", "PHASE=echo slow; sleep 300"]).failed(1);
+    slow.says("failed in its release phase");
+    app.cli(&["releases:output", "v5"])
+        .succeeded()
+        .says("slow")
+        .says(&format!("The release command failed: {words}"));
+    app.log_says(&format!("Release v5 failed: {words}"));
+    assert_eq!((status(&app, 5), app.serving()), ("failed".into(), "v4".into()));
+    let asked = "trap 'echo asked to end; exit 7' TERM; echo begun; sleep 300 & wait";
+    let run = app.cli(&["run", "--exit-code", "--no-tty", asked]);
+    run.failed(7).says("begun").says("asked to end");
+    app.log_says("Time limit reached");
+    app.log_says("Process exited with status 7");
 }
