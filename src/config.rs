@@ -172,8 +172,8 @@ pub struct ServerSettings {
         allow_negative_numbers = true
     )]
     pub sample_period: u64,
-    /// Megabytes kept free on the disk: below it the dyno that wrote most is ended, and no build
-    /// begins
+    /// Megabytes kept free on the disk: below it the dyno or the build that fills it is ended, and
+    /// no build begins
     #[arg(
         long,
         env = "SENRYU_DISK_RESERVE",

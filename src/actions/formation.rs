@@ -22,7 +22,8 @@ impl Platform {
         app: &App,
         updates: Vec<Update>,
     ) -> Result<Vec<Formation>> {
-        let rows = formation::scale(&self.store, &self.settings, app.id, updates).await?;
+        let promised = self.dynos.promised();
+        let rows = formation::scale(&self.store, &self.settings, promised, app.id, updates).await?;
         self.dynos.wake();
         if !rows.is_empty() {
             let what = format!("Scaled to {}", formation::describe(&rows));

@@ -259,7 +259,7 @@ pub fn size_id(name: &str) -> Uuid {
 }
 
 pub fn dyno(dyno: &Dyno, app: &App) -> Value {
-    json!({
+    let mut shown = json!({
         "app": app_ref(app),
         "attach_url": null,
         "command": dyno.command,
@@ -271,7 +271,12 @@ pub fn dyno(dyno: &Dyno, app: &App) -> Value {
         "state": dyno.state.as_str(),
         "type": dyno.name.process.as_str(),
         "updated_at": dyno.since.api(),
-    })
+    });
+    // Ours: Heroku's dynos say no reason.
+    if let Some(reason) = &dyno.reason {
+        shown["reason"] = json!(reason);
+    }
+    shown
 }
 
 /// The address of an output; whoever has it may read it.

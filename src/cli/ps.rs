@@ -131,11 +131,16 @@ fn print(cx: &Cx, dynos: &[Value]) -> Result {
     Ok(())
 }
 
-/// `up 2026/11/21 09:40:12 +0000 (~ 2m ago)`.
+/// `up 2026/11/21 09:40:12 +0000 (~ 2m ago)`, and why one is down.
 fn state(cx: &Cx, dyno: &Value) -> String {
     let state = text(dyno, "/state");
     let colour = if state == "up" { "32" } else { "33" };
-    format!("{} {}", cx.ui.painted(colour, state), cx.ui.dim(&ago(text(dyno, "/updated_at"))))
+    let since = cx.ui.dim(&ago(text(dyno, "/updated_at")));
+    let reason = match text(dyno, "/reason") {
+        "" => String::new(),
+        reason => format!(": {}", clean(reason)),
+    };
+    format!("{} {since}{reason}", cx.ui.painted(colour, state))
 }
 
 pub async fn scale(cx: &Cx, args: Scale) -> Result {

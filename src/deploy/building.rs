@@ -4,7 +4,9 @@ use super::Deploy;
 use super::queue::Ticket;
 use crate::build::{BuildFailure, BuildInput, Built, OutputSink, Source};
 use crate::clock::Timestamp;
-use crate::error::{Context, Error, Result};
+use crate::dynos::room;
+use crate::engine::FreeDisk;
+use crate::error::{Error, Result};
 use crate::logs::LogLine;
 use crate::model::{App, Build, BuildId, BuildStatus, Buildpack, Slug, SlugId, SourceBlob, User};
 use crate::{limits, store};
@@ -132,10 +134,8 @@ impl Deploy {
     fn check_room(&self) -> Result<()> {
         let parts = self.parts();
         // Docker's disk and that of the build volumes, which may be two.
-        let volumes = nix::sys::statvfs::statvfs(&parts.settings.data_dir);
-        let volumes = volumes.context("look at the disk of the build volumes")?;
-        let free = parts.engine.free_disk()?.bytes;
-        let free = free.min(volumes.blocks_available() * volumes.fragment_size()) >> 20;
+        let volumes = FreeDisk::at(&parts.settings.data_dir)?.bytes;
+        let free = parts.engine.free_disk()?.bytes.min(volumes) >> 20;
         if free < parts.settings.disk_reserve {
             return Err(Error::unavailable(format!(
                 "the host has {free}M of its disk free, and builds leave {}M: free some, and push \
@@ -143,7 +143,8 @@ impl Deploy {
                 parts.settings.disk_reserve
             )));
         }
-        crate::dynos::room::check(&parts.settings, "a build", limits::BUILD_ROOM_BYTES)
+        let promised = parts.dynos.promised();
+        room::check(&parts.settings, "a build", limits::BUILD_ROOM_BYTES, promised)
     }
 
     /// `note` is what a later server needs to begin it again.

@@ -237,23 +237,23 @@ impl Executor {
             spec_gone(&executor.settings, live.id);
             executor.traffic.forget(live.id);
             if let Some(container) = &live.container {
-                executor.removed(container).await;
+                removed(executor.engine.as_ref(), container).await;
             }
             executor.tell(Event::Cleared { dyno: live.id }).await;
         });
     }
 
-    /// Until the engine can remove it: what it lists, the reconciler would take for a dyno.
-    async fn removed(&self, container: &str) {
-        while let Err(error) = self.engine.remove(container).await {
-            tracing::warn!(error = error.chain(), "a container could not be removed");
-            tokio::time::sleep(limits::RECONCILE_PERIOD).await;
-        }
-    }
-
     async fn tell(&self, event: Event) {
         // The reconciler is gone only when the server stops.
         let _ = self.events.send(event).await;
+    }
+}
+
+/// Until the engine can remove it: what it lists, the reconciler would take for a dyno.
+pub(super) async fn removed(engine: &dyn Engine, container: &str) {
+    while let Err(error) = engine.remove(container).await {
+        tracing::warn!(error = error.chain(), "a container could not be removed");
+        tokio::time::sleep(limits::RECONCILE_PERIOD).await;
     }
 }
 

@@ -24,10 +24,12 @@ pub enum Quantity {
     Relative(i64),
 }
 
-/// Applies all updates or none, and returns the rows that were named.
+/// Applies all updates or none, and returns the rows that were named. `promised` bytes of memory
+/// are other dynos', who have not taken them yet.
 pub async fn scale(
     store: &Store,
     settings: &Arc<ServerSettings>,
+    promised: i64,
     app: AppId,
     updates: Vec<Update>,
 ) -> Result<Vec<Formation>> {
@@ -69,7 +71,7 @@ pub async fn scale(
                 store::audit::note(db, "formation:update", Some(app), &details)?;
                 changed.push(Formation { quantity, size, updated_at: now, ..row.clone() });
             }
-            super::room::check(&settings, &describe(&changed), more)?;
+            super::room::check(&settings, &describe(&changed), more, promised)?;
             Ok(changed)
         })
         .await

@@ -24,6 +24,8 @@ pub struct Live {
     pub address: Option<SocketAddr>,
     pub phase: Phase,
     pub since: Instant,
+    /// When one that was started just now has taken its memory.
+    pub settles_at: Option<Instant>,
     pub wall: Timestamp,
     /// It listens on 127.0.0.1 only, which R10 then says.
     pub loopback_only: bool,
@@ -59,6 +61,7 @@ impl Live {
             address,
             phase: Phase::Starting,
             since: Instant::now(),
+            settles_at: None,
             wall: container.started_at.unwrap_or(container.created_at),
             loopback_only: false,
             killed: None,

@@ -44,6 +44,8 @@ pub struct Published {
     pub apps: BTreeMap<AppId, AppDynos>,
     /// The routing table that carries this.
     pub traffic_version: u64,
+    /// Memory of the formation's dynos that they have not taken yet.
+    pub promises: Vec<room::Promise>,
 }
 
 /// One app's dynos, now.
@@ -75,6 +77,8 @@ pub struct Dyno {
     pub size: String,
     pub command: String,
     pub state: DynoState,
+    /// Why it is down.
+    pub reason: Option<String>,
     pub since: Timestamp,
     /// Where it listens, if it gets traffic.
     pub routed: Option<SocketAddr>,

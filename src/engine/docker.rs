@@ -304,9 +304,7 @@ impl Engine for DockerEngine {
     }
 
     fn free_disk(&self) -> Result<FreeDisk> {
-        let stat = nix::sys::statvfs::statvfs(&self.root).context("look at Docker's disk")?;
-        let bytes = stat.blocks_available() * stat.fragment_size();
-        Ok(FreeDisk { bytes, files: stat.files_available() })
+        FreeDisk::at(&self.root)
     }
 
     async fn attach(&self, container: &str, input: Input) -> Result<Attached> {

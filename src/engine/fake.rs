@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -48,6 +49,11 @@ struct State {
     signals: Vec<(String, String)>,
     /// Where the output of attached containers goes, until they end.
     attached: BTreeMap<String, mpsc::Sender<Output>>,
+    /// Removing a container fails.
+    refuses_removals: bool,
+    free_disk: u64,
+    /// Where containers that are made from now on write to.
+    disk: Option<PathBuf>,
 }
 
 impl FakeEngine {
@@ -60,6 +66,9 @@ impl FakeEngine {
             usage: Usage { cpu_nanos: 0, memory_bytes: 0, processes: 2 },
             signals: Vec::new(),
             attached: BTreeMap::new(),
+            refuses_removals: false,
+            free_disk: 1 << 40,
+            disk: None,
         };
         let (holding, away) = (watch::Sender::new(false), watch::Sender::new(false));
         Self { state: Mutex::new(state), events, holding, away }
@@ -78,6 +87,36 @@ impl FakeEngine {
     pub fn starve(&self, dyno: &str) {
         let id = self.running_id(dyno);
         self.tell(&id, EventAction::OutOfMemory);
+    }
+
+    /// The same, for a dyno that ends of it before anybody hears of that.
+    pub fn starve_to_death(&self, dyno: &str) {
+        let id = self.running_id(dyno);
+        if let Some(container) = self.lock().containers.get_mut(&id) {
+            container.out_of_memory = true;
+        }
+        self.exit(&id, 137);
+    }
+
+    /// Containers that are made from now on write below this directory.
+    pub fn disk_at(&self, disk: &Path) {
+        self.lock().disk = Some(disk.to_path_buf());
+    }
+
+    pub fn leave_disk(&self, bytes: u64) {
+        self.lock().free_disk = bytes;
+    }
+
+    /// A running dyno writes a file.
+    pub fn write(&self, dyno: &str, bytes: usize) {
+        let id = self.running_id(dyno);
+        let directory = self.lock().containers[&id].written.clone().unwrap();
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("file"), vec![1; bytes]).unwrap();
+    }
+
+    pub fn refuse_removals(&self, refuse: bool) {
+        self.lock().refuses_removals = refuse;
     }
 
     pub fn hold_removals(&self, hold: bool) {
@@ -189,6 +228,7 @@ impl Engine for FakeEngine {
         let mut state = self.lock();
         state.made += 1;
         let id = format!("c{}", state.made);
+        let written = state.disk.as_ref().map(|disk| disk.join(&id));
         state.containers.insert(
             id.clone(),
             Container {
@@ -205,7 +245,7 @@ impl Engine for FakeEngine {
                 pid: None,
                 address: None,
                 log_path: None,
-                written: None,
+                written,
             },
         );
         Ok(id)
@@ -244,7 +284,11 @@ impl Engine for FakeEngine {
 
     async fn remove(&self, container: &str) -> Result<()> {
         let _ = self.holding.subscribe().wait_for(|hold| !hold).await;
-        self.lock().containers.remove(container);
+        let mut state = self.lock();
+        if state.refuses_removals {
+            return Err(Error::unavailable("the device is busy"));
+        }
+        state.containers.remove(container);
         Ok(())
     }
 
@@ -282,7 +326,7 @@ impl Engine for FakeEngine {
     }
 
     fn free_disk(&self) -> Result<FreeDisk> {
-        Ok(FreeDisk { bytes: 1 << 40, files: 1 << 20 })
+        Ok(FreeDisk { bytes: self.lock().free_disk, files: 1 << 20 })
     }
 
     async fn attach(&self, container: &str, _: Input) -> Result<Attached> {

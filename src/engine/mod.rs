@@ -19,14 +19,14 @@ mod stats;
 pub use image_build::{ImageBuild, ImageFacts};
 
 use crate::clock::Timestamp;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::model::WindowSize;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
 use tokio::io::AsyncWrite;
@@ -147,6 +147,16 @@ pub struct Usage {
 pub struct FreeDisk {
     pub bytes: u64,
     pub files: u64,
+}
+
+impl FreeDisk {
+    /// Of the disk that has this path.
+    pub fn at(path: &Path) -> Result<Self> {
+        let stat = nix::sys::statvfs::statvfs(path);
+        let stat = stat.context(format!("look at the disk of {}", path.display()))?;
+        let bytes = stat.blocks_available() * stat.fragment_size();
+        Ok(Self { bytes, files: stat.files_available() })
+    }
 }
 
 #[derive(Debug, Clone)]

@@ -3,6 +3,7 @@
 
 use super::make::Made;
 use crate::dynos::execute::await_init;
+use crate::dynos::usage::starved_lines;
 use crate::engine::ContainerStatus;
 use crate::limits;
 use std::pin::pin;
@@ -44,6 +45,7 @@ impl Made {
         let mut exit = pin!(self.exit());
         let mut limit = pin!(sleep(self.one_off.left()));
         let (mut stage, mut ended_by) = (Stage::Running, None);
+        let mut starved = false;
         let (code, out_of_memory) = loop {
             let before = !matches!(stage, Stage::Stopping(_) | Stage::Killed);
             let next = match stage {
@@ -61,6 +63,12 @@ impl Made {
                     self.say(["Time limit reached"]).await;
                     stage = self.terminate().await;
                 }
+                () = self.one_off.starved.cancelled(), if !starved => {
+                    starved = true;
+                    self.say_starved().await;
+                    self.signal("SIGKILL").await;
+                    stage = Stage::Killed;
+                }
                 () = gone.cancelled(), if stage == Stage::Running => {
                     stage = self.hang_up(0).await;
                 }
@@ -72,10 +80,20 @@ impl Made {
                 }
             }
         };
-        // What starved for memory is named by those who watch for it.
+        // The engine may say so only once the container has gone.
+        if out_of_memory && !starved {
+            self.say_starved().await;
+        }
         let status = format!("Process exited with status {code}");
         self.say([&status, "State changed from up to complete"]).await;
-        Outcome { code, out_of_memory, ended_by }
+        Outcome { code, out_of_memory: out_of_memory || starved, ended_by }
+    }
+
+    /// R15.
+    async fn say_starved(&self) {
+        let size = self.parts.settings.dyno_sizes.stored(&self.one_off.size);
+        let lines = starved_lines(&size, &self.one_off.name.to_string());
+        self.parts.logs.write(self.one_off.app, lines).await;
     }
 
     /// SIGHUP, a few times; a process that does not mind lives on.

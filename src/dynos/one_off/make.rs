@@ -4,11 +4,12 @@
 use super::register::{Entry, Kind, OneOff};
 use crate::cgroup::Freezer;
 use crate::clock::Timestamp;
-use crate::dynos::execute::spec_gone;
+use crate::dynos::Dyno;
+use crate::dynos::execute::{removed, spec_gone};
 use crate::dynos::plan::{Generation, Target};
 use crate::dynos::reconciler::{Dynos, DynosParts, target};
+use crate::dynos::room::{self, Promise};
 use crate::dynos::spec::DynoSpec;
-use crate::dynos::{Dyno, room};
 use crate::engine::{self, Input};
 use crate::error::{Context, Error, Result};
 use crate::logs::{Follow, LogLine};
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -95,8 +97,6 @@ impl Dynos {
             Some(name) => settings.dyno_sizes.parse(name)?.name.to_string(),
             None => size_of(&process, &formation),
         };
-        let memory = settings.dyno_sizes.stored(&size).memory_bytes;
-        room::check(settings, "a one-off dyno", memory)?;
         let shown = substituted(&request.command, &slug)?;
         let (window, env) = terminal(&request);
         let config = self.parts.releases.config_of(release.id).await?;
@@ -166,20 +166,32 @@ impl Dynos {
         let now = Timestamp::now();
         let life = i64::try_from(recipe.life.as_micros()).unwrap_or(i64::MAX);
         let app = recipe.app;
-        let one_off = self.one_offs.add(app.id, &recipe.process, |name| OneOff {
-            id: Uuid::new_v4(),
-            app: app.id,
-            name,
-            kind: recipe.kind,
-            release: recipe.target.release,
-            version: recipe.target.version,
-            size: recipe.size.clone(),
-            command: recipe.shown.clone(),
-            since: now,
-            ends_at: Timestamp(now.0.saturating_add(life)),
-            up: false.into(),
-            stop: CancellationToken::new(),
-        })?;
+        let settings = &self.parts.settings;
+        let bytes = settings.dyno_sizes.stored(&recipe.size).memory_bytes;
+        let others = room::promised(self.published().promises.iter().copied());
+        let room = |promised: i64| match recipe.kind {
+            // It has waited for its memory.
+            Kind::Release => Ok(()),
+            _ => room::check(settings, "a one-off dyno", bytes, promised.saturating_add(others)),
+        };
+        let until = Some(Instant::now() + limits::MEMORY_SETTLES);
+        let one_off =
+            self.one_offs.add(app.id, recipe.kind, &recipe.process, room, |name| OneOff {
+                id: Uuid::new_v4(),
+                app: app.id,
+                name,
+                kind: recipe.kind,
+                release: recipe.target.release,
+                version: recipe.target.version,
+                size: recipe.size.clone(),
+                command: recipe.shown.clone(),
+                since: now,
+                ends_at: Timestamp(now.0.saturating_add(life)),
+                up: false.into(),
+                memory: Promise { bytes, until },
+                stop: CancellationToken::new(),
+                starved: CancellationToken::new(),
+            })?;
         let container = match self.create(&one_off, &recipe).await {
             Ok(container) => container,
             Err(error) => {
@@ -285,7 +297,13 @@ impl Made {
             self.parts.logs.finish(&self.container).await;
         }
         if let Err(error) = self.parts.engine.remove(&self.container).await {
-            tracing::warn!(error = error.chain(), "a one-off's container stays behind");
+            tracing::warn!(error = error.chain(), "a one-off's container could not be removed");
+            let (engine, container) = (self.parts.engine.clone(), self.container.clone());
+            // Nobody has to wait for an engine that is away.
+            tasks::spawn("remove a one-off's container", async move {
+                sleep(limits::RECONCILE_PERIOD).await;
+                removed(engine.as_ref(), &container).await;
+            });
         }
         spec_gone(&self.parts.settings, self.one_off.id);
     }

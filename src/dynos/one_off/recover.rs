@@ -8,6 +8,7 @@ use crate::config::ServerSettings;
 use crate::dynos::execute::spec_gone;
 use crate::dynos::lifecycle::Live;
 use crate::dynos::reconciler::Dynos;
+use crate::dynos::room::Promise;
 use crate::dynos::spec;
 use crate::engine::{Container, ContainerStatus, Input};
 use crate::error::{Context, Result};
@@ -70,7 +71,10 @@ impl Dynos {
             since: container.created_at,
             ends_at: Timestamp(ends_at.unwrap_or(0)),
             up: true.into(),
+            // It has taken its memory long ago.
+            memory: Promise { bytes: 0, until: None },
             stop: CancellationToken::new(),
+            starved: CancellationToken::new(),
         };
         Some((kind, one_off))
     }

@@ -4,6 +4,7 @@
 use super::attached::Client;
 use crate::clock::Timestamp;
 use crate::dynos::Dyno;
+use crate::dynos::room::{self, Promise};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::logs::LogLine;
@@ -57,7 +58,10 @@ pub struct OneOff {
     /// When it is ended whatever it does.
     pub ends_at: Timestamp,
     pub up: AtomicBool,
+    pub memory: Promise,
     pub stop: CancellationToken,
+    /// The kernel killed one of its processes for its memory: it is ended as a whole (R15).
+    pub starved: CancellationToken,
 }
 
 impl OneOff {
@@ -87,6 +91,7 @@ impl OneOff {
                 true => DynoState::Up,
                 false => DynoState::Starting,
             },
+            reason: None,
             since: self.since,
             routed: None,
         }
@@ -114,27 +119,29 @@ pub struct Place {
 
 impl Register {
     /// Adds a one-off under a number that its app does not use. It stays until the entry is
-    /// dropped.
+    /// dropped. A release's command takes nobody's place, and finds one however many users run.
+    /// `room` is told what those that are there were promised of the host's memory, and nobody can
+    /// come in between.
     pub fn add(
         &self,
         app: AppId,
+        kind: Kind,
         process: &ProcessType,
+        room: impl FnOnce(i64) -> Result<()>,
         make: impl FnOnce(DynoName) -> OneOff,
     ) -> Result<Entry> {
         let mut inner = self.lock();
-        let used: Vec<&DynoName> = inner
-            .one_offs
-            .values()
-            .filter(|one_off| one_off.app == app)
-            .map(|one_off| &one_off.name)
-            .collect();
-        if used.len() >= limits::ONE_OFFS_PER_APP {
+        let of_app = || inner.one_offs.values().filter(|one_off| one_off.app == app);
+        let used: Vec<&DynoName> = of_app().map(|one_off| &one_off.name).collect();
+        let by_users = of_app().filter(|one_off| one_off.kind != Kind::Release).count();
+        if kind != Kind::Release && by_users >= limits::ONE_OFFS_PER_APP {
             return Err(Error::invalid(format!(
                 "Cannot run more than {} one-off dynos of an app at one time. Stop one with \
                  ps:stop",
                 limits::ONE_OFFS_PER_APP
             )));
         }
+        room(room::promised(inner.one_offs.values().map(|one_off| one_off.memory)))?;
         let name = loop {
             let number = rand::random_range(limits::ONE_OFF_NUMBERS);
             let name = DynoName { process: process.clone(), number };
@@ -168,6 +175,18 @@ impl Register {
 
     pub fn knows(&self, id: Uuid) -> bool {
         self.lock().one_offs.contains_key(&id)
+    }
+
+    pub fn promises(&self) -> Vec<Promise> {
+        self.lock().one_offs.values().map(|one_off| one_off.memory).collect()
+    }
+
+    /// Tells a one-off that one of its processes was killed for its memory; `false` if there is
+    /// none of this id.
+    pub fn starve(&self, id: Uuid) -> bool {
+        let inner = self.lock();
+        let found = inner.one_offs.get(&id).inspect(|one_off| one_off.starved.cancel());
+        found.is_some()
     }
 
     /// A place for a client, and the secret that leads to it.

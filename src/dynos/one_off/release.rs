@@ -58,7 +58,7 @@ impl Dynos {
         let size = settings.dyno_sizes.stored(size);
         let deadline = Instant::now() + limits::RELEASE_ROOM_WAIT;
         let mut told = false;
-        while let Some(reason) = room::shortage(settings, &size, 0) {
+        while let Some(reason) = room::shortage(settings, &size, self.promised()) {
             if !told {
                 told = true;
                 let line = room::waits("The release command", &reason);

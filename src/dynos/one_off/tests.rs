@@ -6,11 +6,15 @@ use crate::dynos::reconciler::tests::World;
 use crate::dynos::{Dynos, DynosParts};
 use crate::engine::Output;
 use crate::engine::fake::Behaviour;
+use crate::limits;
 use crate::logs::Filter;
 use crate::model::{Release, Slug, User, UserId};
 use crate::store;
 use bytes::Bytes;
 use std::time::Duration;
+
+/// Any machine has memory for fifty of these.
+const SMALL: &str = "--dyno-sizes=Standard-1X:memory=32,kill=64";
 
 fn request(attach: bool) -> RunRequest {
     RunRequest { command: "sleep 99".to_string(), attach, ..RunRequest::default() }
@@ -201,9 +205,45 @@ async fn each_kind_asks_for_memory_first_in_the_same_words() {
     assert_eq!(world.said().await, told);
 }
 
+/// A size of which the host has memory for one, and its megabytes.
+fn more_than_half() -> (String, i64) {
+    let free = crate::meminfo::bytes("MemAvailable").unwrap() >> 20;
+    let share = free * 6 / 10;
+    (format!("--dyno-sizes=Standard-1X:memory={share},kill={share}"), share)
+}
+
+/// What starts takes its memory only after a moment: all that came in it were given the same.
+#[tokio::test]
+async fn memory_is_promised_once() {
+    let (size, share) = more_than_half();
+    let world = World::with(0, &["--memory-reserve=0", &size]).await;
+    world.run(request(false)).await;
+    let refused = world.dynos.run(&world.app, &user(), request(true)).await;
+    let words = refused.err().unwrap().to_string();
+    assert!(words.starts_with("The host has no memory for this: a one-off dyno"), "{words}");
+    assert!(words.contains(&format!(" and {share}M for what has just started")), "{words}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_that_was_promised_is_waited_for() {
+    let (size, _) = more_than_half();
+    let world = World::with(0, &["--memory-reserve=0", &size]).await;
+    let began = tokio::time::Instant::now();
+    world.run(request(false)).await;
+    let (release, slug) = world.current().await;
+    let make = world.dynos.make_release_command(&world.app, &release, &slug, "migrate", |_| {});
+    let made = make.await.unwrap();
+    assert!(began.elapsed() >= limits::MEMORY_SETTLES, "{:?}", began.elapsed());
+    made.clear().await;
+    let began = tokio::time::Instant::now();
+    world.deploy(&[("worker", "sleep")], Some(2)).await;
+    world.until("two workers", |engine| engine.running().len() == 3).await;
+    assert!(began.elapsed() >= limits::MEMORY_SETTLES, "{:?}", began.elapsed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn there_may_be_fifty() {
-    let world = World::new(0).await;
+    let world = World::with(0, &[SMALL]).await;
     for _ in 0..50 {
         world.run(request(false)).await;
     }
@@ -212,6 +252,61 @@ async fn there_may_be_fifty() {
     assert_eq!(names.len(), 50);
     let error = world.dynos.run(&world.app, &user(), request(false)).await.err().unwrap();
     assert!(error.to_string().contains("more than 50"), "{error}");
+}
+
+/// Fifty of users' made a deploy fail, since its release command found no place.
+#[tokio::test(start_paused = true)]
+async fn a_release_command_runs_beside_fifty_of_users_and_takes_no_place_of_theirs() {
+    let world = World::with(0, &[SMALL]).await;
+    let (release, slug) = world.current().await;
+    let app = &world.app;
+    let make = || world.dynos.make_release_command(app, &release, &slug, "migrate", |_| {});
+    let first = make().await.unwrap();
+    for _ in 0..50 {
+        world.run(request(false)).await;
+    }
+    let second = make().await.unwrap();
+    assert_eq!(world.dynos.of_app(app.id).len(), 52);
+    first.clear().await;
+    second.clear().await;
+}
+
+/// Its container was looked at for that only after it had gone, or later than its end was told.
+#[tokio::test(start_paused = true)]
+async fn what_starves_says_so_once_and_before_it_says_how_it_ended() {
+    for (attach, to_death) in [(true, true), (true, false), (false, true), (false, false)] {
+        let world = World::new(0).await;
+        let run = world.run(request(attach)).await;
+        let session = run.secret.map(|secret| world.dynos.attach(&secret).unwrap());
+        world.until("it runs", |engine| engine.running().len() == 1).await;
+        let name = run.dyno.name.to_string();
+        match to_death {
+            true => world.engine.starve_to_death(&name),
+            false => world.engine.starve(&name),
+        }
+        world.gone().await;
+        let said = world.said().await;
+        let r15 = "Error R15 (Memory quota vastly exceeded)";
+        let place = |words: &str| said.iter().position(|line| line == words);
+        assert!(place(r15).is_some(), "{said:#?}");
+        assert!(place(r15) < place("Process exited with status 137"), "{said:#?}");
+        assert_eq!(said.iter().filter(|line| *line == r15).count(), 1, "{said:#?}");
+        assert_eq!(world.engine.signals().len(), usize::from(!to_death));
+        drop(session);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_could_not_be_removed_is_tried_again() {
+    let world = World::new(0).await;
+    let run = world.run(request(false)).await;
+    world.engine.refuse_removals(true);
+    world.engine.end(&run.dyno.name.to_string(), 0);
+    let one_offs = || world.dynos.one_offs.of_app(world.app.id).len();
+    world.until("it has ended", |_| one_offs() == 0).await;
+    assert_eq!(world.engine.containers(), 1);
+    world.engine.refuse_removals(false);
+    world.gone().await;
 }
 
 #[tokio::test(start_paused = true)]

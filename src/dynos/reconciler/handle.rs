@@ -6,7 +6,7 @@ use crate::config::ServerSettings;
 use crate::dynos::events::spawn_watch;
 use crate::dynos::execute::Executor;
 use crate::dynos::one_off::Register;
-use crate::dynos::{Dyno, Progress, Published, Traffic, usage};
+use crate::dynos::{Dyno, Progress, Published, Traffic, room, usage};
 use crate::engine::Engine;
 use crate::logs::Logs;
 use crate::metrics::Metrics;
@@ -156,6 +156,12 @@ impl Dynos {
                 return rollout_of(&state, app);
             }
         }
+    }
+
+    /// Bytes of memory that dynos and one-offs may take and have not taken yet.
+    pub fn promised(&self) -> i64 {
+        let formation = self.published.borrow().promises.clone();
+        room::promised(formation.into_iter().chain(self.one_offs.promises()))
     }
 
     /// The dynos of an app, as `ps` shows them: the formation's and the one-offs.

@@ -18,6 +18,7 @@ use super::execute::{Executor, Start};
 use super::lifecycle::Live;
 use super::one_off::Register;
 use super::plan::{Crashes, Desired, Generation, Phase, Plan, Progress, Seen, Step};
+use super::room::{self, Promise};
 use crate::clock::{Jumps, Timestamp};
 use crate::logs::LogLine;
 use crate::model::{AppId, DynoName, ReleaseId};
@@ -34,6 +35,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+/// What a dyno waits for, and since when.
+struct Lack {
+    reason: String,
+    since: Timestamp,
+}
+
 struct Reconciler {
     store: Store,
     executor: Executor,
@@ -46,8 +53,8 @@ struct Reconciler {
     crashes: BTreeMap<AppId, Crashes>,
     /// Ended dynos whose containers are being removed: the engine may list them still.
     clearing: BTreeSet<Uuid>,
-    /// Dynos that wait for memory of the host, with what they lack.
-    waiting: BTreeMap<(AppId, DynoName), String>,
+    /// Dynos that wait for memory of the host.
+    waiting: BTreeMap<(AppId, DynoName), Lack>,
     recovery: Recovery,
     clock: Jumps,
     /// The engine has been listed at least once.
@@ -172,8 +179,8 @@ impl Reconciler {
         for (index, plan) in plans {
             let app = self.desired[*index].app;
             let lacks = self.waiting.iter().find(|((of, _), _)| *of == app);
-            if let (Some(((_, name), reason)), Progress::Converging) = (lacks, &plan.progress) {
-                plan.progress = Progress::Failing(format!("{name} waits: {reason} (S17)"));
+            if let (Some(((_, name), lack)), Progress::Converging) = (lacks, &plan.progress) {
+                plan.progress = Progress::Failing(format!("{name} waits: {} (S17)", lack.reason));
             }
         }
     }
@@ -245,6 +252,7 @@ impl Reconciler {
             address: None,
             phase: Phase::Starting,
             since: Instant::now(),
+            settles_at: None,
             wall: Timestamp::now(),
             loopback_only: false,
             killed: None,
@@ -276,21 +284,34 @@ impl Reconciler {
         generation: &Generation,
     ) -> bool {
         let settings = &self.executor.settings;
-        let quota = |size: &str| settings.dyno_sizes.stored(size).memory_bytes;
-        let starting = self.live.values().filter(|live| live.phase == Phase::Starting);
-        let starting = starting.map(|live| quota(&live.generation.size)).sum();
+        let promised = self.promises().into_iter().chain(self.one_offs.promises());
         let size = settings.dyno_sizes.stored(&generation.size);
         let key = (self.desired[index].app, name.clone());
-        let Some(reason) = super::room::shortage(settings, &size, starting) else {
+        let Some(reason) = room::shortage(settings, &size, room::promised(promised)) else {
             self.waiting.remove(&key);
             return false;
         };
         let app = key.0;
-        let line = LogLine::heroku(name.to_string(), super::room::waits("The dyno", &reason));
-        if self.waiting.insert(key, reason).is_none() {
+        let line = LogLine::heroku(name.to_string(), room::waits("The dyno", &reason));
+        let since = self.waiting.get(&key).map(|lack| lack.since);
+        let lack = Lack { reason, since: since.unwrap_or_else(Timestamp::now) };
+        if self.waiting.insert(key, lack).is_none() {
             self.log(app, vec![line]).await;
         }
         true
+    }
+
+    /// A web dyno has taken its memory when it listens; others are up from their start on.
+    fn promises(&self) -> Vec<Promise> {
+        let sizes = &self.executor.settings.dyno_sizes;
+        let until = |live: &Live| match live.phase {
+            Phase::Starting => Some(None),
+            Phase::Up => live.settles_at.map(Some),
+            Phase::Draining | Phase::Stopping => None,
+        };
+        let promises = self.live.values().filter_map(|live| Some((live, until(live)?)));
+        let bytes = |live: &Live| sizes.stored(&live.generation.size).memory_bytes;
+        promises.map(|(live, until)| Promise { bytes: bytes(live), until }).collect()
     }
 
     /// Sends SIGTERM. A dyno whose container is not there yet is stopped when it is.

@@ -7,6 +7,7 @@ use crate::dynos::lifecycle::Live;
 use crate::dynos::plan::Phase;
 use crate::dynos::usage;
 use crate::engine::Container;
+use crate::limits;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -60,7 +61,7 @@ impl Reconciler {
         let dyno = self.dyno_in(container);
         let Some(live) = dyno.and_then(|dyno| self.live.get_mut(&dyno)) else {
             // Not one of the formation's, or too young to be known.
-            self.executor.name_starved(container);
+            self.executor.name_starved(container, &self.one_offs);
             return;
         };
         if live.killed.replace(usage::STARVED).is_some() {
@@ -101,6 +102,9 @@ impl Reconciler {
             return;
         }
         live.enter(Phase::Up);
+        if !live.name.process.is_web() {
+            live.settles_at = Some(live.since + limits::MEMORY_SETTLES);
+        }
         let (app, line) = (live.app, live.line("State changed from starting to up"));
         self.log(app, vec![line]).await;
     }

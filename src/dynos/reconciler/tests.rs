@@ -100,7 +100,7 @@ impl World {
     }
 
     /// Makes a release, and in the same moment scales `worker`.
-    async fn deploy(&self, types: &[(&str, &str)], workers: Option<u32>) {
+    pub async fn deploy(&self, types: &[(&str, &str)], workers: Option<u32>) {
         let types = types.iter().map(|(process, command)| {
             (ProcessType::parse(process).unwrap(), (*command).to_string())
         });
@@ -222,6 +222,31 @@ async fn a_dyno_that_ignores_sigterm_is_killed_after_its_grace() {
     assert!(began.elapsed() >= Duration::from_secs(30));
 }
 
+/// No list had it: `ps` knew of no dyno, and who waited until all listed ones were up went on.
+#[tokio::test(start_paused = true)]
+async fn a_wanted_dyno_without_a_container_is_down_or_starting() {
+    let world = World::with(1, &["--memory-reserve=999999999"]).await;
+    let only = |world: &World| {
+        let mut dynos = world.dynos.of_app(world.app.id);
+        (dynos.len() == 1).then(|| dynos.remove(0))
+    };
+    world.until("it is listed", |_| only(&world).is_some()).await;
+    let waits = only(&world).unwrap();
+    assert_eq!((waits.name.to_string(), waits.state), ("worker.1".to_string(), DynoState::Down));
+    let reason = waits.reason.unwrap();
+    assert!(reason.starts_with("it needs 512M of memory") && reason.ends_with("(S17)"), "{reason}");
+
+    let world = World::new(1).await;
+    world.until("a worker", |engine| engine.running() == ["worker.1"]).await;
+    world.engine.behave(Behaviour::IgnoresTerm);
+    world.release("sleep 2", 1).await;
+    world.until("the old one stops", |engine| !engine.signals().is_empty()).await;
+    world.until("that is published", |_| only(&world).is_some_and(|dyno| dyno.version == 4)).await;
+    let starts = only(&world).unwrap();
+    assert_eq!((starts.state, starts.command.as_str()), (DynoState::Starting, "sleep 2"));
+    assert_eq!(world.engine.made(), 1, "the old one has not ended");
+}
+
 /// Its other processes would be no whole app without the one that the kernel killed.
 #[tokio::test(start_paused = true)]
 async fn a_dyno_of_which_a_process_was_killed_for_memory_starts_anew_as_a_whole() {
@@ -250,6 +275,32 @@ async fn memory_above_the_quota_is_told_at_every_sample_and_ends_nothing() {
     let told = log.iter().filter(|line| *line == "Error R14 (Memory quota exceeded)").count();
     assert!((3..=6).contains(&told), "{told} in {log:#?}");
     assert_eq!((world.engine.made(), world.engine.signals().len()), (1, 0));
+}
+
+/// The one that had written most was ended, whoever filled the disk, and then the next.
+#[tokio::test(start_paused = true)]
+async fn a_short_disk_costs_only_who_fills_it() {
+    let world = World::new(0).await;
+    let disk = tempfile::tempdir().unwrap();
+    world.engine.disk_at(disk.path());
+    world.release("sleep", 2).await;
+    world.until("two workers", |engine| engine.running().len() == 2).await;
+    world.engine.write("worker.1", 70 << 20);
+    let pass = async |time: Duration| {
+        let began = Instant::now();
+        world.until("time passes", |_| began.elapsed() > time).await;
+    };
+    pass(2 * limits::SAMPLE_PERIOD).await;
+    world.engine.leave_disk(1 << 30);
+    pass(limits::SAMPLE_PERIOD).await;
+    assert_eq!(world.engine.signals().len(), 0, "nobody of ours fills it");
+    world.engine.write("worker.2", 70 << 20);
+    world.until("a new one", |engine| engine.made() == 3 && engine.running().len() == 2).await;
+    pass(3 * limits::DISK_CULPRIT_PAUSE).await;
+    assert_eq!((world.engine.signals(), world.engine.made()), (vec!["SIGKILL".to_string()], 3));
+    let log = world.log().await;
+    let told = log.iter().filter(|line| line.contains("Error S13 (Host disk full)"));
+    assert!(told.count() == 1 && log.iter().any(|line| line.contains("wrote most of late, 70M")));
 }
 
 #[tokio::test(start_paused = true)]

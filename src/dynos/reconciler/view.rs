@@ -17,7 +17,8 @@ impl Reconciler {
             apps.insert(desired.app, self.view(desired, plan));
         }
         self.crashes.retain(|app, _| apps.contains_key(app));
-        let mut state = Published { wakes: self.seen_wakes, apps, traffic_version: 0 };
+        let (wakes, promises) = (self.seen_wakes, self.promises());
+        let mut state = Published { wakes, apps, promises, traffic_version: 0 };
         state.traffic_version = self.executor.traffic.publish(&state);
         let version = state.traffic_version;
         self.publish.send_replace(Arc::new(state));
@@ -51,11 +52,13 @@ impl Reconciler {
                     Phase::Up => DynoState::Up,
                     _ => DynoState::Starting,
                 },
+                reason: None,
                 since: live.wall,
                 routed: live.address.filter(|_| routed.contains(live.id.to_string().as_str())),
             })
             .collect();
         self.add_crashed(desired, &mut dynos);
+        self.add_missing(desired, &mut dynos);
         dynos.sort_by(|a, b| (&a.name, a.version).cmp(&(&b.name, b.version)));
         let starting = dynos
             .iter()
@@ -88,22 +91,62 @@ impl Reconciler {
             // Only the release that is wanted, unless the other one serves on.
             let Some(target) = target.filter(|_| wanted && !there) else { continue };
             dynos.push(Dyno {
-                id: crash_id(desired.app, name, *release),
+                id: missing_id(desired.app, name, *release),
                 name: name.clone(),
                 release: *release,
                 version: target.version,
                 size: crash.generation.size.clone(),
                 command: target.commands.command(&name.process).unwrap_or_default().to_string(),
                 state: DynoState::Crashed,
+                reason: None,
                 since: crash.wall,
                 routed: None,
             });
         }
     }
+
+    /// What is wanted and not there is `starting` while its predecessor ends, and else `down`:
+    /// whoever waits until all dynos are up must not take it for none.
+    fn add_missing(&self, desired: &Desired, dynos: &mut Vec<Dyno>) {
+        let targets = [&desired.current, &desired.serving];
+        for wanted in desired.formation.iter().filter(|wanted| !wanted.process.is_release()) {
+            let command = |target: &&Target| target.commands.command(&wanted.process).is_some();
+            let Some(target) = targets.into_iter().flatten().find(command) else { continue };
+            for number in 1..=wanted.quantity {
+                let name = DynoName { process: wanted.process.clone(), number };
+                if dynos.iter().any(|dyno| dyno.name == name) {
+                    continue;
+                }
+                let predecessor = self.live.values().find(|live| {
+                    let ends = matches!(live.phase, Phase::Draining | Phase::Stopping);
+                    live.app == desired.app && live.name == name && ends && !live.ended
+                });
+                let lack = self.waiting.get(&(desired.app, name.clone()));
+                let (state, since) = match (predecessor, lack) {
+                    (Some(live), _) => (DynoState::Starting, live.wall),
+                    (None, Some(lack)) => (DynoState::Down, lack.since),
+                    (None, None) => (DynoState::Down, target.created_at),
+                };
+                let lack = lack.filter(|_| predecessor.is_none());
+                dynos.push(Dyno {
+                    id: missing_id(desired.app, &name, target.release),
+                    release: target.release,
+                    version: target.version,
+                    size: wanted.size.clone(),
+                    command: target.commands.command(&name.process).unwrap_or_default().to_string(),
+                    name,
+                    state,
+                    reason: lack.map(|lack| format!("{} (S17)", lack.reason)),
+                    since,
+                    routed: None,
+                });
+            }
+        }
+    }
 }
 
 /// A dyno without a container still needs an id, and the same one at every look.
-fn crash_id(app: AppId, name: &DynoName, release: ReleaseId) -> Uuid {
+fn missing_id(app: AppId, name: &DynoName, release: ReleaseId) -> Uuid {
     use sha2::{Digest, Sha256};
     let digest = Sha256::digest(format!("{app} {name} {release}"));
     let mut bytes = [0u8; 16];

@@ -21,7 +21,7 @@ pub enum Finding {
     DiskFiles { limit: u64 },
     /// S12.
     OpenFiles { count: i64, limit: i64 },
-    /// S13: the host's disk is short, and this dyno wrote most.
+    /// S13: the host's disk is short, and this dyno wrote most since it was not.
     HostDisk { bytes: u64, reserve: u64 },
     /// S13 of a build, whose volume grows on the same disk.
     HostDiskBuild { reserve: u64 },
@@ -81,7 +81,8 @@ impl Finding {
             )),
             Self::HostDisk { bytes, reserve } => stopped(format!(
                 "Error S13 (Host disk full) -> The host keeps {reserve}M of its disk free and has \
-                 less: this dyno wrote most, {}M, and loses it",
+                 less: this dyno wrote most of late, {}M, and loses it. Keep files in a storage \
+                 service, and remove temporary ones",
                 bytes >> 20
             )),
             Self::HostDiskBuild { reserve } => stopped(format!(

@@ -1,7 +1,8 @@
 //! What dynos and builds use is measured now and then, and held against their limits. Whoever is
-//! over one is named in the app's log; a dyno that fills the disk is ended. Between measurements
-//! only the free disk is looked at: one that empties fast is reason to measure at once.
+//! over one is named in the app's log; a dyno or build that fills the disk is ended. Between
+//! measurements only the free disk is looked at: if it empties fast, all are measured at once.
 
+mod culprit;
 mod disk;
 mod finding;
 mod processes;
@@ -10,12 +11,14 @@ pub use finding::{STARVED, starved_lines};
 
 use super::events::Event;
 use super::execute::Executor;
+use super::one_off::Register;
 use super::spec::{LABEL_DYNO_ID, LABEL_SIZE};
 use crate::engine::{Container, ContainerStatus, LABEL_APP, LABEL_DYNO, LABEL_KIND, LABEL_RELEASE};
 use crate::error::Result;
 use crate::logs::LogLine;
 use crate::model::{AppId, Size};
 use crate::{limits, tasks};
+use culprit::{Before, Culprit, Free};
 use finding::Finding;
 use futures_util::StreamExt;
 use processes::Processes;
@@ -64,6 +67,8 @@ pub struct Watch {
     short: bool,
     /// What each container had used of the CPU when it was last measured, and when that was.
     used: BTreeMap<String, (u64, Instant)>,
+    /// None until the dynos' disks were first measured: what they have by then is not their growth.
+    before: Option<Before>,
     /// When something was last ended because the disk was short.
     ended_at: Option<Instant>,
 }
@@ -72,7 +77,8 @@ impl Watch {
     pub fn spawn(executor: Executor) {
         let (known, free_then) = (BTreeMap::new(), u64::MAX);
         let used = BTreeMap::new();
-        let watch = Self { executor, known, free_then, short: false, used, ended_at: None };
+        let (before, ended_at) = (None, None);
+        let watch = Self { executor, known, free_then, short: false, used, before, ended_at };
         tasks::spawn("usage", watch.run());
     }
 
@@ -85,30 +91,31 @@ impl Watch {
             if due {
                 next = Instant::now() + period;
             }
-            let measured = match self.disk_is_urgent() {
-                true => self.measure_disks().await,
-                false if due => self.measure_all().await,
-                false => Ok(()),
-            };
-            if let Err(error) = measured {
+            if let Err(error) = self.measure(due).await {
                 tracing::warn!(error = error.chain(), "what dynos use could not be measured");
             }
         }
     }
 
-    /// Whether the disk is short, or was filled fast since it was last looked at.
-    fn disk_is_urgent(&mut self) -> bool {
-        let Ok(free) = self.executor.engine.free_disk() else { return false };
-        let lost = self.free_then.saturating_sub(free.bytes);
-        self.free_then = self.free_then.max(free.bytes);
-        (self.free_then != u64::MAX && lost > limits::DISK_ALARM_BYTES) || self.is_short()
+    async fn measure(&mut self, due: bool) -> Result<()> {
+        if self.disk_is_urgent() {
+            self.measure_disks().await?;
+        }
+        // A disk that stays short hides no other limit.
+        if due { self.measure_all().await } else { Ok(()) }
     }
 
-    fn is_short(&self) -> bool {
-        let reserve = self.executor.settings.disk_reserve << 20;
-        self.executor.engine.free_disk().is_ok_and(|free| {
-            free.bytes < reserve || (free.files > 0 && free.files < limits::DISK_RESERVE_FILES)
-        })
+    /// Whether the disk is short, or was filled fast since it was last looked at.
+    fn disk_is_urgent(&mut self) -> bool {
+        let Ok(free) = self.free() else { return false };
+        let lost = self.free_then.saturating_sub(free.bytes());
+        self.free_then = self.free_then.max(free.bytes());
+        let is_fast = self.free_then != u64::MAX && lost > limits::DISK_ALARM_BYTES;
+        is_fast || free.is_short(self.executor.settings.disk_reserve)
+    }
+
+    fn free(&self) -> Result<Free> {
+        Free::look(self.executor.engine.as_ref(), &self.executor.settings)
     }
 
     async fn measure_all(&mut self) -> Result<()> {
@@ -129,7 +136,18 @@ impl Watch {
             .filter_map(std::future::ready)
             .collect()
             .await;
-        self.free_then = executor.engine.free_disk().map_or(u64::MAX, |free| free.bytes);
+        let free = self.free();
+        self.free_then = free.as_ref().map_or(u64::MAX, Free::bytes);
+        if let Ok(free) = free
+            && !free.is_short(self.executor.settings.disk_reserve)
+        {
+            let written = all.iter().map(|(watched, measured)| {
+                (watched.container.clone(), measured.disk_bytes.unsigned_abs())
+            });
+            let known = self.known.keys().cloned();
+            self.before = Some(Before::new(free, known, written.collect()));
+            self.short = false;
+        }
         let before = std::mem::take(&mut self.used);
         for (watched, measured) in all {
             self.count(&before, &watched, &measured);
@@ -154,13 +172,13 @@ impl Watch {
         metrics.sample(watched.app, &watched.name, cpu, measured.memory_bytes);
     }
 
-    /// Ends every dyno that has written too much, and, if the disk is short all the same, the one
-    /// that has written most, or else a build.
+    /// Ends every dyno that has written too much, and, if the disk is short all the same, whoever
+    /// fills it.
     async fn measure_disks(&mut self) -> Result<()> {
         self.list().await?;
         let processes = tasks::blocking("look at processes", || Ok(Processes::look())).await?;
         let processes = Arc::new(processes);
-        let mut most: Option<(Watched, u64)> = None;
+        let mut written = BTreeMap::new();
         let watched: Vec<Watched> = self.known.values().cloned().collect();
         for watched in watched.into_iter().filter(|watched| watched.dyno.is_some()) {
             let found = tasks::blocking("look at a dyno's disk", {
@@ -177,33 +195,52 @@ impl Watch {
             for finding in &findings {
                 self.act(&watched, finding).await;
             }
-            if findings.is_empty() && most.as_ref().is_none_or(|(_, bytes)| *bytes < found.bytes) {
-                most = Some((watched, found.bytes));
+            if findings.is_empty() {
+                written.insert(watched.container, found.bytes);
             }
         }
-        let free = self.executor.engine.free_disk()?;
-        self.free_then = free.bytes;
-        let short = self.is_short();
+        let free = self.free()?;
+        self.free_then = free.bytes();
+        let short = free.is_short(self.executor.settings.disk_reserve);
         if short && !self.short {
-            tracing::error!(free_bytes = free.bytes, "the disk is short of space or of inodes");
+            tracing::error!(free_bytes = free.bytes(), "the disk is short of space or of inodes");
         }
         self.short = short;
+        if short {
+            self.end_culprit(free, written).await;
+        } else {
+            self.before = Some(Before::new(free, self.known.keys().cloned(), written));
+        }
+        Ok(())
+    }
+
+    /// Ends the dyno or the build that fills a disk which is short.
+    async fn end_culprit(&mut self, free: Free, written: BTreeMap<String, u64>) {
         // What was ended needs a moment to give its room back.
         let recent = |at: Instant| at.elapsed() < limits::DISK_CULPRIT_PAUSE;
-        if !short || self.ended_at.is_some_and(recent) {
-            return Ok(());
+        if self.ended_at.is_some_and(recent) {
+            return;
         }
         let reserve = self.executor.settings.disk_reserve;
-        let culprit = most.filter(|(_, bytes)| *bytes >= limits::DISK_CULPRIT_BYTES);
         let build = self.known.values().find(|watched| watched.dyno.is_none()).cloned();
-        let (watched, finding) = match (culprit, build) {
-            (Some((watched, bytes)), _) => (watched, Finding::HostDisk { bytes, reserve }),
-            (None, Some(build)) => (build, Finding::HostDiskBuild { reserve }),
-            (None, None) => return Ok(()),
+        let now = Before::new(free, self.known.keys().cloned(), written.clone());
+        let Some(before) = &self.before else {
+            self.before = Some(now);
+            return;
         };
+        let found = match before.culprit(free, reserve, &written, build.is_some()) {
+            Some(Culprit::Dyno(container, bytes)) => self
+                .known
+                .get(container)
+                .cloned()
+                .map(|watched| (watched, Finding::HostDisk { bytes, reserve })),
+            Some(Culprit::Build) => build.map(|build| (build, Finding::HostDiskBuild { reserve })),
+            None => None,
+        };
+        let Some((watched, finding)) = found else { return };
         self.ended_at = Some(Instant::now());
+        self.before = Some(now);
         self.act(&watched, &finding).await;
-        Ok(())
     }
 
     async fn act(&self, watched: &Watched, finding: &Finding) {
@@ -303,17 +340,17 @@ async fn measure(
 
 impl Executor {
     /// R15 of a dyno that the reconciler does not know (yet): a one-off, the release command, or
-    /// one that starts. It is ended as a whole.
-    pub fn name_starved(&self, container: &str) {
+    /// one that starts. It is ended as a whole; a one-off does that and says so itself.
+    pub fn name_starved(&self, container: &str, one_offs: &Register) {
         let (executor, container) = (self.clone(), container.to_string());
+        let one_offs = one_offs.clone();
         tasks::spawn("name a starved dyno", async move {
             let Ok(Some(found)) = executor.engine.inspect(&container).await else { return };
             let Some(watched) = watched(&executor, &found) else { return };
-            let Some(dyno) = watched.dyno else { return };
+            let Some(dyno) = watched.dyno.filter(|dyno| !one_offs.starve(*dyno)) else { return };
             let _ = executor.events.send(Event::Killed { dyno, reason: STARVED }).await;
             let lines = starved_lines(&watched.size, &watched.name);
             executor.logs.write(watched.app, lines).await;
-            // A one-off's release is not the reconciler's: nobody else would end it.
             tracing::info!(release = found.labels.get(LABEL_RELEASE), "a dyno used all its memory");
             executor.signal(&container, "SIGKILL");
         });
