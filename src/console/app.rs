@@ -29,6 +29,7 @@ pub enum Tab {
     Metrics,
     Domains,
     Access,
+    Audit,
     Settings,
 }
 
@@ -54,6 +55,7 @@ impl Here {
             (Tab::Config, "Config vars", "/config", Action::ReadConfig),
             (Tab::Domains, "Domains", "/domains", Action::See),
             (Tab::Access, "Access", "/access", Action::See),
+            (Tab::Audit, "Audit", "/audit", Action::ReadAudit),
             (Tab::Settings, "Settings", "/settings", Action::See),
         ];
         let shown = all.into_iter().filter(|(.., action)| self.entry.may(*action));
@@ -93,6 +95,7 @@ pub struct Live {
     token: String,
     may_restart: bool,
     mark: Mark,
+    maintenance: bool,
     /// Why it does not come up.
     failing: Option<String>,
     processes: Vec<Process>,
@@ -130,10 +133,22 @@ impl Live {
             token: token.to_string(),
             may_restart: entry.may(Action::Restart),
             mark: words::of_app(app.maintenance, seen, &wanted),
+            maintenance: app.maintenance,
             failing,
             processes: rows.map(|row| process(row, command(row), &dynos)).collect(),
             dynos: dynos.iter().map(dyno_row).collect(),
         })
+    }
+}
+
+impl Live {
+    /// What the rest of the page is made from: where this differs, another page is due.
+    fn shape(&self) -> String {
+        let rows = self.processes.iter();
+        let rows =
+            rows.map(|row| format!("{}@{}:{} {}", row.name, row.quantity, row.size, row.command));
+        let rows: Vec<String> = rows.collect();
+        format!("{}\n{}", self.maintenance, rows.join("\n"))
     }
 }
 
@@ -190,6 +205,8 @@ struct Push {
     git_url: String,
     /// The command line asks another address unless it is told.
     is_usual_url: bool,
+    /// A password alone is not enough for git.
+    takes_token: bool,
 }
 
 pub async fn show(at: At, Query(done): Query<Done>) -> Page {
@@ -207,13 +224,16 @@ async fn page(at: &At, note: Note<'_>) -> Page {
     let frame = at.frame(at.name(), note);
     let live = Live::of(&at.console, &at.entry, &frame.token).await?;
     let settings = &at.platform().settings;
+    let takes_token = at.platform().access.second_factor(&at.caller().user).await?.is_some();
     let (app, url) = (at.name(), settings.control_url());
+    let is_usual_url = url == USUAL_URL;
+    let push = Push { git_url: format!("{url}/{app}.git"), is_usual_url, takes_token, url };
     let view = View {
         tab: at.tab(Tab::Overview),
         web_url: settings.web_url(&app),
         maintenance: at.app().maintenance,
         is_new: live.processes.is_empty(),
-        push: Push { git_url: format!("{url}/{app}.git"), is_usual_url: url == USUAL_URL, url },
+        push,
         sizes: settings.dyno_sizes.iter().map(|size| size.name.to_string()).collect(),
         most: limits::DYNOS_PER_TYPE,
         app,

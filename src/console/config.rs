@@ -16,7 +16,7 @@ use askama::Template;
 use axum::extract::Query;
 use serde::Deserialize;
 
-/// Rows for new config vars in the form.
+/// Rows for new config vars in the form, and those that come with each wish for more.
 const NEW_ROWS: usize = 3;
 
 struct Row {
@@ -37,6 +37,19 @@ struct View {
     tab: Here,
     rows: Vec<Row>,
     edits: bool,
+    /// More rows were asked for: what is typed next goes into the first of them.
+    first_free: Option<usize>,
+}
+
+impl View {
+    fn is_next(&self, at: &usize) -> bool {
+        self.first_free == Some(*at)
+    }
+
+    /// What a new row is called: 1 is the first below those that are there.
+    fn number(&self, at: &usize) -> usize {
+        self.rows[..*at].iter().filter(|row| row.was.is_empty()).count() + 1
+    }
 }
 
 #[derive(Deserialize)]
@@ -61,9 +74,9 @@ pub async fn show(at: At, Query(done): Query<Done>, Query(asked): Query<Asked>) 
         })
         .collect();
     if edits {
-        rows.extend((0..NEW_ROWS).map(|_| new_row("", "")));
+        rows.extend(new_rows());
     }
-    page(&at, note, rows, edits)
+    page(&at, note, rows, edits, None)
 }
 
 fn row(key: &str, value: &str, is_shown: bool) -> Row {
@@ -76,8 +89,9 @@ fn row(key: &str, value: &str, is_shown: bool) -> Row {
     }
 }
 
-fn new_row(key: &str, value: &str) -> Row {
-    Row { was: String::new(), mark: String::new(), ..row(key, value, true) }
+fn new_rows() -> impl Iterator<Item = Row> {
+    let empty = || Row { was: String::new(), mark: String::new(), ..row("", "", true) };
+    std::iter::repeat_with(empty).take(NEW_ROWS)
 }
 
 /// Forms send each line's end as two characters.
@@ -90,9 +104,9 @@ fn mark(value: &str) -> String {
     hash.iter().take(12).map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn page(at: &At, note: Note<'_>, rows: Vec<Row>, edits: bool) -> Page {
+fn page(at: &At, note: Note<'_>, rows: Vec<Row>, edits: bool, first_free: Option<usize>) -> Page {
     let frame = at.frame(format!("Config vars of {}", at.name()), note);
-    let view = View { frame, app: at.name(), tab: at.tab(Tab::Config), rows, edits };
+    let view = View { frame, app: at.name(), tab: at.tab(Tab::Config), rows, edits, first_free };
     frame::render(view.frame.status(), &view)
 }
 
@@ -122,15 +136,23 @@ fn changes(rows: &[Sent<'_>]) -> ConfigChanges {
 
 pub async fn save(FormAt { at, fields }: FormAt) -> Page {
     let rows = sent(&fields);
+    let as_sent = |sent: &Sent<'_>| Row {
+        was: sent.was.to_string(),
+        mark: sent.mark.to_string(),
+        ..row(sent.key, &sent.value, true)
+    };
+    // Without a script the form itself brings more rows, and forgets nothing that is in it.
+    if fields.get("more") == "yes" {
+        let all = rows.iter().map(as_sent).chain(new_rows()).collect();
+        return page(&at, Note::Nothing, all, true, Some(rows.len()));
+    }
     match refused(saved(&at, &rows).await)? {
         Ok(done) => at.back(done),
         Err(error) => {
-            let as_sent = rows.iter().map(|sent| Row {
-                was: sent.was.to_string(),
-                mark: sent.mark.to_string(),
-                ..row(sent.key, &sent.value, true)
-            });
-            page(&at, Note::Refused(&error), as_sent.collect(), true)
+            let is_free = |sent: &&Sent<'_>| sent.was.is_empty() && sent.key.is_empty();
+            let more = if rows.iter().any(|row| is_free(&row)) { 0 } else { NEW_ROWS };
+            let all = rows.iter().map(as_sent).chain(new_rows().take(more)).collect();
+            page(&at, Note::Refused(&error), all, true, None)
         }
     }
 }

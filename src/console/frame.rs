@@ -22,6 +22,7 @@ pub enum Place {
     Apps,
     Host,
     People,
+    Audit,
     Account,
 }
 

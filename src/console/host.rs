@@ -5,10 +5,11 @@ use super::signed::Signed;
 use super::words::{self, Mark};
 use super::{Console, Page, State};
 use crate::clock::Timestamp;
-use crate::dynos::host;
+use crate::deploy::Standing;
+use crate::dynos::host::{self, Ticks};
 use crate::error::Result;
 use crate::limits;
-use crate::model::{App, Build, Formation};
+use crate::model::{App, AppId, Build, Formation, Size};
 use crate::store;
 use askama::Template;
 use axum::extract;
@@ -25,8 +26,17 @@ struct DynoRow {
 struct BuildRow {
     id: String,
     app: String,
+    mark: Mark,
+    /// Its place in the queue.
+    place: Option<usize>,
     email: String,
     when: String,
+}
+
+/// Pushes that wait behind a build of their app: they are no builds yet.
+struct PushRow {
+    app: String,
+    count: usize,
 }
 
 /// One quantity of the host: words, and how full its bar is.
@@ -45,7 +55,9 @@ struct View {
     dynos: Vec<DynoRow>,
     more: usize,
     builds: Vec<BuildRow>,
+    pushes: Vec<PushRow>,
     parallel_builds: usize,
+    build_memory: String,
 }
 
 pub async fn show(extract::State(console): State, signed: Signed) -> Page {
@@ -58,17 +70,29 @@ pub async fn show(extract::State(console): State, signed: Signed) -> Page {
         })
         .await?;
     let names: BTreeMap<_, _> = apps.iter().map(|app| (app.id, app.name.to_string())).collect();
+    let deploy = &console.platform.deploy;
+    let named = |app: &AppId| names.get(app).cloned().unwrap_or_default();
+    let mut builds: Vec<BuildRow> =
+        pending.iter().map(|build| build_row(&console, build, &names)).collect();
+    // Those at work, then those that wait, in the order of their places.
+    builds.sort_by_key(|row| (row.mark.word != AT_WORK, row.place.unwrap_or(usize::MAX)));
+    let pushes = deploy.waiting_pushes().into_iter();
+    let pushes = pushes.map(|(app, count)| PushRow { app: named(&app), count }).collect();
+    let settings = &console.platform.settings;
+    let gauges = gauges(&console, &apps, &formations).await?;
     let mut dynos = dynos(&console, &apps);
     let more = dynos.len().saturating_sub(limits::DYNOS_SHOWN);
     dynos.truncate(limits::DYNOS_SHOWN);
     let view = View {
         frame: Frame::new("Host", Place::Host, &signed),
-        gauges: gauges(&console, &formations).await?,
+        gauges,
         apps: apps.len(),
         dynos,
         more,
-        builds: pending.iter().map(|build| build_row(build, &names)).collect(),
-        parallel_builds: console.platform.settings.parallel_builds,
+        builds,
+        pushes,
+        parallel_builds: settings.parallel_builds,
+        build_memory: words::size(settings.build_limits.memory_bytes),
     };
     frame::render(view.frame.status(), &view)
 }
@@ -92,8 +116,18 @@ fn dynos(console: &Console, apps: &[App]) -> Vec<DynoRow> {
     rows
 }
 
-fn build_row(build: &Build, names: &BTreeMap<crate::model::AppId, String>) -> BuildRow {
+const AT_WORK: &str = "building";
+
+fn build_row(console: &Console, build: &Build, names: &BTreeMap<AppId, String>) -> BuildRow {
+    let standing = console.platform.deploy.standing(build.id);
+    let (word, tone, place) = match standing {
+        Standing::AtWork => (AT_WORK, "busy", None),
+        Standing::Waits(place) => ("waiting", "off", Some(place)),
+        Standing::Left => ("taken up", "off", None),
+    };
     BuildRow {
+        mark: Mark { word, tone },
+        place,
         id: build.id.to_string(),
         app: names.get(&build.app).cloned().unwrap_or_default(),
         email: build.user_email.clone(),
@@ -101,20 +135,22 @@ fn build_row(build: &Build, names: &BTreeMap<crate::model::AppId, String>) -> Bu
     }
 }
 
-async fn gauges(console: &Console, formations: &[Formation]) -> Result<Vec<Gauge>> {
+async fn gauges(console: &Console, apps: &[App], formations: &[Formation]) -> Result<Vec<Gauge>> {
     let settings = console.platform.settings.clone();
-    let sizes = &settings.dyno_sizes;
-    let promised: i64 = formations
-        .iter()
-        .map(|row| sizes.stored(&row.size).memory_bytes.saturating_mul(i64::from(row.quantity)))
-        .sum();
-    let settings = settings.clone();
-    let looked = crate::tasks::blocking("look at the host", move || Ok(host::look(&settings)));
-    let host = looked.await?;
+    let looked = crate::tasks::blocking("look at the host", move || {
+        Ok((host::look(&settings), Ticks::now()))
+    });
+    let (host, first) = looked.await?;
+    tokio::time::sleep(limits::HOST_LOOK).await;
+    let then = crate::tasks::blocking("look at the host", || Ok(Ticks::now())).await?;
+    let busy = then.busy_since(first, host.processors);
+    let promised = promised(console, apps, formations);
+    let memory: i64 = promised.iter().map(|size| size.memory_bytes).sum();
+    let weight = promised.iter().map(|size| size.cpu_shares).sum::<i64>() as f64 / 1024.0;
     let percent = |part: i64, whole: i64| (part.saturating_mul(100) / whole.max(1)).clamp(0, 100);
     let for_dynos = host.memory_bytes - host.reserve_bytes;
     let used = host.memory_bytes - host.available_bytes;
-    let busy = host.load / host.processors as f64 * 100.0;
+    let processors = host.processors as f64;
     Ok(vec![
         Gauge {
             name: "Memory in use",
@@ -123,13 +159,53 @@ async fn gauges(console: &Console, formations: &[Formation]) -> Result<Vec<Gauge
         },
         Gauge {
             name: "Memory promised to dynos",
-            text: format!("{} of {}", words::size(promised), words::size(for_dynos)),
-            percent: percent(promised, for_dynos),
+            text: format!("{} of {}", words::size(memory), words::size(for_dynos)),
+            percent: percent(memory, for_dynos),
         },
         Gauge {
-            name: "Processors",
-            text: format!("{:.1} busy of {}", host.load, host.processors),
-            percent: (busy as i64).clamp(0, 100),
+            name: "Processors in use",
+            text: format!("{busy:.1} of {}", host.processors),
+            percent: (busy / processors * 100.0) as i64,
+        },
+        Gauge {
+            name: "Processors promised to dynos",
+            text: weights(weight, processors),
+            percent: ((weight / processors * 100.0) as i64).clamp(0, 100),
         },
     ])
+}
+
+/// What dynos weigh, and what that is worth when all of them want to compute at once.
+fn weights(weight: f64, processors: f64) -> String {
+    match weight > 0.0 {
+        true => format!("{weight:.0}× 1X on {processors:.0}: {:.2} each", processors / weight),
+        false => format!("none of {processors:.0}"),
+    }
+}
+
+/// The sizes of all dynos that shall run, and of the one-offs that do.
+fn promised(console: &Console, apps: &[App], formations: &[Formation]) -> Vec<Size> {
+    let sizes = &console.platform.settings.dyno_sizes;
+    let mut all = Vec::new();
+    for row in formations.iter().filter(|row| !row.process.is_release()) {
+        all.extend((0..row.quantity).map(|_| sizes.stored(&row.size)));
+    }
+    for app in apps {
+        let dynos = console.platform.dynos.of_app(app.id);
+        let one_offs = dynos.iter();
+        let one_offs = one_offs.filter(|dyno| limits::ONE_OFF_NUMBERS.contains(&dyno.name.number));
+        all.extend(one_offs.map(|dyno| sizes.stored(&dyno.size)));
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_weight_says_what_it_is_worth() {
+        assert_eq!(weights(8.0, 2.0), "8× 1X on 2: 0.25 each");
+        assert_eq!(weights(0.0, 2.0), "none of 2");
+    }
 }

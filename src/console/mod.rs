@@ -7,6 +7,7 @@ mod app;
 mod apps;
 mod assets;
 mod at;
+mod audit;
 mod builds;
 mod chart;
 mod code;
@@ -91,6 +92,7 @@ fn account_routes(table: Table) -> Table {
         .post("/console/people", Admin, people::create)
         .post("/console/people/remove", Admin, people::remove)
         .post("/console/people/second-factor", Admin, people::remove_second_factor)
+        .get("/console/audit", Admin, audit::all)
         .get("/console/apps", SignedIn, apps::list)
         .get("/console/new-app", SignedIn, apps::new)
         .post("/console/new-app", SignedIn, apps::create)
@@ -117,9 +119,11 @@ fn app_routes(table: Table) -> Table {
         .get("/console/apps/{app}/domains", App(See), domains::list)
         .post("/console/apps/{app}/domains", App(SetDomains), domains::add)
         .post("/console/apps/{app}/domains/remove", App(SetDomains), domains::remove)
+        .post("/console/apps/{app}/domains/certificates", App(SetCerts), domains::auto)
         .get("/console/apps/{app}/access", App(See), sharing::list)
         .post("/console/apps/{app}/access", App(SetAccess), sharing::save)
         .post("/console/apps/{app}/access/remove", App(SetAccess), sharing::remove)
+        .get("/console/apps/{app}/audit", App(ReadAudit), audit::of_app)
         .get("/console/apps/{app}/settings", App(See), settings::show)
         .post("/console/apps/{app}/settings/name", App(Rename), settings::rename)
         .post("/console/apps/{app}/settings/delete", App(Destroy), settings::destroy)

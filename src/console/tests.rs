@@ -1,6 +1,8 @@
 //! Role by role access to every page and form, from the route table itself: a page is in here
 //! without being written down again.
 
+mod pages;
+
 use super::guard::{Route, Rule};
 use super::*;
 use crate::api::testing::{Person, Stage};

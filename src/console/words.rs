@@ -2,7 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::dynos::{AppDynos, Progress};
-use crate::model::{BuildStatus, DynoState, Formation, ReleaseStatus};
+use crate::model::{AutoState, BuildStatus, DynoState, Formation, ReleaseStatus};
 
 /// A word for a state, and the colour that goes with it. The word says it all: colour is for those
 /// who see it.
@@ -37,6 +37,18 @@ pub fn of_build(status: BuildStatus) -> Mark {
         BuildStatus::Succeeded => Mark { word: "succeeded", tone: "ok" },
         BuildStatus::Failed => Mark { word: "failed", tone: "bad" },
     }
+}
+
+/// How far an automatic certificate is, in Heroku's words where it has some.
+pub fn of_auto(state: AutoState) -> Mark {
+    let word = state.word().unwrap_or("waiting");
+    let tone = match state {
+        AutoState::Waiting => "off",
+        AutoState::DnsVerified | AutoState::InProgress => "busy",
+        AutoState::Issued => "ok",
+        AutoState::Failing | AutoState::Failed => "bad",
+    };
+    Mark { word, tone }
 }
 
 /// `0.8 s`, `12 s`, `3 min 5 s`
@@ -155,6 +167,11 @@ pub fn ago(at: Timestamp, now: Timestamp) -> String {
     format!("{count} {unit}{plural} ago")
 }
 
+/// `2026-11-21 12:00:00`, UTC
+pub fn exact(at: Timestamp) -> String {
+    at.api().replace('T', " ").chars().take(19).collect()
+}
+
 /// `2026-11-21`
 fn date(at: Timestamp) -> String {
     at.api().chars().take(10).collect()
@@ -199,5 +216,6 @@ mod tests {
         assert_eq!(before(86_400), "1 day ago");
         assert_eq!(before(40 * 86_400), "on 2026-10-12");
         assert_eq!(before(-5), "just now");
+        assert_eq!(exact(now), "2026-11-21 12:00:00");
     }
 }

@@ -16,6 +16,7 @@ mod recover;
 mod release_phase;
 mod source_build;
 mod sources;
+mod standing;
 
 pub use crate::build::bundled as bundled_buildpacks;
 pub use building::BuildRequest;
@@ -24,6 +25,7 @@ pub use outputs::Outputs;
 pub use recover::Repos;
 pub use source_build::NewBuild;
 pub use sources::{Sources, Taken, Upload};
+pub use standing::Standing;
 
 use crate::build::{Builder, OutputSink};
 use crate::config::ServerSettings;

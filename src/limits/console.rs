@@ -46,6 +46,9 @@ pub const FORM_BYTES: usize = 4 * super::CONFIG_VARS_BYTES;
 pub const APPS_PER_PAGE: usize = 50;
 /// Releases or builds on a page.
 pub const ROWS_PER_PAGE: usize = 100;
+/// Between two looks at what the processors do, for the page of the host: the kernel counts in
+/// hundredths of a second.
+pub const HOST_LOOK: Duration = Duration::from_millis(200);
 /// Dynos on the page of the host; those in trouble come first.
 pub const DYNOS_SHOWN: usize = 500;
 /// Bytes of a build's output on its page: the end of it, which says what became of it.

@@ -141,13 +141,25 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<AuditEntry> {
 
 /// The newest entries, newest first: all of them, or those of an app.
 pub fn last(db: &Connection, app: Option<AppId>, count: usize) -> Result<Vec<AuditEntry>> {
+    before(db, app, i64::MAX, count)
+}
+
+/// The newest of the entries before the one of that number.
+pub fn before(
+    db: &Connection,
+    app: Option<AppId>,
+    seq: i64,
+    count: usize,
+) -> Result<Vec<AuditEntry>> {
     let which = if app.is_some() { "app_id = ?1" } else { "?1 IS NULL" };
     let mut query = db
-        .prepare_cached(&format!("SELECT * FROM audit WHERE {which} ORDER BY seq DESC LIMIT ?2"))
+        .prepare_cached(&format!(
+            "SELECT * FROM audit WHERE {which} AND seq < ?2 ORDER BY seq DESC LIMIT ?3"
+        ))
         .context("read the audit")?;
     let count = i64::try_from(count).unwrap_or(i64::MAX);
     let rows = query
-        .query_map(params![app.map(|id| id.to_string()), count], entry)
+        .query_map(params![app.map(|id| id.to_string()), seq, count], entry)
         .context("read the audit")?;
     rows.collect::<rusqlite::Result<_>>().context("read the audit")
 }

@@ -11,6 +11,8 @@ mod builds;
 mod certs;
 mod config;
 mod console;
+mod console_live;
+mod console_people;
 mod container;
 mod crash;
 mod destroy;

@@ -15,7 +15,7 @@ use ring::hmac;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// An app for codes on a phone, which shows none twice.
-struct Phone {
+pub struct Phone {
     secret: Vec<u8>,
     last: u64,
 }
@@ -59,7 +59,7 @@ fn between<'a>(page: &'a str, before: &str, after: &str) -> &'a str {
 }
 
 /// Switches it on without a browser: the phone, and the recovery codes.
-fn switched_on(me: &ByHand) -> (Phone, Vec<String>) {
+pub fn switched_on(me: &ByHand) -> (Phone, Vec<String>) {
     let page = me.act("/console/account/second-factor", "").is(200).text();
     let mut phone = Phone::new(between(&page, "<code class=\"secret\">", "</code>"));
     let offer = between(&page, "name=\"offer\" value=\"", "\"");
@@ -162,7 +162,10 @@ fn a_password_alone_gets_no_token_and_tokens_go_on() {
         reply.is(200).json()["two_factor_authentication"].clone()
     };
     assert_eq!(account(&token), false);
+    let how = || me.get(&format!("/console/apps/{}", app.name)).is(200).text();
+    assert!(how().contains("asks for your e-mail address and password:"), "{}", how());
     let (mut phone, codes) = switched_on(&me);
+    assert!(how().contains("because of your second factor, give it a token"), "{}", how());
     assert_eq!(account(&token), true, "and the token goes on");
     for wrong in [None, Some("000"), Some("not a code")] {
         let reply = ask(wrong).is(403).json();

@@ -16,12 +16,75 @@ each(document, "[data-step]", (button) => {
   });
 });
 
+// The page is on its way to another one, which loading it again would keep from coming.
+let leaves = false;
+for (const sign of ["submit", "beforeunload"]) addEventListener(sign, () => { leaves = true; });
+addEventListener("pageshow", () => { leaves = false; });
+
+// Events of the server, while the page is in sight: browsers have few connections for all the pages
+// of a place. Where none come any more `says` hears so, and the page is loaded again if the server
+// has no such page now, for its reader.
+const listen = (address, events, says) => {
+  const page = address.replace(/\/[^/]*$/, "");
+  const load = () => {
+    if (!leaves) location.pathname === page ? location.reload() : location.replace(page);
+  };
+  let source = null;
+  let later = 0;
+  const open = () => {
+    if (source || document.hidden) return;
+    const now = new EventSource(address);
+    source = now;
+    now.addEventListener("open", () => says(true));
+    now.addEventListener("error", async () => {
+      if (now !== source) return;
+      says(false);
+      if (now.readyState !== EventSource.CLOSED) return;
+      // Refused. A server that is away for a moment does that too.
+      source = null;
+      const answer = await fetch(page).catch(() => null);
+      if (answer && answer.status < 500 && (answer.redirected || !answer.ok)) return load();
+      later = setTimeout(open, 3000);
+    });
+    for (const [name, act] of Object.entries(events)) now.addEventListener(name, act);
+  };
+  const close = () => {
+    clearTimeout(later);
+    source?.close();
+    source = null;
+  };
+  document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
+  addEventListener("pagehide", close);
+  addEventListener("pageshow", open);
+  open();
+  return { close, load };
+};
+
+// What a page says of its connection, beside what is on it.
+const connection = document.querySelector("[data-connection]");
+const lost = "The connection is lost: this is as it was. Connecting again…";
+const says = (isThere) => {
+  if (!isThere) connection.textContent = lost;
+  else if (connection.textContent === lost) connection.textContent = "";
+};
+
 // A part of the page that the server sends again whenever it has changed. What has the focus
-// keeps it.
+// keeps it. Where the rest of the page would be another one it is loaded again, once nobody is
+// filling it in.
 const live = document.querySelector("[data-stream]");
 if (live) {
-  const source = new EventSource(live.dataset.stream);
-  source.addEventListener("message", (event) => {
+  const shape = () => live.querySelector("[data-shape]").dataset.shape;
+  const drawn = shape();
+  const isFilledIn = () => [...document.querySelectorAll("main input, main select")].some((field) =>
+    field === document.activeElement
+      || (field.options ? [...field.options].some((one) => one.selected !== one.defaultSelected)
+        : field.value !== field.defaultValue));
+  const fit = () => {
+    if (shape() === drawn) return;
+    if (!isFilledIn()) return stream.load();
+    connection.textContent = "The app has changed meanwhile: load the page again to see how.";
+  };
+  const stream = listen(live.dataset.stream, { message: (event) => {
     const focused = document.activeElement?.id;
     const inside = live.contains(document.activeElement);
     live.innerHTML = event.data;
@@ -34,27 +97,39 @@ if (live) {
       piece.remove();
     });
     if (inside && focused) document.getElementById(focused)?.focus();
-  });
-  addEventListener("pagehide", () => source.close());
+    fit();
+  } }, says);
+  document.addEventListener("focusout", () => setTimeout(fit));
 }
 
 const atEnd = (box) => box.scrollHeight - box.scrollTop - box.clientHeight < 40;
 
 // The output of a build that runs: from its start, then on; when it ends, the page as it is then.
+// A connection that is made again brings all of it again, of which only what is new is added.
 const output = document.querySelector("[data-output]");
 if (output) {
-  const source = new EventSource(output.dataset.output);
-  source.addEventListener("open", () => { output.textContent = ""; });
-  source.addEventListener("message", (event) => {
-    const follow = atEnd(output);
-    output.append(JSON.parse(event.data));
-    if (follow) output.scrollTop = output.scrollHeight;
-  });
-  source.addEventListener("end", () => {
-    source.close();
-    setTimeout(() => location.reload(), 500);
-  });
-  addEventListener("pagehide", () => source.close());
+  let known = 0;
+  let come = 0;
+  const stream = listen(output.dataset.output, {
+    open: () => {
+      if (!known) output.textContent = "";
+      come = 0;
+    },
+    message: (event) => {
+      const text = JSON.parse(event.data);
+      const fresh = text.slice(Math.max(0, known - come));
+      come += text.length;
+      if (!fresh) return;
+      known = come;
+      const follow = atEnd(output);
+      output.append(fresh);
+      if (follow) output.scrollTop = output.scrollHeight;
+    },
+    end: () => {
+      stream.close();
+      setTimeout(() => location.reload(), 500);
+    },
+  }, says);
 }
 
 // The log: lines are drawn once a frame, however fast they come, and the oldest go.
@@ -96,24 +171,34 @@ if (log) {
     }
   };
   log.scrollTop = log.scrollHeight;
-  const source = new EventSource(log.dataset.log);
-  source.addEventListener("open", () => { if (!paused) state.textContent = "live"; });
-  source.addEventListener("error", () => { state.textContent = "connecting again…"; });
   // The same lines again, and so instead of those that are there; after a loss of connection too.
-  source.addEventListener("begin", (event) => {
-    if (paused) return;
+  const begin = (lines) => {
     log.replaceChildren();
-    take(JSON.parse(event.data));
+    waiting = [];
+    take(lines);
     log.scrollTop = log.scrollHeight;
+  };
+  let anew = null;
+  listen(log.dataset.log, {
+    begin: (event) => {
+      const lines = JSON.parse(event.data);
+      if (!paused) return begin(lines);
+      [anew, waiting, missed] = [lines, [], 0];
+    },
+    message: (event) => take(JSON.parse(event.data)),
+  }, (isThere) => {
+    if (!paused) state.textContent = isThere ? "live" : "connecting again…";
   });
-  source.addEventListener("message", (event) => take(JSON.parse(event.data)));
   button.hidden = false;
   button.addEventListener("click", () => {
     paused = !paused;
     button.textContent = paused ? "Resume" : "Pause";
     state.textContent = paused ? "paused" : "live";
     missed = 0;
-    if (!paused) take([...waiting.splice(0)]);
+    if (paused) return;
+    const since = waiting.splice(0);
+    if (anew) begin(anew);
+    anew = null;
+    take(since);
   });
-  addEventListener("pagehide", () => source.close());
 }

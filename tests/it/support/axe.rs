@@ -1,9 +1,9 @@
 //! axe-core, a checker of accessibility: from npm into a folder of the build, once.
 
-use super::browser::Browser;
+use super::browser::{Browser, pictures};
 use super::command::run;
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 pub struct Axe(String);
@@ -51,7 +51,7 @@ pub fn look(browser: &Browser, axe: &Axe, name: &str, path: &str) {
 /// The same for the page that is open.
 #[track_caller]
 pub fn look_at(browser: &Browser, axe: &Axe, name: &str) {
-    let pictures = std::env::var_os("SENRYU_SCREENSHOTS").map(PathBuf::from);
+    let pictures = pictures();
     for (kind, scheme, width) in
         [("light", "light", 1280), ("dark", "dark", 1280), ("phone", "light", 390)]
     {
@@ -62,7 +62,6 @@ pub fn look_at(browser: &Browser, axe: &Axe, name: &str) {
         let wide = browser.script("return document.documentElement.scrollWidth", json!([]));
         assert!(wide.as_u64().unwrap() <= u64::from(width), "{name} in {kind} is {wide} wide");
         if let Some(dir) = &pictures {
-            std::fs::create_dir_all(dir).unwrap();
             browser.screenshot(&dir.join(format!("{name}-{kind}.png")));
         }
     }

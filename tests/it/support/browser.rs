@@ -7,22 +7,42 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 
 /// Well over what a page takes on a machine that compiles something else.
 const LIMIT: Duration = Duration::from_secs(60);
+/// Keys, as WebDriver names them.
+pub const TAB: &str = "\u{e004}";
+pub const ENTER: &str = "\u{e007}";
+pub const UP: &str = "\u{e013}";
 /// How WebDriver names a reference to an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-/// What somebody could use, by the name that it shows or that is read out.
-const FIND: &str = "const [label] = arguments;
-    const name = (e) => (e.getAttribute('aria-label') || e.labels?.[0]?.innerText || e.innerText
-      || e.value || '').trim();
+/// What things are called: by the name that they show or that is read out.
+const NAMES: &str = "const [label] = arguments;
+    const said = (label) => {
+      const copy = label?.cloneNode(true);
+      copy?.querySelectorAll('select').forEach((choices) => choices.remove());
+      return copy?.textContent;
+    };
+    const name = (e) => (e.getAttribute('aria-label') || said(e.labels?.[0]) || e.innerText
+      || e.value || '').trim();";
+/// What somebody could use by a name.
+const FIND: &str = "
     return [...document.querySelectorAll('a, button, summary, input, select, textarea')]
       .find((e) => e.checkVisibility() && name(e) === label) ?? null;";
+/// Whether what has the focus has that name.
+const IS_THERE: &str = "return name(document.activeElement) === label;";
+
+/// Where pictures go, if somebody wants some.
+pub fn pictures() -> Option<PathBuf> {
+    let dir = std::env::var_os("SENRYU_SCREENSHOTS").map(PathBuf::from)?;
+    std::fs::create_dir_all(&dir).unwrap();
+    Some(dir)
+}
 
 pub struct Browser {
     driver: Child,
@@ -137,7 +157,7 @@ impl Browser {
     fn find(&self, label: &str) -> String {
         let what = format!("{label:?} on {}", self.path());
         until(&what, LIMIT, || {
-            let found = self.script(FIND, json!([label]));
+            let found = self.script(&format!("{NAMES}{FIND}"), json!([label]));
             found[ELEMENT].as_str().map(str::to_string)
         })
     }
@@ -152,6 +172,57 @@ impl Browser {
     #[track_caller]
     pub fn fill(&self, label: &str, text: &str) {
         self.on(label, "fill", &[("clear", json!({})), ("value", json!({ "text": text }))]);
+    }
+
+    /// Chooses one of the choices of this name.
+    #[track_caller]
+    pub fn choose(&self, label: &str, choice: &str) {
+        self.on(label, "choose", &[("value", json!({ "text": choice }))]);
+    }
+
+    /// Presses keys one after the other, whatever has the focus.
+    #[track_caller]
+    pub fn press(&self, keys: &str) {
+        let strokes = keys.chars().flat_map(|key| {
+            ["keyDown", "keyUp"].map(|what| json!({ "type": what, "value": key.to_string() }))
+        });
+        let strokes: Vec<Value> = strokes.collect();
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": strokes });
+        self.call("POST", "/actions", json!({ "actions": [keyboard] }));
+    }
+
+    /// Goes from one thing to the next by Tab, until what has the focus shows this name.
+    #[track_caller]
+    pub fn tab_to(&self, label: &str) {
+        for _ in 0..100 {
+            self.press(TAB);
+            if self.script(&format!("{NAMES}{IS_THERE}"), json!([label])) == true {
+                return;
+            }
+        }
+        panic!("no Tab leads to {label:?} on {}", self.path());
+    }
+
+    /// Another page of the same browser, in sight instead of the one before; which that one was.
+    #[track_caller]
+    pub fn open_tab(&self) -> String {
+        let before = self.call("GET", "/window", Value::Null).as_str().unwrap().to_string();
+        let opened = self.call("POST", "/window/new", json!({ "type": "tab" }));
+        self.switch_to(opened["handle"].as_str().unwrap());
+        before
+    }
+
+    #[track_caller]
+    pub fn switch_to(&self, tab: &str) {
+        self.call("POST", "/window", json!({ "handle": tab }));
+    }
+
+    /// A numbered picture of the page as it is, if somebody wants pictures.
+    pub fn record(&self, name: &str, number: &mut u32, what: &str) {
+        *number += 1;
+        if let Some(dir) = pictures() {
+            self.screenshot(&dir.join(format!("{name}-{number:02}-{what}.png")));
+        }
     }
 
     /// Does these things to what shows a name; again where the page has just put another in its
@@ -187,7 +258,7 @@ impl Browser {
     /// Whether something on the page can be used by this name.
     #[track_caller]
     pub fn has(&self, label: &str) -> bool {
-        self.script(FIND, json!([label])) != Value::Null
+        self.script(&format!("{NAMES}{FIND}"), json!([label])) != Value::Null
     }
 
     /// Light or dark, as the person's system is set.
