@@ -105,9 +105,6 @@ pub const FIREWALL_TIMEOUT: Duration = Duration::from_secs(10);
 pub const ATTACH_PIECE_BYTES: usize = 64 * 1024;
 /// Open files and sockets of one process of a dyno (Heroku's limit).
 pub const OPEN_FILES: i64 = 10_000;
-/// How much sooner than others (0) dynos and builds are killed when the host itself is out of
-/// memory, of at most 1,000: server, router and Docker are to outlive them.
-pub const OOM_SCORE: i64 = 500;
 
 // --- dynos ----------------------------------------------------------------------------------
 

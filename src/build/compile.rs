@@ -4,7 +4,7 @@
 use super::cache::read_small;
 use super::detect::Choice;
 use super::output::OutputSink;
-use super::pace::Pace;
+use super::pace::{self, Pace};
 use super::release_yaml::{BinRelease, FirstDeploy};
 use super::volume::{USER, Volume, WORK};
 use super::{BuildFailure, BuildInput, Builder};
@@ -76,6 +76,9 @@ impl Builder {
             return Err(BuildFailure::Cancelled);
         }
         let limits = &self.settings.build_limits;
+        let too_much = BuildFailure::OutOfMemory { megabytes: limits.memory_bytes >> 20 };
+        // Said even if the build made do without the process that was killed for it.
+        too_much.limit().filter(|_| starved).into_iter().for_each(|line| out.note(line));
         let failure = match ended {
             Ended::Exited { code: 0, .. } => return results(volume, choice),
             Ended::TimedOut => BuildFailure::TimedOut {
@@ -83,9 +86,7 @@ impl Builder {
                 minutes: self.settings.build_timeout.div_ceil(60),
                 processes: crowded.then_some(limits.pids),
             },
-            Ended::Exited { out_of_memory, .. } if out_of_memory || starved => {
-                BuildFailure::OutOfMemory { megabytes: limits.memory_bytes >> 20 }
-            }
+            Ended::Exited { out_of_memory, .. } if out_of_memory || starved => too_much,
             Ended::Exited { .. } if volume.is_full() => {
                 BuildFailure::DiskFull { megabytes: volume.megabytes() }
             }
@@ -211,7 +212,9 @@ impl Builder {
                     pace.take(output.bytes.len());
                     out.bytes(&output.bytes);
                 }
-                () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
+                () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {
+                    out.note(pace::line());
+                }
                 ended = &mut run => break ended,
                 Some(event) = events.next(), if !starved => {
                     if event.action == EventAction::OutOfMemory {

@@ -41,6 +41,8 @@ pub enum BuildFailure {
     NoManifest,
     #[error("an image could not be built: {reason}")]
     Image { reason: String },
+    #[error("an image could not be built: {reason}")]
+    StepKilled { reason: String, megabytes: i64 },
     #[error("an image is too large: {bytes} bytes")]
     ImageTooLarge { bytes: u64 },
     #[error("the source can't be used: {0}")]
@@ -66,11 +68,17 @@ impl BuildFailure {
     pub fn limit(&self) -> Option<String> {
         match self {
             Self::TimedOut { minutes, .. } => Some(format!(
-                "Error S14 (Build time limit) -> The build took longer than {minutes} minutes"
+                "Error S14 (Build time limit) -> The build took longer than {minutes} minutes: make \
+                 it faster, or have the server's --build-timeout raised"
             )),
             Self::OutOfMemory { megabytes } => Some(format!(
                 "Error S15 (Build memory limit) -> The build needed more than {megabytes}M: make \
                  it use less, for example with fewer parallel workers"
+            )),
+            Self::StepKilled { megabytes, .. } => Some(format!(
+                "Error S15 (Build memory limit) -> A step was killed (status 137), as one is that \
+                 needs more than {megabytes}M: make it use less, for example with fewer parallel \
+                 workers"
             )),
             Self::DiskFull { megabytes } => Some(format!(
                 "Error S16 (Build disk limit) -> Source, build and cache needed more than \
@@ -118,6 +126,13 @@ impl BuildFailure {
                 let first = warn(&format!("The image could not be built: {reason}"));
                 std::iter::once(first).chain(newer.then(|| warn(hint))).collect()
             }
+            Self::StepKilled { reason, megabytes } => vec![
+                warn(&format!("The image could not be built: {reason}")),
+                warn(&format!(
+                    "So ends a step that is killed, as one is that needs more than {megabytes} MB \
+                     of memory."
+                )),
+            ],
             Self::ImageTooLarge { bytes } => vec![warn(&format!(
                 "The image has {} and is too large (max is {}M).",
                 super::output::megabytes(*bytes),
@@ -187,6 +202,7 @@ impl BuildFailure {
             Self::Manifest(_)
             | Self::NoManifest
             | Self::Image { .. }
+            | Self::StepKilled { .. }
             | Self::ImageTooLarge { .. } => self.image_lines(),
             Self::Source(reason) => vec![warn(reason)],
             Self::Cancelled => vec![warn("The build was cancelled.")],
@@ -297,6 +313,25 @@ mod tests {
             assert!(shown.contains("classic builder makes the images here"), "{shown}");
         }
         assert!(!image("pull access denied").contains("classic"));
+    }
+
+    #[test]
+    fn the_log_names_a_limit_and_what_to_do() {
+        let killed = BuildFailure::StepKilled {
+            reason: "The command 'x' returned a non-zero code: 137".to_string(),
+            megabytes: 2047,
+        };
+        let shown = shown(&killed);
+        assert!(shown.contains("non-zero code: 137\n !     So ends a step"), "{shown}");
+        let late =
+            BuildFailure::TimedOut { language: "Go".to_string(), minutes: 15, processes: None };
+        for (failure, words) in [
+            (killed, ["Error S15 (Build memory limit)", "2047M: make it use less"]),
+            (late, ["Error S14 (Build time limit)", "--build-timeout raised"]),
+        ] {
+            let line = failure.limit().unwrap();
+            assert!(words.iter().all(|words| line.contains(words)), "{line}");
+        }
     }
 
     #[test]

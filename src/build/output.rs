@@ -24,6 +24,7 @@ struct Shared {
     limit: u64,
     progress: watch::Sender<Progress>,
     reader: Arc<File>,
+    notes: watch::Sender<Vec<String>>,
 }
 
 struct Writing {
@@ -70,7 +71,8 @@ impl OutputSink {
         let cut = written > limit;
         let writing = Mutex::new(Writing { file, written, cut, middle_of_line: written > 0 });
         let progress = watch::Sender::new(Progress { written, finished: false });
-        Ok(Self { shared: Arc::new(Shared { writing, limit, progress, reader }) })
+        let notes = watch::Sender::default();
+        Ok(Self { shared: Arc::new(Shared { writing, limit, progress, reader, notes }) })
     }
 
     /// Output of a program, as it came. Past the limit it is dropped, and that is said once.
@@ -111,6 +113,22 @@ impl OutputSink {
     /// ` !     Push failed`
     pub fn warning(&self, text: &str) {
         self.line(&format!(" !     {text}"));
+    }
+
+    /// What the app's log shall say of this build too; the same only once.
+    pub fn note(&self, text: String) {
+        self.shared.notes.send_if_modified(|notes| {
+            let new = !notes.contains(&text);
+            if new {
+                notes.push(text);
+            }
+            new
+        });
+    }
+
+    /// All that was noted, and what will be.
+    pub fn notes(&self) -> watch::Receiver<Vec<String>> {
+        self.shared.notes.subscribe()
     }
 
     /// No more will come: readers end when they have read everything.
@@ -228,6 +246,19 @@ mod tests {
         let expected = b"-----> Compressing...\n       Done: 1.0M\n";
         assert_eq!(early.await, expected);
         assert_eq!(all(sink.follow()).await, expected);
+    }
+
+    #[test]
+    fn a_note_is_there_once_however_often_it_is_made() {
+        let (_dir, sink) = sink();
+        let mut notes = sink.notes();
+        for note in ["a", "a", "b", "a"] {
+            sink.note(note.to_string());
+        }
+        assert!(notes.has_changed().unwrap());
+        assert_eq!(*notes.borrow_and_update(), ["a", "b"]);
+        sink.note("b".to_string());
+        assert!(!notes.has_changed().unwrap());
     }
 
     #[tokio::test]

@@ -14,6 +14,16 @@ pub struct Pace {
     counted: Instant,
 }
 
+/// What the app's log says of a build that is held back.
+pub fn line() -> String {
+    let kilobytes = limits::BUILD_BYTES_PER_SECOND / 1000.0;
+    let pieces = limits::BUILD_PIECES_PER_SECOND;
+    format!(
+        "Error S18 (Log limit) -> The build prints more than {kilobytes}K or {pieces} times a \
+         second, and is paused until it prints less: make it print less, or into a file"
+    )
+}
+
 impl Pace {
     pub fn new() -> Self {
         let (pieces, bytes) = (limits::BUILD_PIECES_BURST, limits::BUILD_PACE_BURST);

@@ -108,14 +108,10 @@ impl Deploy {
             slug,
             buildpacks,
         };
-        let built = match parts.builder.build(input, out, cancel).await {
+        let built = match self.built(input, out, cancel).await {
             Ok(built) => built,
             Err(failure) => {
                 tracing::info!(app = %request.app.name, build = %id, %failure, "no slug");
-                if let Some(line) = failure.limit() {
-                    let line = LogLine::heroku("build".to_string(), line);
-                    parts.logs.write(request.app.id, vec![line]).await;
-                }
                 return Err(Unbuilt::Said);
             }
         };
@@ -128,6 +124,39 @@ impl Deploy {
         self.store_slug(id, &request.app, slug, version, description, built).await?;
         tracing::info!(phase = "slug stored", app = %request.app.name, build = %id, "built");
         Ok(())
+    }
+
+    /// Has it built, and the app's log say what is noted of it meanwhile.
+    async fn built(
+        &self,
+        input: BuildInput,
+        out: &OutputSink,
+        cancel: CancellationToken,
+    ) -> std::result::Result<Built, BuildFailure> {
+        let (app, mut notes, mut said) = (input.app, out.notes(), 0);
+        let mut building = std::pin::pin!(self.parts().builder.build(input, out, cancel));
+        loop {
+            let ended = tokio::select! {
+                ended = &mut building => Some(ended),
+                Ok(()) = notes.changed() => None,
+            };
+            if let Some(Err(failure)) = &ended {
+                failure.limit().into_iter().for_each(|line| out.note(line));
+            }
+            let new: Vec<LogLine> = notes
+                .borrow_and_update()
+                .iter()
+                .skip(said)
+                .map(|note| LogLine::heroku("build".to_string(), note.clone()))
+                .collect();
+            said += new.len();
+            if !new.is_empty() {
+                self.parts().logs.write(app, new).await;
+            }
+            if let Some(ended) = ended {
+                return ended;
+            }
+        }
     }
 
     /// A build that the host has no memory or disk for would hurt what runs.

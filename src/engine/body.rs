@@ -97,7 +97,10 @@ fn host_config(spec: &ContainerSpec) -> HostConfig {
             "net.ipv4.ip_unprivileged_port_start".to_string(),
             "1024".to_string(),
         )])),
-        oom_score_adj: Some(limits::OOM_SCORE),
+        oom_score_adj: Some(match spec.background {
+            true => limits::OOM_SCORE_BUILD,
+            false => limits::OOM_SCORE,
+        }),
         readonly_rootfs: Some(spec.read_only_root),
         log_config: Some(log_config(spec.keep_log)),
         ..HostConfig::default()
@@ -124,4 +127,18 @@ fn hostname(name: &str) -> String {
         .collect::<String>()
         .trim_matches('-')
         .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_out_of_memory_takes_builds_before_dynos() {
+        let score = |background| {
+            let spec = ContainerSpec { background, ..ContainerSpec::default() };
+            body(&spec, "1", "net", None).host_config.unwrap().oom_score_adj
+        };
+        assert!(score(true) > score(false) && score(false) > Some(0));
+    }
 }

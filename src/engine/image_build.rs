@@ -2,7 +2,7 @@
 //! an image says of itself.
 
 use super::docker::{DockerEngine, failed, status};
-use super::{LABEL_INSTALLATION, Labels, Output};
+use super::{LABEL_INSTALLATION, Labels, Output, step};
 use crate::error::{Error, Result};
 use bollard::errors::Error as DockerError;
 use bollard::query_parameters::BuildImageOptions;
@@ -23,8 +23,11 @@ pub struct ImageBuild {
     pub target: Option<String>,
     pub args: Vec<(String, String)>,
     pub labels: Labels,
+    /// 2 GB at most: the API takes no more.
     pub memory_bytes: i64,
     pub cpu_shares: i64,
+    /// Processes and threads of one step.
+    pub pids: i64,
 }
 
 /// What an image says of how it is to be run.
@@ -35,6 +38,8 @@ pub struct ImageFacts {
     pub entrypoint: Vec<String>,
     pub command: Vec<String>,
     pub env: Vec<String>,
+    /// Instructions that run when an image is built from it.
+    pub on_build: Vec<String>,
     /// Bytes, all layers.
     pub size: i64,
 }
@@ -49,7 +54,6 @@ impl DockerEngine {
     ) -> Result<Result<(), String>> {
         let mut labels: HashMap<String, String> = build.labels.clone().into_iter().collect();
         labels.insert(LABEL_INSTALLATION.to_string(), self.installation.clone());
-        // All that the API takes.
         let memory = i32::try_from(build.memory_bytes).unwrap_or(i32::MAX);
         let options = BuildImageOptions {
             dockerfile: build.dockerfile.clone(),
@@ -82,6 +86,11 @@ impl DockerEngine {
             }
             let text = step.stream.or(step.status.map(|status| format!("{status}\n")));
             if let Some(text) = text {
+                if let Some(id) = step::begun(&text)
+                    && let Err(error) = self.bound_step(id, memory.into(), build.pids).await
+                {
+                    tracing::warn!(error = error.chain(), "a step of a build is not bounded");
+                }
                 let bytes = Bytes::from(text.into_bytes());
                 let _ = output.send(Output { stderr: false, bytes }).await;
             }
@@ -117,6 +126,7 @@ impl DockerEngine {
             entrypoint: config.entrypoint.unwrap_or_default(),
             command: config.cmd.unwrap_or_default(),
             env: config.env.unwrap_or_default(),
+            on_build: config.on_build.unwrap_or_default(),
             size: inspected.size.unwrap_or_default(),
         }))
     }

@@ -15,6 +15,7 @@ mod image_build;
 pub mod network;
 mod seccomp;
 mod stats;
+mod step;
 
 pub use image_build::{ImageBuild, ImageFacts};
 

@@ -8,6 +8,15 @@ pub const ROUTER_NICE: i32 = -10;
 pub const LOG_NICE: i32 = 10;
 /// Relative CPU weight of a build while it is not in the idle class: as a Standard-1X dyno.
 pub const BUILD_CPU_SHARES: i64 = 1024;
+/// How much sooner than others (0) dynos are killed when the host itself is out of memory, of at
+/// most 1,000: server, router and Docker are to outlive them, …
+pub const OOM_SCORE: i64 = 500;
+/// … and dynos the builds, which may take much of it once they have begun.
+pub const OOM_SCORE_BUILD: i64 = 900;
+/// How often, and how far apart, a Dockerfile's step is looked at until it runs: containers start
+/// in less than a second, but for machines that are very busy.
+pub const STEP_LOOKS: u32 = 300;
+pub const STEP_PERIOD: Duration = Duration::from_millis(100);
 /// Between two looks at whether a build in the idle class gets anything at all.
 pub const BACKGROUND_PERIOD: Duration = Duration::from_millis(500);
 /// Per cent of one core below which a build starves, if …
@@ -17,6 +26,9 @@ pub const BUSY_IDLE_PERCENT: u64 = 5;
 /// A build that starved is out of the idle class for so many looks.
 pub const STARVED_PERIODS: u32 = 60;
 
+/// Connections of one dyno or build to the outside that the host keeps track of. Its table, which
+/// all share, holds 65,536 on small machines; what a crawler opens at one time is below this.
+pub const TRACKED_CONNECTIONS: u32 = 20_000;
 /// Bytes a second that a dyno may write to its log for long: 60,000 lines of usual length. Docker
 /// needs a core for ten times as much, and takes it from everybody.
 pub const LOG_FLOOD_BYTES_PER_SECOND: u64 = 10_000_000;

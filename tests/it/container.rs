@@ -70,6 +70,27 @@ fn a_dockerfile_app_deploys_as_any_other() {
     failed_builds_leave_nothing(&app);
 }
 
+/// What a step of a build waits for: its processes are bounded, it would go before any dyno, and it
+/// reaches neither metadata nor the machine.
+const BOUNDED: &str = "timeout 60 bash -c '\
+    until [ \"$(cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null)\" = 512 ]; \
+    do sleep 0.1; done; \
+    until [ \"$(cat /proc/1/oom_score_adj)\" = 900 ]; do sleep 0.1; done' \
+    && ! timeout 2 bash -c 'exec 3<>/dev/tcp/169.254.169.254/80'";
+
+/// The builder does what a base image's ONBUILD says as if it stood in the Dockerfile.
+fn a_base_that_fetches_is_refused(app: &App, refused: &dyn Fn(&str, &str) -> usize) {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "FROM senryu/stack:run\nONBUILD ADD http://127.0.0.1:9/x /x\n";
+    std::fs::write(dir.path().join("Dockerfile"), text).unwrap();
+    let name = format!("senryu-it-{}", app.name);
+    let label = format!("senryu.installation={}", app.platform.installation);
+    let at = dir.path().to_str().unwrap();
+    docker::docker(&["build", "-q", "-t", &name, "--label", &label, at]).succeeded();
+    refused(&format!("FROM {name}\nRUN cat /x\n"), "has an ONBUILD that can't be done");
+    docker::docker(&["rmi", "-f", &name]).succeeded();
+}
+
 fn failed_builds_leave_nothing(app: &App) {
     let before = images(app);
     let refused = |dockerfile: &str, words: &str| {
@@ -84,6 +105,13 @@ fn failed_builds_leave_nothing(app: &App) {
     };
     let base = format!("FROM senryu/stack:run\nRUN echo {} >/fresh\n", app.id);
     assert_eq!(refused(&format!("{base}RUN exit 3\n"), "returned a non-zero code: 3"), 1);
+    let fetches = format!("{base}ADD http://169.254.169.254/latest/ /metadata\n");
+    assert_eq!(refused(&fetches, "Dockerfile: Line 3: ADD of an address"), 0);
+    a_base_that_fetches_is_refused(app, &refused);
+    let bounded = format!("{base}RUN {BOUNDED} && exit 9\n");
+    refused(&bounded, "returned a non-zero code: 9");
+    refused(&format!("{base}RUN exit 137\n"), "So ends a step that is killed");
+    app.log_says("Error S15 (Build memory limit) -> A step was killed");
     refused(&format!("{base}NONSENSE\n"), "unknown instruction: NONSENSE");
     refused("FROM scratch\nCOPY server.py /\nCMD [\"/x\"]\n", "it needs a shell at /bin/sh");
     refused(&format!("{base}USER stranger\nCMD x\n"), "a user that it knows");

@@ -90,11 +90,13 @@ fn a_dyno_and_a_build_reach_nothing_beyond_themselves() {
     let listener = TcpListener::bind("0.0.0.0:0").unwrap();
     let app = platform.app_with("rogue");
     app.write("targets", &targets(&victim, listener.local_addr().unwrap().port()));
-    app.write("build.sh", "perl probe.pl\n");
+    // After more output than is taken at once.
+    app.write("build.sh", "yes 'a line of the flood' | head -c 5000000\nperl probe.pl\n");
     app.commit("tries");
     let push = app.push().succeeded();
     assert!(push.stderr.contains("probes done"), "{}", push.stderr);
     all_refused(&push.stderr);
+    app.log_says("Error S18 (Log limit) -> The build prints more than");
 
     app.cli(&["ps:scale", "probe=1", "--no-wait"]).succeeded();
     let log = until("the dyno has tried all", Duration::from_secs(40), || {

@@ -1,6 +1,7 @@
 //! What Docker's builder gets to see: a directory of the source as a tar, without what
 //! `.dockerignore` names. No link is followed.
 
+use super::adds;
 use crate::build::{BuildFailure, cache, slugignore::parts_match};
 use crate::error::{Context as _, Result};
 use crate::{limits, tasks};
@@ -38,6 +39,9 @@ impl BuildContext {
         let file = cache::read_small(&dir.join(&name)).map_err(|_| missing())?;
         if file.len() as u64 >= limits::BUILD_RESULT_BYTES {
             return Err(BuildFailure::Manifest(vec![format!("{dockerfile} is too long")]));
+        }
+        if let Some(fault) = adds::refused(&file) {
+            return Err(BuildFailure::Image { reason: format!("{dockerfile}: {fault}") });
         }
         let ignore = cache::read_small(&dir.join(".dockerignore")).unwrap_or_default();
         Ok(Self { dir, dockerfile: name, ignore: DockerIgnore::parse(&ignore) })
@@ -218,6 +222,14 @@ mod tests {
         let names: Vec<&str> = found.keys().map(String::as_str).collect();
         assert_eq!(names, [".dockerignore", "Dockerfile", "link", "src", "src/a"]);
         assert_eq!((found["src/a"].as_str(), found["link"].as_str()), ("a", "-> /etc/passwd"));
+    }
+
+    #[test]
+    fn a_dockerfile_that_would_fetch_past_the_build_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("Dockerfile"), "FROM x\nADD http://169.254.169.254/ /x").unwrap();
+        let refused = BuildContext::open(dir.path(), "Dockerfile").unwrap_err().to_string();
+        assert!(refused.contains("Dockerfile: Line 2: ADD of an address"), "{refused}");
     }
 
     #[test]

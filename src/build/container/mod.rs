@@ -1,12 +1,14 @@
 //! Apps of the stack `container`: their own Dockerfiles make the images, by Docker's classic
 //! builder, and nothing else of the journey knows the difference but the start of a dyno.
 
+mod adds;
 mod context;
 mod manifest;
 mod run;
 mod steps;
 pub(super) mod yaml;
 
+use super::pace::{self, Pace};
 use super::volume::Volume;
 use super::{
     BuildFailure, BuildInput, Builder, Built, FirstDeploy, OutputSink, Phase, cache, compile, with,
@@ -120,13 +122,19 @@ impl Builder {
                 (LABEL_SLUG.to_string(), input.slug.to_string()),
                 (LABEL_PROCESS.to_string(), source.process.to_string()),
             ]),
-            memory_bytes: limits.memory_limit_bytes,
+            // All that the builder takes.
+            memory_bytes: limits.memory_limit_bytes.min(i32::MAX.into()),
             cpu_shares: limits.cpu_shares,
+            pids: limits.pids,
         };
         let mut own = Steps::on(volume);
         let built = self.watched(&build, context, &mut own, deadline, out, cancel).await;
         steps.add(own);
-        built?;
+        if let Err(failure) = built {
+            // It may have been refused when it was there already.
+            self.forget_images(vec![reference.to_string()], Vec::new()).await;
+            return Err(failure);
+        }
         let facts = self.engine.image_facts(reference).await?;
         let facts = facts.ok_or_else(|| Error::internal("build an image", "it is not there"))?;
         if facts.size > limits::APP_IMAGE_BYTES {
@@ -153,13 +161,23 @@ impl Builder {
         let deadline = tokio::time::sleep_until(deadline);
         tokio::pin!(deadline);
         let mut look = tokio::time::interval(limits::DISK_PERIOD);
+        let mut pace = Pace::new();
         let mut words = |output: Output| {
             out.bytes(&output.bytes);
-            steps.hear(&String::from_utf8_lossy(&output.bytes));
+            steps.hear(&String::from_utf8_lossy(&output.bytes))
         };
         let ended = loop {
+            let pause = pace.pause();
             tokio::select! {
-                Some(output) = receive.recv() => words(output),
+                () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {
+                    out.note(pace::line());
+                }
+                Some(output) = receive.recv(), if pause.is_none() => {
+                    pace.take(output.bytes.len());
+                    if let Some(base) = words(output) {
+                        self.look_at_triggers(&base).await?;
+                    }
+                }
                 ended = &mut built => break ended,
                 () = cancel.cancelled() => return Err(BuildFailure::Cancelled),
                 () = &mut deadline => {
@@ -169,21 +187,47 @@ impl Builder {
                         processes: None,
                     });
                 }
-                _ = look.tick() => {
-                    let free = self.engine.free_disk()?.bytes >> 20;
-                    if free < self.settings.disk_reserve {
-                        return Err(Error::unavailable(format!(
-                            "the host has {free}M of its disk free, and builds leave {}M",
-                            self.settings.disk_reserve
-                        )).into());
-                    }
-                }
+                _ = look.tick() => self.look_at_disk()?,
             }
         };
         while let Ok(output) = receive.try_recv() {
-            words(output);
+            if let Some(base) = words(output) {
+                self.look_at_triggers(&base).await?;
+            }
         }
-        ended?.map_err(|reason| BuildFailure::Image { reason })
+        ended?.map_err(|reason| match reason.ends_with("returned a non-zero code: 137") {
+            true => BuildFailure::StepKilled { reason, megabytes: build.memory_bytes >> 20 },
+            false => BuildFailure::Image { reason },
+        })
+    }
+
+    fn look_at_disk(&self) -> Result<()> {
+        let (free, reserve) = (self.engine.free_disk()?.bytes >> 20, self.settings.disk_reserve);
+        match free < reserve {
+            true => Err(Error::unavailable(format!(
+                "the host has {free}M of its disk free, and builds leave {reserve}M"
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    /// A base image may bring instructions along, which the builder is about to do.
+    async fn look_at_triggers(&self, base: &str) -> Result<(), BuildFailure> {
+        let refuse = |why: &str| {
+            Err(BuildFailure::Image {
+                reason: format!("The image {base}, which FROM names, {why}"),
+            })
+        };
+        if base.contains('$') {
+            return refuse("has ONBUILD instructions: name it without a variable");
+        }
+        // Of an earlier stage there is no image; its instructions were looked at with all others.
+        let facts = self.engine.image_facts(base).await?.unwrap_or_default();
+        let refused = facts.on_build.iter().find_map(|text| adds::refused(text.as_bytes()));
+        match refused {
+            Some(fault) => refuse(&format!("has an ONBUILD that can't be done. {fault}")),
+            None => Ok(()),
+        }
     }
 
     /// Removes what a build that failed had made, the newest first. The engine may be at its last

@@ -22,6 +22,8 @@ pub struct Steps {
     pub used: Vec<String>,
     next: Next,
     since: Option<PathBuf>,
+    /// What the last `FROM` names.
+    base: String,
 }
 
 /// Whose the next id is.
@@ -49,13 +51,21 @@ impl Steps {
         self.made.push(id.to_string());
     }
 
-    /// Takes in what the builder prints.
-    pub fn hear(&mut self, text: &str) {
+    /// Takes in what the builder prints; returns the base whose `ONBUILD` it is about to do.
+    pub fn hear(&mut self, text: &str) -> Option<String> {
+        let mut triggering = None;
         for line in text.lines().map(str::trim) {
             if line.starts_with("Step ") {
-                let word = line.split_whitespace().nth(3).unwrap_or_default();
-                let from = word.eq_ignore_ascii_case("FROM");
+                let mut words = line.split_whitespace().skip(3);
+                let from = words.next().is_some_and(|word| word.eq_ignore_ascii_case("FROM"));
                 self.next = if from { Next::Base } else { Next::Made };
+                if from {
+                    let base = words.find(|word| !word.starts_with("--"));
+                    self.base = base.unwrap_or_default().to_string();
+                }
+            }
+            if line.starts_with("# Executing ") && line.contains(" build trigger") {
+                triggering = Some(self.base.clone());
             }
             let Some(rest) = line.strip_prefix("---> ") else { continue };
             if rest == "Using cache" {
@@ -71,6 +81,7 @@ impl Steps {
                 Next::Base => {}
             }
         }
+        triggering
     }
 
     /// Adds those of another image of the same build.
@@ -135,6 +146,14 @@ mod tests {
         }
         assert_eq!(steps.made, ["cccccccccccc", "eeeeeeeeeeee", "111111111111"]);
         assert_eq!(steps.used, ["bbbbbbbbbbbb"]);
+    }
+
+    #[test]
+    fn a_base_with_instructions_of_its_own_is_named() {
+        let mut steps = Steps::default();
+        assert_eq!(steps.hear("Step 1/2 : FROM --platform=linux/amd64 one/two:3 AS x\n"), None);
+        assert_eq!(steps.hear("# Executing 2 build trigger").as_deref(), Some("one/two:3"));
+        assert_eq!(steps.hear("s\n"), None);
     }
 
     #[test]

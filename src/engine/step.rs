@@ -1,0 +1,92 @@
+//! The containers in which Docker's builder does the steps of a Dockerfile. It bounds their memory
+//! and weight only, so that what else they may take is said as soon as it names one.
+
+use super::docker::{DockerEngine, failed, status};
+use crate::error::{Error, Result};
+use crate::{cgroup, limits, tasks};
+use bollard::models::{
+    ContainerInspectResponse, ContainerStateStatusEnum as Status, ContainerUpdateBody,
+};
+use bollard::query_parameters::InspectContainerOptions;
+
+/// The container that a step begins in, if the builder says so here.
+pub fn begun(text: &str) -> Option<&str> {
+    let id = text.lines().find_map(|line| line.trim().strip_prefix("---> Running in "))?;
+    (id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
+}
+
+impl DockerEngine {
+    /// Bounds a step's processes, before it begins if there is time, and has the kernel take them
+    /// before any dyno when the host is out of memory. A step that has ended needs nothing.
+    pub(super) async fn bound_step(&self, id: &str, memory: i64, pids: i64) -> Result<()> {
+        for look in 0..limits::STEP_LOOKS {
+            // A step may print what looks like another one's beginning.
+            let found = self.step(id).await?.filter(|found| self.is_step(found, memory));
+            let Some(found) = found else { return Ok(()) };
+            let id = found.id.unwrap_or_default();
+            let pid = found.state.and_then(|state| state.pid).filter(|pid| *pid > 0);
+            let pid = pid.and_then(|pid| u32::try_from(pid).ok());
+            if look == 0 || pid.is_some() {
+                let bounds = ContainerUpdateBody { pids_limit: Some(pids), ..Default::default() };
+                let bounded = self.docker.update_container(&id, bounds).await;
+                if let (Err(error), Some(_)) = (bounded, self.step(&id).await?) {
+                    return Err(failed("bound a step of a build", error));
+                }
+            }
+            if let Some(pid) = pid {
+                return tasks::blocking("have a build die first", move || {
+                    die_first(pid, &id);
+                    Ok(())
+                })
+                .await;
+            }
+            tokio::time::sleep(limits::STEP_PERIOD).await;
+        }
+        Ok(())
+    }
+
+    /// What Docker says of it, unless it has ended.
+    async fn step(&self, id: &str) -> Result<Option<ContainerInspectResponse>> {
+        match self.docker.inspect_container(id, None::<InspectContainerOptions>).await {
+            Ok(found) => {
+                let status = found.state.as_ref().and_then(|state| state.status);
+                Ok(matches!(status, Some(Status::CREATED | Status::RUNNING)).then_some(found))
+            }
+            Err(error) if status(&error) == Some(404) => Ok(None),
+            Err(error) => Err::<_, Error>(failed("inspect a step of a build", error)),
+        }
+    }
+
+    /// All containers of ours have an init; the builder's have none.
+    fn is_step(&self, found: &ContainerInspectResponse, memory: i64) -> bool {
+        let host = found.host_config.as_ref();
+        host.is_some_and(|host| {
+            host.network_mode.as_deref() == Some(self.network.as_str())
+                && host.memory == Some(memory)
+                && host.init != Some(true)
+        })
+    }
+}
+
+/// What is started later inherits it. A process that has ended meanwhile is fine.
+fn die_first(pid: u32, container: &str) {
+    let group = cgroup::directory(pid, container, "memory").map(|dir| dir.join("cgroup.procs"));
+    let listed = group.and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
+    for pid in listed.split_ascii_whitespace() {
+        let score = limits::OOM_SCORE_BUILD.to_string();
+        let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), score);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_that_begins_is_named_by_its_container() {
+        assert_eq!(begun(" ---> Running in 0123456789ab\n"), Some("0123456789ab"));
+        for other in [" ---> 0123456789ab\n", " ---> Running in ../x\n", "Step 1/2 : RUN x\n", ""] {
+            assert_eq!(begun(other), None, "{other}");
+        }
+    }
+}
