@@ -14,13 +14,18 @@ use tokio::process::Command;
 /// Where packets of dynos and builds meet our chain.
 const HOOKS: [&str; 2] = ["INPUT", "FORWARD"];
 
-/// The host itself, and the link-local addresses where clouds keep their credentials. Replies to
-/// the router's connections pass.
-const RULES: [&str; 3] = [
-    "-m conntrack --ctstate ESTABLISHED,RELATED -j RETURN",
-    "-d 169.254.0.0/16 -j DROP",
-    "-m addrtype --dst-type LOCAL -j DROP",
-];
+/// The host itself, and the link-local addresses where clouds keep their credentials; and more
+/// connections than one may have in the host's table, which the router needs as well. Replies to
+/// its connections pass.
+fn common() -> [String; 4] {
+    let most = limits::TRACKED_CONNECTIONS;
+    [
+        "-m conntrack --ctstate ESTABLISHED,RELATED -j RETURN".to_string(),
+        format!("-m connlimit --connlimit-above {most} --connlimit-mask 32 -j DROP"),
+        "-d 169.254.0.0/16 -j DROP".to_string(),
+        "-m addrtype --dst-type LOCAL -j DROP".to_string(),
+    ]
+}
 
 /// Docker's chains that it puts before all others, and that let nothing pass by themselves.
 const HARMLESS: [&str; 2] = ["DOCKER-USER", "DOCKER-ISOLATION-STAGE-1"];
@@ -75,7 +80,7 @@ impl Guard {
     fn chain_rules(&self) -> Vec<String> {
         let chain = self.chain();
         let mut rules: Vec<String> =
-            RULES.iter().map(|rule| format!("-A {chain} {rule}")).collect();
+            common().iter().map(|rule| format!("-A {chain} {rule}")).collect();
         rules.extend(self.lists.as_ref().map(|_| format!("-A {chain} -j {}", self.list())));
         rules.push(format!("-A {chain} -j RETURN"));
         rules
@@ -244,6 +249,15 @@ mod tests {
             "-A SNC1-LIST -j DROP".to_string(),
         ];
         assert_eq!(closed().list_rules(), expected);
+    }
+
+    #[test]
+    fn one_dyno_does_not_fill_the_hosts_table_of_connections() {
+        for guard in [closed(), Guard::open("snr1".to_string())] {
+            let rules = guard.chain_rules();
+            // After the packets of those that are there, which are not counted again.
+            assert!(rules[1].contains("--connlimit-above 20000 --connlimit-mask 32"), "{rules:?}");
+        }
     }
 
     #[test]

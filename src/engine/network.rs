@@ -98,27 +98,8 @@ async fn create(docker: &Docker, installation: &str, name: &str, bridge: &str) -
     let mut last = None;
     for step in 0..SUBNETS {
         let slot = (first + step) % SUBNETS;
-        let request = NetworkCreateRequest {
-            name: name.to_string(),
-            driver: Some("bridge".to_string()),
-            ipam: Some(Ipam {
-                config: Some(vec![IpamConfig {
-                    subnet: Some(format!("10.213.{}.0/21", slot * 8)),
-                    ..IpamConfig::default()
-                }]),
-                ..Ipam::default()
-            }),
-            options: Some(HashMap::from([
-                // Dynos of different apps share the bridge and must not reach each other.
-                ("com.docker.network.bridge.enable_icc".to_string(), "false".to_string()),
-                ("com.docker.network.bridge.name".to_string(), bridge.to_string()),
-            ])),
-            labels: Some(HashMap::from([
-                (LABEL_INSTALLATION.to_string(), installation.to_string()),
-                (LABEL_KIND.to_string(), "network".to_string()),
-            ])),
-            ..NetworkCreateRequest::default()
-        };
+        let subnet = format!("10.213.{}.0/21", slot * 8);
+        let request = request(installation, name, bridge, subnet);
         match docker.create_network(request).await {
             Ok(_) => return Ok(()),
             // The subnet overlaps with another network: try the next one.
@@ -128,5 +109,38 @@ async fn create(docker: &Docker, installation: &str, name: &str, bridge: &str) -
     match last {
         Some(error) => Err(Error::internal("Docker could not make the dynos' network", error)),
         None => Ok(()),
+    }
+}
+
+fn request(installation: &str, name: &str, bridge: &str, subnet: String) -> NetworkCreateRequest {
+    let subnet = IpamConfig { subnet: Some(subnet), ..IpamConfig::default() };
+    NetworkCreateRequest {
+        name: name.to_string(),
+        driver: Some("bridge".to_string()),
+        ipam: Some(Ipam { config: Some(vec![subnet]), ..Ipam::default() }),
+        // Docker's settings may switch it on for all networks; our rules are for IPv4.
+        enable_ipv6: Some(false),
+        options: Some(HashMap::from([
+            // Dynos of different apps share the bridge and must not reach each other.
+            ("com.docker.network.bridge.enable_icc".to_string(), "false".to_string()),
+            ("com.docker.network.bridge.name".to_string(), bridge.to_string()),
+        ])),
+        labels: Some(HashMap::from([
+            (LABEL_INSTALLATION.to_string(), installation.to_string()),
+            (LABEL_KIND.to_string(), "network".to_string()),
+        ])),
+        ..NetworkCreateRequest::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_have_no_ipv6_whatever_dockers_settings_say() {
+        let request = request("1", "senryu-1", "snr1", "10.213.0.0/21".to_string());
+        let sent = serde_json::to_value(request).unwrap();
+        assert_eq!(sent["EnableIPv6"], false, "{sent}");
     }
 }

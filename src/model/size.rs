@@ -134,13 +134,18 @@ impl Sizes {
     }
 
     fn position(&self, name: &str) -> Option<usize> {
-        // Heroku's older names, which scripts still use.
-        let name = match name.to_ascii_lowercase().as_str() {
+        // Heroku's older names, which scripts still use, and those of its private spaces, which
+        // have the same figures.
+        let lower = name.to_ascii_lowercase();
+        let private = ["private-", "shield-"].iter().find_map(|start| lower.strip_prefix(start));
+        let same = private.map(|size| format!("Performance-{size}"));
+        let name = match lower.as_str() {
             "1x" => "Standard-1X",
-            "2x" => "Standard-2X",
+            "2x" | "private-s" | "shield-s" => "Standard-2X",
+            "px" => "Performance-L",
             "free" => "Eco",
             "hobby" => "Basic",
-            _ => name,
+            _ => same.as_deref().unwrap_or(name),
         };
         self.0.iter().position(|size| size.name.eq_ignore_ascii_case(name))
     }
@@ -186,10 +191,18 @@ mod tests {
     #[test]
     fn names_are_taken_in_any_case_and_the_old_ones_too() {
         let sizes = Sizes::default();
-        for (name, found) in [("standard-2x", "Standard-2X"), ("ECO", "Eco"), ("2X", "Standard-2X")]
-        {
+        for (name, found) in [
+            ("standard-2x", "Standard-2X"),
+            ("ECO", "Eco"),
+            ("2X", "Standard-2X"),
+            ("PX", "Performance-L"),
+            ("Private-S", "Standard-2X"),
+            ("private-l-ram", "Performance-L-RAM"),
+            ("Shield-M", "Performance-M"),
+        ] {
             assert_eq!(sizes.parse(name).unwrap().name, found);
         }
+        assert!(sizes.parse("Private-Huge").is_err() && sizes.parse("Private-").is_err());
         let error = sizes.parse("huge").unwrap_err().to_string();
         assert!(error.contains("huge") && error.contains("Performance-2XL"), "{error}");
         assert_eq!(sizes.stored("Gone").name, Size::DEFAULT);

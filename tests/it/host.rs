@@ -132,6 +132,7 @@ fn a_network_and_firewall_rules_that_somebody_removed_are_put_back() {
     docker::iptables(&["-D", "INPUT", "-i", &chain.to_lowercase(), "-j", &chain]).succeeded();
     until("the chain is in its place", limit, || (rules() == all).then_some(()));
     assert!(platform.server_log().contains("firewall rules of"));
+    app.log_says("Missing on the host, and put back: firewall rules of snr");
 
     let network = format!("senryu-{}", platform.installation);
     for container in app.dynos() {

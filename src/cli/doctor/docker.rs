@@ -6,13 +6,16 @@ use crate::config::ServerSettings;
 use serde_json::Value;
 use std::path::PathBuf;
 
+pub(super) const RESTART: &str =
+    "systemctl restart docker (dynos are started again), or scripts/up";
+
 pub(super) async fn look(settings: &ServerSettings) -> Vec<Finding> {
     let socket = settings.docker_socket.clone();
     let info = match asked(&socket, "/info").await {
         Ok((200, info)) => info,
         Ok((status, _)) => {
             let message = format!("{} answers HTTP {status}", socket.display());
-            return vec![Finding::fail("docker", message, "restart the Docker engine")];
+            return vec![Finding::fail("docker", message, RESTART)];
         }
         Err(message) => {
             let mend = "install it (apt-get install docker.io) and start it (systemctl start \
@@ -40,7 +43,11 @@ pub(super) async fn look(settings: &ServerSettings) -> Vec<Finding> {
     }
     findings.extend(kernel(&info));
     let root = PathBuf::from(fact("DockerRootDir"));
-    findings.push(Finding { what: "docker's disk", ..host::disk(&root) });
+    let disk = host::disk(&root);
+    let mend = "docker image prune, or give Docker another disk: \"data-root\" in \
+                /etc/docker/daemon.json, then systemctl restart docker";
+    let mend = disk.mend.is_some().then(|| mend.to_string());
+    findings.push(Finding { what: "docker's disk", mend, ..disk });
     let init = fact("InitBinary");
     findings.push(match init.as_str() {
         "" | "?" | "N/A" => {
@@ -66,7 +73,7 @@ pub(super) async fn look(settings: &ServerSettings) -> Vec<Finding> {
                 format!("the engine has no image {image}"),
                 "scripts/up (it makes the stack)",
             ),
-            Err(message) => Finding::fail(what, message, "restart the Docker engine"),
+            Err(message) => Finding::fail(what, message, RESTART),
         });
     }
     findings

@@ -12,10 +12,10 @@ pub(super) async fn look(installation: &str, running: bool) -> Vec<Finding> {
     let (open, closed) = (named("snr"), named("snc"));
     let text = output_of("iptables", &["-w", "-S"]).await.unwrap_or_default();
     let nat = output_of("iptables", &["-w", "-t", "nat", "-S"]).await.unwrap_or_default();
-    let mut findings = vec![ours(&text, &open, 2, running), dockers(&nat)];
-    // Only there once an app has asked for it. Its third drop is what no list names.
+    let mut findings = vec![ours(&text, &open, 3, running), dockers(&nat)];
+    // Only there once an app has asked for it. Its fourth drop is what no list names.
     if Path::new("/sys/class/net").join(&closed).exists() {
-        findings.insert(1, ours(&text, &closed, 3, running));
+        findings.insert(1, ours(&text, &closed, 4, running));
     }
     findings
 }
@@ -39,12 +39,12 @@ fn ours(text: &str, bridge: &str, expected: usize, running: bool) -> Finding {
         _ if running => Finding::fail(
             what,
             format!("rules of {bridge} are missing: dynos may reach what they must not"),
-            "wait ten seconds: the server puts them back. If not, read its log",
+            "systemctl restart senryu, unless the server puts them back within ten seconds",
         ),
         _ => Finding::warn(
             what,
             format!("rules of {bridge} are missing"),
-            "start the server: it puts them back",
+            "systemctl start senryu, or scripts/up: the server puts them back",
         ),
     }
 }
@@ -69,9 +69,10 @@ mod tests {
     #[test]
     fn a_chain_counts_only_whole_and_in_its_place() {
         let whole = "-N SNRAB\n-A INPUT -i snrab -j SNRAB\n-A FORWARD -i snrab -j SNRAB\n\
+                     -A SNRAB -m connlimit --connlimit-above 20000 -j DROP\n\
                      -A SNRAB -d 169.254.0.0/16 -j DROP\n\
                      -A SNRAB -m addrtype --dst-type LOCAL -j DROP\n";
-        let level = |text: &str, running| ours(text, "snrab", 2, running).level;
+        let level = |text: &str, running| ours(text, "snrab", 3, running).level;
         assert_eq!(level(whole, true), Level::Ok);
         for line in whole.lines().skip(1) {
             let without = whole.replace(line, "");

@@ -20,8 +20,8 @@ pub(super) fn disk(data_dir: &Path) -> Finding {
     let stat = match nix::sys::statvfs::statvfs(existing(data_dir)) {
         Ok(stat) => stat,
         Err(error) => {
-            let mend = "make the folder, or choose another with --data-dir";
-            return Finding::fail(what, format!("{place}: {error}"), mend);
+            let mend = format!("mkdir -p {place}, or choose another with --data-dir");
+            return Finding::fail(what, format!("{place}: {error}"), &mend);
         }
     };
     let free = stat.blocks_available() as u64 * stat.fragment_size() as u64;
@@ -34,13 +34,16 @@ fn judged_disk(place: &str, free: u64, all_inodes: u64, free_inodes: u64) -> Fin
         "{place}: {} free, {free_inodes} inodes free",
         size(i64::try_from(free).unwrap_or(i64::MAX))
     );
-    let mend = "free some space (docker image prune), or move the data with --data-dir";
+    let mend = format!(
+        "see what takes it: du -xh -d2 {place} | sort -h | tail; caches of builds go with senryu \
+         builds:cache:purge -a APP, or move all of it with --data-dir"
+    );
     // Some file systems have no fixed number of inodes, and say zero.
     let few = |share: u64| all_inodes > 0 && free_inodes < all_inodes / share;
     if free < limits::DOCTOR_DISK_FAIL || few(100) {
-        Finding::fail("disk", message, mend)
+        Finding::fail("disk", message, &mend)
     } else if free < limits::DOCTOR_DISK_WARN || few(20) {
-        Finding::warn("disk", message, mend)
+        Finding::warn("disk", message, &mend)
     } else {
         Finding::ok("disk", message)
     }
@@ -63,6 +66,28 @@ fn judged_memory(total: i64, free: i64) -> Finding {
         Finding::warn("memory", message, mend)
     } else {
         Finding::ok("memory", message)
+    }
+}
+
+/// The kernel's table of connections, which requests to dynos need as well.
+pub(super) fn connections() -> Finding {
+    let figure = |name: &str| {
+        let text = std::fs::read_to_string(format!("/proc/sys/net/netfilter/nf_conntrack_{name}"));
+        text.ok()?.trim().parse::<u64>().ok()
+    };
+    judged_connections(figure("count").unwrap_or(0), figure("max").unwrap_or(0))
+}
+
+/// Where there is no table, nobody can fill it.
+fn judged_connections(count: u64, max: u64) -> Finding {
+    let what = "connections";
+    let message = format!("the kernel keeps track of {count}, of at most {max}");
+    match max > 0 && count > max / 5 * 4 {
+        true => {
+            let mend = format!("sysctl -w net.netfilter.nf_conntrack_max={}", max * 2);
+            Finding::warn(what, message, &mend)
+        }
+        false => Finding::ok(what, message),
     }
 }
 
@@ -91,7 +116,11 @@ pub(super) async fn clock(database: &Path) -> Finding {
         return Finding::ok(what, "set over the network");
     }
     let message = "nothing says that it is set over the network: certificates and logs need it";
-    Finding::warn(what, message, "apt-get install chrony, unless the machine's host sets its clock")
+    Finding::warn(
+        what,
+        message,
+        "apt-get install chrony (not where the machine's host sets its clock)",
+    )
 }
 
 fn whole(time: Duration) -> String {
@@ -146,7 +175,7 @@ fn is_own(listed: &str, address: std::net::IpAddr) -> bool {
     found.any(|word| word.parse() == Ok(address))
 }
 
-async fn resolved(name: &str) -> Option<std::net::IpAddr> {
+pub(super) async fn resolved(name: &str) -> Option<std::net::IpAddr> {
     let found = timeout(limits::DOCTOR_TIMEOUT, tokio::net::lookup_host((name, 80))).await;
     found.ok()?.ok()?.next().map(|address| address.ip())
 }
@@ -175,6 +204,21 @@ mod tests {
         assert_eq!(level(2048), Level::Ok);
         assert_eq!(level(700), Level::Warn);
         assert_eq!(level(100), Level::Fail);
+    }
+
+    #[test]
+    fn a_table_of_connections_that_is_nearly_full_is_found() {
+        assert_eq!(judged_connections(100, 65_536).level, Level::Ok);
+        assert_eq!(judged_connections(0, 0).level, Level::Ok);
+        let full = judged_connections(60_000, 65_536);
+        assert_eq!(full.level, Level::Warn);
+        assert_eq!(full.mend.unwrap(), "sysctl -w net.netfilter.nf_conntrack_max=131072");
+    }
+
+    #[test]
+    fn a_full_disk_is_mended_where_it_is() {
+        let mend = judged_disk("/srv/data", 1, 0, 0).mend.unwrap();
+        assert!(mend.contains("du -xh -d2 /srv/data |"), "{mend}");
     }
 
     #[test]

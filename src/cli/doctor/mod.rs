@@ -62,13 +62,17 @@ pub async fn doctor(cx: &Cx, args: Doctor) -> Result {
     let settings = &args.settings;
     let mut findings = vec![match settings.check() {
         Ok(()) => Finding::ok("settings", "make sense"),
-        Err(message) => Finding::fail("settings", message, "correct the setting that it names"),
+        Err(message) => {
+            let mend = "edit /etc/senryu/senryu.toml, then: senryu server --check";
+            Finding::fail("settings", message, mend)
+        }
     }];
     findings.extend(docker::look(settings).await);
     findings.push(program("git", &["--version"], "apt-get install git").await);
     findings.push(program("iptables", &["--version"], "apt-get install iptables").await);
     findings.push(host::disk(&settings.data_dir));
     findings.push(host::memory());
+    findings.push(host::connections());
     findings.push(host::clock(&settings.database()).await);
     findings.push(host::names(settings).await);
     findings.push(run_dir(&settings.run_dir));
@@ -191,10 +195,7 @@ fn master_key(path: &Path) -> Finding {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Finding::ok(what, format!("{place} will be made on the first start"))
         }
-        Err(error) => {
-            let mend = "run doctor as the user that the server runs as";
-            Finding::warn(what, format!("{place}: {error}"), mend)
-        }
+        Err(error) => Finding::warn(what, format!("{place}: {error}"), "sudo senryu doctor"),
     }
 }
 

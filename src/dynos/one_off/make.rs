@@ -309,10 +309,13 @@ impl Made {
     }
 }
 
-/// The size of the process type that it is named after, else what everybody gets.
+/// The size of the process type that it is named after; else the web dynos' where that is one of
+/// the small ones, which Heroku has for whole apps; else what everybody gets.
 pub(super) fn size_of(process: &ProcessType, formation: &[Formation]) -> String {
-    let row = formation.iter().find(|row| row.process == *process);
-    row.map_or_else(|| Size::DEFAULT.to_string(), |row| row.size.clone())
+    let own = formation.iter().find(|row| row.process == *process);
+    let web = formation.iter().find(|row| row.process.is_web());
+    let small = web.filter(|row| ["Eco", "Basic"].contains(&row.size.as_str()));
+    own.or(small).map_or_else(|| Size::DEFAULT.to_string(), |row| row.size.clone())
 }
 
 /// A first word that names a process type stands for its command: `run worker --once`.
@@ -350,4 +353,29 @@ fn terminal(request: &RunRequest) -> (Option<WindowSize>, Vec<(String, String)>)
 /// The terminal has its size before the command looks.
 fn sized(command: &str, size: WindowSize) -> String {
     format!("stty columns {} rows {} 2>/dev/null\n{command}", size.columns, size.rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::AppId;
+
+    #[test]
+    fn a_one_off_is_as_large_as_its_type_or_the_small_app_that_it_is_of() {
+        let row = |process: &str, size: &str| Formation {
+            id: Uuid::new_v4(),
+            app: AppId::random(),
+            process: ProcessType::parse(process).unwrap(),
+            quantity: 1,
+            size: size.to_string(),
+            epoch: 0,
+            created_at: Timestamp(0),
+            updated_at: Timestamp(0),
+        };
+        let size = |rows: &[Formation]| size_of(&ProcessType::parse("run").unwrap(), rows);
+        assert_eq!(size(&[row("web", "Eco"), row("worker", "Standard-2X")]), "Eco");
+        assert_eq!(size(&[row("web", "Performance-L")]), Size::DEFAULT);
+        assert_eq!(size(&[row("web", "Basic"), row("run", "Standard-2X")]), "Standard-2X");
+        assert_eq!(size(&[]), Size::DEFAULT);
+    }
 }

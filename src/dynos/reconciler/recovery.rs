@@ -49,16 +49,17 @@ impl Reconciler {
         tracing::warn!(seconds, "Docker answers again");
         self.recovery.outage = Some(self.recovery.outage.unwrap_or(since));
         let what = format!("Docker did not answer for {seconds:.1}s");
-        let hurt: BTreeSet<AppId> = self
-            .desired
-            .iter()
-            .filter(|app| app.formation.iter().any(|wanted| wanted.quantity > 0))
-            .map(|app| app.app)
-            .collect();
-        for app in hurt {
+        for app in self.with_dynos() {
             self.recovery.apps.insert(app, (since, what.clone()));
             self.log(app, vec![LogLine::heroku("engine", what.clone())]).await;
         }
+    }
+
+    /// Apps that shall have dynos.
+    fn with_dynos(&self) -> Vec<AppId> {
+        let wanted = self.desired.iter();
+        let wanted = wanted.filter(|app| app.formation.iter().any(|row| row.quantity > 0));
+        wanted.map(|app| app.app).collect()
     }
 
     /// Something was found that hurt an app's dynos.
@@ -114,6 +115,10 @@ impl Reconciler {
             Ok(mended) => {
                 for what in mended {
                     tracing::warn!(what, "something of ours was missing and was put back");
+                    let line = format!("Missing on the host, and put back: {what}");
+                    for app in self.with_dynos() {
+                        self.log(app, vec![LogLine::heroku("engine", line.clone())]).await;
+                    }
                 }
             }
             Err(error) => tracing::warn!(error = error.chain(), "the network is not as it must be"),
