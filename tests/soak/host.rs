@@ -7,7 +7,7 @@ use crate::http::{Conn, Request};
 use crate::platform::Platform;
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const APPS: [&str; 3] = ["one", "two", "three"];
@@ -237,10 +237,8 @@ impl Host<'_> {
 
     /// The server alone gets no process and no thread more than it has.
     async fn processes_run_out(&mut self) -> Result<()> {
-        let group = Path::new("/sys/fs/cgroup/pids").join(format!("soak-{}", self.platform.port));
-        let server = self.platform.server_pid().await;
-        let (Ok(()), Some(server)) = (std::fs::create_dir(&group), server) else {
-            self.report.tell("process table: not tried, there is no cgroup v1 for it".to_string());
+        let Some((group, server)) = self.own_group().await else {
+            self.report.not_tried("process table", "no control group can be made for it");
             return Ok(());
         };
         // As this namespace knows it; the kernel translates.
@@ -272,12 +270,23 @@ impl Host<'_> {
         Ok(())
     }
 
+    /// A control group for the server alone, that can bound processes, and the server.
+    async fn own_group(&self) -> Option<(PathBuf, u32)> {
+        let server = self.platform.server_pid().await?;
+        let (v1, v2) = (Path::new("/sys/fs/cgroup/pids"), Path::new("/sys/fs/cgroup"));
+        let root = if v1.is_dir() { v1 } else { v2 };
+        // Nothing in version 1, where no group has to ask for it.
+        let _ = std::fs::write(root.join("cgroup.subtree_control"), "+pids");
+        let group = root.join(format!("soak-{}", self.platform.port));
+        std::fs::create_dir(&group).ok()?;
+        group.join("pids.max").exists().then_some((group, server))
+    }
+
     async fn clock_jumps(&mut self) -> Result<()> {
         let library = shell("ls /usr/lib/*/faketime/libfaketimeMT.so.1").await;
         let library = library.trim();
         if !Path::new(library).exists() {
-            let line = "clock: not tried, apt-get install libfaketime makes it possible";
-            self.report.tell(line.to_string());
+            self.report.not_tried("clock", "apt-get install libfaketime makes it possible");
             return Ok(());
         }
         let file = self.platform.dir.join("faketime");

@@ -78,12 +78,19 @@ pub struct Options {
 pub struct Report {
     pub broken: Vec<String>,
     pub told: Vec<String>,
+    /// What this machine does not allow to be shown.
+    pub not_tried: Vec<&'static str>,
 }
 
 impl Report {
     pub fn tell(&mut self, line: String) {
         println!("{line}");
         self.told.push(line);
+    }
+
+    pub fn not_tried(&mut self, what: &'static str, why: &str) {
+        self.tell(format!("{what}: not tried, {why}"));
+        self.not_tried.push(what);
     }
 
     pub fn broken(&mut self, line: String) {
@@ -156,6 +163,10 @@ async fn run(options: &Options) -> Result<bool> {
     let verdict = match report.broken.len() {
         0 => "every promise was kept".to_string(),
         count => format!("{count} promises were broken"),
+    };
+    let verdict = match report.not_tried.is_empty() {
+        true => verdict,
+        false => format!("{verdict}; NOT TRIED: {}", report.not_tried.join(", ")),
     };
     report.tell(format!("{verdict} (seed {seed}); results in {}", platform.results().display()));
     let all = report.told.iter().chain(&report.broken);

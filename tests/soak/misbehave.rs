@@ -48,13 +48,15 @@ enum What {
     Web(&'static str),
     /// A build's script, and what the push says of it.
     Build(&'static str, &'static str),
+    /// A step of a Dockerfile, and what the push says of it.
+    Step(&'static str, &'static str),
 }
 
 const fn case(name: &'static str, what: What, words: &'static str) -> Case {
     Case { name, what, words }
 }
 
-const CASES: [Case; 19] = [
+const CASES: [Case; 21] = [
     case("crash", What::Dyno("exit 3"), "Process exited with status 3"),
     case("never-binds", What::Web("sleep 600"), "Error R10 (Boot timeout)"),
     case(
@@ -98,14 +100,14 @@ const CASES: [Case; 19] = [
         What::Build("timeout --signal=KILL 20 perl misbehave.pl sockets; exit 1", "failed to"),
         "Error S12 (Open files limit)",
     ),
-    // Its output goes no faster than it is kept, and is not the log.
+    // Its output goes no faster than it is kept.
     case(
         "build-flood",
         What::Build(
             "timeout --signal=KILL 20 perl misbehave.pl flood; exit 1",
             "failed to compile Node.js app",
         ),
-        "",
+        "Error S18 (Log limit)",
     ),
     case(
         "build-loop",
@@ -116,6 +118,20 @@ const CASES: [Case; 19] = [
         "build-deaf",
         What::Build("trap '' TERM; while :; do sleep 1; done", "Timed out compiling"),
         "Error S14 (Build time limit)",
+    ),
+    case(
+        "step-memory",
+        What::Step("perl misbehave.pl memory 9000", "So ends a step that is killed"),
+        "Error S15 (Build memory limit) -> A step was killed",
+    ),
+    // What it is bounded to is its own affair: it ends as any step that fails.
+    case(
+        "step-processes",
+        What::Step(
+            "timeout --signal=KILL 20 perl misbehave.pl processes; exit 1",
+            "returned a non-zero code: 1",
+        ),
+        "",
     ),
 ];
 
@@ -214,13 +230,20 @@ async fn misbehave(platform: &Platform, case: &Case) -> Result<Result<Option<Dur
             named(platform, "web", case.words).await
         }
         What::Build(script, told) => {
-            platform.commit(ROGUE, "build.sh", format!("{script}\n").as_bytes()).await?;
-            let pushed = platform.push(ROGUE).await?;
-            let refused = !pushed.ok && pushed.text.contains(told);
-            if !refused {
-                let lines: Vec<&str> = pushed.text.lines().collect();
-                let end = lines[lines.len().saturating_sub(20)..].join("\n");
-                return Ok(Err(format!("the push does not say {told:?}: {end}")));
+            let problem = refused(platform, "build.sh", format!("{script}\n"), told).await?;
+            if let Some(problem) = problem {
+                return Ok(Err(problem));
+            }
+            named(platform, "build", case.words).await
+        }
+        What::Step(command, told) => {
+            stack(platform, "container").await?;
+            let text =
+                format!("FROM senryu/stack:run\nWORKDIR /x\nCOPY misbehave.pl .\nRUN {command}\n");
+            let problem = refused(platform, "Dockerfile", text, told).await?;
+            stack(platform, "heroku-24").await?;
+            if let Some(problem) = problem {
+                return Ok(Err(problem));
             }
             named(platform, "build", case.words).await
         }
@@ -228,12 +251,33 @@ async fn misbehave(platform: &Platform, case: &Case) -> Result<Result<Option<Dur
     Ok(Ok(after?))
 }
 
+async fn stack(platform: &Platform, name: &str) -> Result<()> {
+    let set = platform.senryu(&["stack:set", name, "-a", ROGUE]).await?;
+    ensure!(set.ok, "stack:set: {}", set.text);
+    Ok(())
+}
+
+/// Pushes it; what is wrong if that is not refused in these words.
+async fn refused(
+    platform: &Platform,
+    path: &str,
+    text: String,
+    told: &str,
+) -> Result<Option<String>> {
+    platform.commit(ROGUE, path, text.as_bytes()).await?;
+    let pushed = platform.push(ROGUE).await?;
+    let refused = !pushed.ok && pushed.text.contains(told);
+    let lines: Vec<&str> = pushed.text.lines().collect();
+    let end = lines[lines.len().saturating_sub(20)..].join("\n");
+    Ok((!refused).then(|| format!("the push does not say {told:?}: {end}")))
+}
+
 /// Nothing of a case may count for the next. What did not stay up was started a few times only.
 async fn end(platform: &Platform, case: &Case, report: &mut Report) -> Result<()> {
     let process = match case.what {
         What::Dyno(_) | What::Deaf(_) => case.name,
         What::Web(_) => "web",
-        What::Build(..) => return Ok(()),
+        What::Build(..) | What::Step(..) => return Ok(()),
     };
     let arguments = ["logs", "-a", ROGUE, "-n", "1500", "-s", "heroku", "-p", process];
     let starts =
