@@ -1,33 +1,14 @@
 //! What of a Dockerfile would have Docker itself fetch something: `ADD` of an address. It does so
 //! on the host, past the rules of the network that builds are in, and so it is refused.
 
-/// As Docker reads a Dockerfile. Its versions differ in two details, and a file is refused if
-/// any of them would fetch something.
-#[derive(Clone, Copy)]
-struct Reading {
-    /// Continues a line; the file may choose the other one.
-    escape: char,
-    /// Whether two of them at a line's end continue it too.
-    doubled: bool,
-    /// Whether an indented comment between continued lines is one.
-    indented: bool,
-}
+use super::instructions::{self, Instruction, after};
 
 /// The line and the fault of the first instruction that can't be done here.
 pub fn refused(dockerfile: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(dockerfile);
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let chosen = |line: &str| line.trim_start().starts_with('#') && line.contains('`');
-    let other = text.lines().any(chosen).then_some('`');
-    for escape in std::iter::once('\\').chain(other) {
-        for (doubled, indented) in [(true, true), (true, false), (false, true), (false, false)] {
-            let found = Reading { escape, doubled, indented }.first_fault(text);
-            if found.is_some() {
-                return found;
-            }
-        }
-    }
-    None
+    let fault =
+        |Instruction { line, text }: &Instruction| Some(format!("Line {line}: {}", fault(text)?));
+    instructions::readings(&text).iter().find_map(|all| all.iter().find_map(fault))
 }
 
 /// Whether an instruction may have Docker fetch something.
@@ -48,40 +29,6 @@ fn is_remote_add(instruction: &str) -> bool {
     all_but_last.iter().any(|source| may_be_remote(source)) || list_is_remote(rest)
 }
 
-impl Reading {
-    fn first_fault(self, text: &str) -> Option<String> {
-        let mut lines = text.lines().enumerate();
-        while let Some((at, line)) = lines.next() {
-            let mut part = line.trim_start();
-            if part.is_empty() || part.starts_with('#') {
-                continue;
-            }
-            let mut joined = String::new();
-            while let Some(piece) = self.continued(part) {
-                joined.push_str(piece);
-                let next = lines.find(|(_, line)| !self.is_skipped(line));
-                part = next.map_or("", |(_, line)| line);
-            }
-            joined.push_str(part);
-            if let Some(fault) = fault(&joined) {
-                return Some(format!("Line {}: {fault}", at + 1));
-            }
-        }
-        None
-    }
-
-    /// The line without what says that it goes on; `None` if it does not.
-    fn continued(self, line: &str) -> Option<&str> {
-        let line = line.trim_end_matches([' ', '\t', '\r']).strip_suffix(self.escape)?;
-        (self.doubled || !line.ends_with(self.escape)).then_some(line)
-    }
-
-    fn is_skipped(self, line: &str) -> bool {
-        let bare = line.trim();
-        bare.is_empty() || line.starts_with('#') || (self.indented && bare.starts_with('#'))
-    }
-}
-
 fn fault(instruction: &str) -> Option<&'static str> {
     let inner = after(instruction, "ONBUILD").unwrap_or(instruction);
     if is_remote_add(inner) {
@@ -95,13 +42,6 @@ fn fault(instruction: &str) -> Option<&'static str> {
     (takes_documents && inner.split_whitespace().any(is_here_document)).then_some(
         "here-documents (<<) are not known to this builder: write a file in the source instead",
     )
-}
-
-/// What follows an instruction's name.
-fn after<'a>(instruction: &'a str, name: &str) -> Option<&'a str> {
-    let instruction = instruction.trim();
-    let (word, rest) = instruction.split_once(char::is_whitespace).unwrap_or((instruction, ""));
-    word.eq_ignore_ascii_case(name).then_some(rest)
 }
 
 /// `<<EOF` and not `<<<text`.

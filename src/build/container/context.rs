@@ -1,7 +1,7 @@
 //! What Docker's builder gets to see: a directory of the source as a tar, without what
 //! `.dockerignore` names. No link is followed.
 
-use super::adds;
+use super::{adds, bases};
 use crate::build::{BuildFailure, cache, slugignore::parts_match};
 use crate::error::{Context as _, Result};
 use crate::{limits, tasks};
@@ -26,8 +26,12 @@ pub struct BuildContext {
 }
 
 impl BuildContext {
-    /// Of a Dockerfile by its path in the source. Blocking.
-    pub fn open(root: &Path, dockerfile: &str) -> Result<Self, BuildFailure> {
+    /// Of a Dockerfile by its path in the source, which gets these values of ARG. Blocking.
+    pub fn open(
+        root: &Path,
+        dockerfile: &str,
+        args: &[(String, String)],
+    ) -> Result<Self, BuildFailure> {
         let path = Path::new(dockerfile);
         let above = path.parent().unwrap_or(Path::new(""));
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -40,7 +44,8 @@ impl BuildContext {
         if file.len() as u64 >= limits::BUILD_RESULT_BYTES {
             return Err(BuildFailure::Manifest(vec![format!("{dockerfile} is too long")]));
         }
-        if let Some(fault) = adds::refused(&file) {
+        let fault = adds::refused(&file).or_else(|| bases::refused(&file, args));
+        if let Some(fault) = fault {
             return Err(BuildFailure::Image { reason: format!("{dockerfile}: {fault}") });
         }
         let ignore = cache::read_small(&dir.join(".dockerignore")).unwrap_or_default();
@@ -192,7 +197,7 @@ mod tests {
     use std::io::Read;
 
     async fn packed(dir: &Path, dockerfile: &str) -> BTreeMap<String, String> {
-        let context = BuildContext::open(dir, dockerfile).unwrap();
+        let context = BuildContext::open(dir, dockerfile, &[]).unwrap();
         let bytes = context.stream().collect::<Vec<_>>().await.concat();
         let mut found = BTreeMap::new();
         for entry in tar::Archive::new(bytes.as_slice()).entries().unwrap() {
@@ -228,7 +233,7 @@ mod tests {
     fn a_dockerfile_that_would_fetch_past_the_build_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("Dockerfile"), "FROM x\nADD http://169.254.169.254/ /x").unwrap();
-        let refused = BuildContext::open(dir.path(), "Dockerfile").unwrap_err().to_string();
+        let refused = BuildContext::open(dir.path(), "Dockerfile", &[]).unwrap_err().to_string();
         assert!(refused.contains("Dockerfile: Line 2: ADD of an address"), "{refused}");
     }
 
@@ -238,7 +243,7 @@ mod tests {
         std::os::unix::fs::symlink("/etc", dir.path().join("etc")).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", dir.path().join("Dockerfile")).unwrap();
         for path in ["etc/passwd", "Dockerfile", "missing/Dockerfile"] {
-            let refused = BuildContext::open(dir.path(), path);
+            let refused = BuildContext::open(dir.path(), path, &[]);
             assert!(matches!(refused, Err(BuildFailure::Manifest(_))), "{path}");
         }
     }

@@ -2,7 +2,9 @@
 //! builder, and nothing else of the journey knows the difference but the start of a dyno.
 
 mod adds;
+mod bases;
 mod context;
+mod instructions;
 mod manifest;
 mod run;
 mod steps;
@@ -105,9 +107,9 @@ impl Builder {
     ) -> Result<ImageFacts, BuildFailure> {
         let Work { input, volume, manifest, deadline, out, cancel } = *work;
         out.line(&format!("=== Building {} ({})", source.process, source.dockerfile));
-        let dockerfile = source.dockerfile.clone();
+        let (dockerfile, args) = (source.dockerfile.clone(), manifest.args.clone());
         let opened = with(volume, "read a Dockerfile", move |volume| {
-            Ok(BuildContext::open(&volume.build(), &dockerfile))
+            Ok(BuildContext::open(&volume.build(), &dockerfile, &args))
         });
         let context = opened.await??;
         let limits = &self.settings.build_limits;
@@ -223,7 +225,11 @@ impl Builder {
         }
         // Of an earlier stage there is no image; its instructions were looked at with all others.
         let facts = self.engine.image_facts(base).await?.unwrap_or_default();
-        let refused = facts.on_build.iter().find_map(|text| adds::refused(text.as_bytes()));
+        let refused = facts
+            .on_build
+            .iter()
+            .map(String::as_bytes)
+            .find_map(|text| adds::refused(text).or_else(|| bases::refused(text, &[])));
         match refused {
             Some(fault) => refuse(&format!("has an ONBUILD that can't be done. {fault}")),
             None => Ok(()),
