@@ -17,14 +17,14 @@ const HOOKS: [&str; 2] = ["INPUT", "FORWARD"];
 /// The host itself, and the link-local addresses where clouds keep their credentials; and more
 /// connections than one may have in the host's table, which the router needs as well. Replies to
 /// its connections pass.
-fn common() -> [String; 4] {
+fn common(bounded: bool) -> Vec<String> {
     let most = limits::TRACKED_CONNECTIONS;
-    [
-        "-m conntrack --ctstate ESTABLISHED,RELATED -j RETURN".to_string(),
-        format!("-m connlimit --connlimit-above {most} --connlimit-mask 32 -j DROP"),
-        "-d 169.254.0.0/16 -j DROP".to_string(),
-        "-m addrtype --dst-type LOCAL -j DROP".to_string(),
-    ]
+    let bound = format!("-m connlimit --connlimit-above {most} --connlimit-mask 32 -j DROP");
+    let mut rules = vec!["-m conntrack --ctstate ESTABLISHED,RELATED -j RETURN".to_string()];
+    rules.extend(bounded.then_some(bound));
+    rules.push("-d 169.254.0.0/16 -j DROP".to_string());
+    rules.push("-m addrtype --dst-type LOCAL -j DROP".to_string());
+    rules
 }
 
 /// Docker's chains that it puts before all others, and that let nothing pass by themselves.
@@ -63,8 +63,15 @@ impl Guard {
     }
 
     /// Writes the rules, and puts them before whatever would let their packets pass.
+    /// A kernel that cannot count connections, which Docker does not ask of it, gets the others.
     pub async fn put(&self) -> Result<()> {
-        write(&self.text(&rules_now().await?)).await
+        let now = rules_now().await?;
+        let Err(error) = write(&self.text(&now, true)).await else { return Ok(()) };
+        if write(&self.text(&now, false)).await.is_err() {
+            return Err(error);
+        }
+        tracing::warn!(error = error.chain(), "connections of dynos and builds are not bounded");
+        Ok(())
     }
 
     fn chain(&self) -> String {
@@ -77,10 +84,10 @@ impl Guard {
     }
 
     /// What is not on a list is dropped in the list's own chain; what is goes on to Docker's.
-    fn chain_rules(&self) -> Vec<String> {
+    fn chain_rules(&self, bounded: bool) -> Vec<String> {
         let chain = self.chain();
         let mut rules: Vec<String> =
-            common().iter().map(|rule| format!("-A {chain} {rule}")).collect();
+            common(bounded).iter().map(|rule| format!("-A {chain} {rule}")).collect();
         rules.extend(self.lists.as_ref().map(|_| format!("-A {chain} -j {}", self.list())));
         rules.push(format!("-A {chain} -j RETURN"));
         rules
@@ -140,7 +147,9 @@ impl Guard {
             (rules.len(), rules.iter().filter(|rule| rule.ends_with("-j DROP")).count())
         };
         let hooked = HOOKS.iter().all(|hook| self.is_hooked(hook, now));
-        if !hooked || count(&self.chain()) != expected(&self.chain_rules()) {
+        let start = format!("-A {} -m connlimit ", self.chain());
+        let bounded = now.lines().any(|line| line.starts_with(&start));
+        if !hooked || count(&self.chain()) != expected(&self.chain_rules(bounded)) {
             return Found::Missing;
         }
         let (there, wanted) = (count(&self.list()), expected(&self.list_rules()));
@@ -153,12 +162,12 @@ impl Guard {
     }
 
     /// For `iptables-restore`: it empties our chains and fills them in one step.
-    fn text(&self, now: &str) -> String {
+    fn text(&self, now: &str, bounded: bool) -> String {
         let mut text = format!("*filter\n:{} - [0:0]\n", self.chain());
         if self.lists.is_some() {
             let _ = writeln!(text, ":{} - [0:0]", self.list());
         }
-        for rule in self.chain_rules().iter().chain(&self.list_rules()) {
+        for rule in self.chain_rules(bounded).iter().chain(&self.list_rules()) {
             let _ = writeln!(text, "{rule}");
         }
         for hook in HOOKS.iter().filter(|hook| !self.is_hooked(hook, now)) {
@@ -231,7 +240,7 @@ mod tests {
         for hook in HOOKS {
             let _ = writeln!(text, "-A {hook} {}", guard.jump());
         }
-        for rule in guard.chain_rules().iter().chain(&guard.list_rules()) {
+        for rule in guard.chain_rules(true).iter().chain(&guard.list_rules()) {
             let _ = writeln!(text, "{rule}");
         }
         text
@@ -254,9 +263,17 @@ mod tests {
     #[test]
     fn one_dyno_does_not_fill_the_hosts_table_of_connections() {
         for guard in [closed(), Guard::open("snr1".to_string())] {
-            let rules = guard.chain_rules();
+            let rules = guard.chain_rules(true);
             // After the packets of those that are there, which are not counted again.
             assert!(rules[1].contains("--connlimit-above 20000 --connlimit-mask 32"), "{rules:?}");
+            // A kernel that can't count them has all the others, and needs them.
+            let without = |what: &str| {
+                let whole = written(&guard);
+                let lines = whole.lines().filter(|line| !line.contains(what));
+                guard.found(&lines.collect::<Vec<_>>().join("\n"))
+            };
+            assert_eq!(without("connlimit"), Found::Whole);
+            assert_eq!(without("-d 169.254.0.0/16"), Found::Missing);
         }
     }
 
@@ -276,9 +293,9 @@ mod tests {
                 let now = format!("-A FORWARD {rule}\n{whole}");
                 assert_eq!(guard.found(&now), Found::Missing, "{rule}");
                 let hook = format!("-D FORWARD {0}\n-I FORWARD 1 {0}\nCOMMIT\n", guard.jump());
-                assert!(guard.text(&now).ends_with(&hook), "{}", guard.text(&now));
+                assert!(guard.text(&now, true).ends_with(&hook), "{}", guard.text(&now, true));
             }
-            assert!(!guard.text(&whole).contains("-I "));
+            assert!(!guard.text(&whole, true).contains("-I "));
         }
         let more = written(&closed()) + "-A SNC1-LIST -s 10.213.0.9 -d 10.2.3.4/32 -j RETURN\n";
         assert_eq!(closed().found(&more), Found::TooMany);
