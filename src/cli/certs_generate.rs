@@ -6,7 +6,6 @@ use super::app::AppArgs;
 use super::client::{segment, text};
 use super::failure::{Failure, Result};
 use crate::limits;
-use crate::model::Hostname;
 use chrono::{Datelike, Duration, Utc};
 use clap::Args;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
@@ -48,9 +47,7 @@ pub struct Generate {
 
 pub async fn run(cx: &Cx, args: Generate) -> Result {
     let app = cx.app(&args.app)?;
-    let domain = Hostname::parse(&args.domain)
-        .map_err(|error| Failure::refused(error.public_message().to_string()))?;
-    let name = domain.as_str();
+    let name = &hostname(&args.domain)?;
     let made = made(&args, name)
         .map_err(|error| Failure::refused(format!("No key could be made for {name}: {error}")))?;
     let certs = cx.client.get_all(&format!("/apps/{}/sni-endpoints", segment(&app))).await?;
@@ -80,6 +77,21 @@ pub async fn run(cx: &Cx, args: Generate) -> Result {
          certificate, run:\n\
          $ senryu {command} CERTFILE {key} -a {app}"
     ))
+}
+
+/// What a domain's name is made of; whether the app may have it, the server knows.
+fn hostname(text: &str) -> Result<String> {
+    let name = text.to_ascii_lowercase();
+    let base = name.strip_prefix("*.").unwrap_or(&name);
+    let is_plain = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    match base.contains('.') && base.split('.').all(is_plain) {
+        true => Ok(name),
+        false => Err(Failure::refused(format!(
+            "{text:?} is no domain, such as www.example.com or *.example.com"
+        ))),
+    }
 }
 
 struct Made {
