@@ -47,7 +47,7 @@ fn people_and_sessions_are_changed_by_their_buttons() {
     browser.sees(&format!("{email} by console from 127.0.0.1"));
     browser.click("Access");
     browser.click(&format!("Remove {guest}"));
-    browser.sees("Removed: the app is gone from that person’s list.");
+    browser.sees("Removed: the app is gone from that person's list.");
     them.get(&page).is(404);
 
     switched_on(&them);
