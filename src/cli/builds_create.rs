@@ -3,7 +3,7 @@
 
 use super::app::AppArgs;
 use super::builds::{One, find, newest, path};
-use super::client::{segment, text};
+use super::client::{number, segment, text};
 use super::failure::{FAILED, Failure, Result};
 use super::{Cx, stream};
 use crate::limits;
@@ -104,18 +104,20 @@ async fn settled(cx: &Cx, app: &str, id: &str) -> Result<Value> {
 
 pub async fn cancel(cx: &Cx, args: One) -> Result {
     let app = cx.app(&args.app)?;
-    let build =
-        match &args.build {
-            Some(id) => find(cx, &app, Some(id)).await?,
-            None => {
-                // The one that was begun first is the one that runs.
-                let pending = |build: &Value| text(build, "/status") == "pending";
-                let builds = newest(cx, &app, limits::BUILDS_SEARCHED).await?;
-                builds.into_iter().rev().find(pending).ok_or_else(|| {
-                    Failure::refused(format!("⬢ {app} has no build that is pending."))
-                })?
-            }
-        };
+    let build = match &args.build {
+        Some(id) => find(cx, &app, Some(id)).await?,
+        None => {
+            // The one that runs, or else the one that is next.
+            let mut builds = newest(cx, &app, limits::BUILDS_SEARCHED).await?;
+            builds.retain(|build| text(build, "/status") == "pending");
+            builds.reverse();
+            let place = |build: &Value| number(build, "/place_in_line").unwrap_or(0);
+            builds
+                .into_iter()
+                .min_by_key(place)
+                .ok_or_else(|| Failure::refused(format!("⬢ {app} has no build that is pending.")))?
+        }
+    };
     let id = text(&build, "/id").to_string();
     let path = format!("{}/{}", path(&app), segment(&id));
     let ended = cx

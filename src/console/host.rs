@@ -33,12 +33,6 @@ struct BuildRow {
     when: String,
 }
 
-/// Pushes that wait behind a build of their app: they are no builds yet.
-struct PushRow {
-    app: String,
-    count: usize,
-}
-
 /// One quantity of the host: words, and how full its bar is.
 struct Gauge {
     name: &'static str,
@@ -55,7 +49,6 @@ struct View {
     dynos: Vec<DynoRow>,
     more: usize,
     builds: Vec<BuildRow>,
-    pushes: Vec<PushRow>,
     parallel_builds: usize,
     build_memory: String,
 }
@@ -70,14 +63,10 @@ pub async fn show(extract::State(console): State, signed: Signed) -> Page {
         })
         .await?;
     let names: BTreeMap<_, _> = apps.iter().map(|app| (app.id, app.name.to_string())).collect();
-    let deploy = &console.platform.deploy;
-    let named = |app: &AppId| names.get(app).cloned().unwrap_or_default();
     let mut builds: Vec<BuildRow> =
         pending.iter().map(|build| build_row(&console, build, &names)).collect();
     // Those at work, then those that wait, in the order of their places.
     builds.sort_by_key(|row| (row.mark.word != AT_WORK, row.place.unwrap_or(usize::MAX)));
-    let pushes = deploy.waiting_pushes().into_iter();
-    let pushes = pushes.map(|(app, count)| PushRow { app: named(&app), count }).collect();
     let settings = &console.platform.settings;
     let gauges = gauges(&console, &apps, &formations).await?;
     let mut dynos = dynos(&console, &apps);
@@ -90,7 +79,6 @@ pub async fn show(extract::State(console): State, signed: Signed) -> Page {
         dynos,
         more,
         builds,
-        pushes,
         parallel_builds: settings.parallel_builds,
         build_memory: words::size(settings.build_limits.memory_bytes),
     };

@@ -33,11 +33,6 @@ impl Active {
         }
     }
 
-    /// Builds of an app that have a row.
-    pub fn count_of(&self, app: AppId) -> usize {
-        self.lock().values().filter(|work| work.app == app).count()
-    }
-
     pub fn has(&self, build: BuildId) -> bool {
         self.lock().contains_key(&build)
     }

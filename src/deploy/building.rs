@@ -45,9 +45,16 @@ impl Deploy {
     /// [`Deploy::abandon`]. `Err` has been shown to the user.
     pub async fn build(&self, request: BuildRequest, out: &OutputSink) -> Result<(), ()> {
         let (id, app) = (request.id, request.app.clone());
-        self.0.active.add(id, app.id);
-        let built = match self.insert_build(&request, None).await {
-            Ok(_) => self.build_and_store(request, out).await,
+        let begun = match self.0.active.has(id) {
+            // It has waited in its app's line.
+            true => Ok(()),
+            false => {
+                self.0.active.add(id, app.id);
+                self.insert_build(&request, None).await.map(|_| ())
+            }
+        };
+        let built = match begun {
+            Ok(()) => self.build_and_store(request, out).await,
             Err(error) => Err(error.into()),
         };
         match built {

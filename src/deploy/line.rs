@@ -40,12 +40,6 @@ impl Lines {
         ticket.begin_or_place();
         Some(Place { app, lines: self.clone(), ticket: Some(ticket) })
     }
-
-    /// How many stand in each line, the one whose turn it is included.
-    pub fn counts(&self) -> Vec<(AppId, usize)> {
-        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().map(|(app, line)| (*app, line.builds)).collect()
-    }
 }
 
 impl Place {
@@ -105,7 +99,6 @@ mod tests {
         let mut second = lines.join(app).unwrap();
         let mut third = lines.join(app).unwrap();
         assert_eq!((told(&mut second).await, told(&mut third).await), (vec![1], vec![2]));
-        assert_eq!(lines.counts(), [(app, 3)]);
         assert!(lines.join(AppId::random()).unwrap().has_turn(), "apps do not wait for each other");
         first.turn(|_| panic!("has its turn")).await;
         drop(first);

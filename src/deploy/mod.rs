@@ -17,6 +17,7 @@ mod release_phase;
 mod source_build;
 mod sources;
 mod standing;
+mod waiting;
 
 pub use crate::build::bundled as bundled_buildpacks;
 pub use building::BuildRequest;

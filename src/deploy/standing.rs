@@ -1,7 +1,7 @@
 //! Where builds stand, for whoever shows it: at work, or waiting for a turn.
 
 use super::Deploy;
-use crate::model::{AppId, BuildId};
+use crate::model::BuildId;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -21,12 +21,5 @@ impl Deploy {
             None if self.0.active.has(build) => Standing::AtWork,
             None => Standing::Left,
         }
-    }
-
-    /// Apps whose pushes wait behind a build, and how many of each: such a push is no build yet.
-    pub fn waiting_pushes(&self) -> Vec<(AppId, usize)> {
-        let known = |app, in_line: usize| in_line - self.0.active.count_of(app).clamp(1, in_line);
-        let all = self.0.lines.counts().into_iter();
-        all.map(|(app, in_line)| (app, known(app, in_line))).filter(|(_, more)| *more > 0).collect()
     }
 }

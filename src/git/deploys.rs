@@ -5,9 +5,10 @@ use crate::build::{GitTree, OutputReader, Source};
 use crate::deploy::{BuildRequest, Deploy, Repos};
 use crate::error::Result;
 use crate::git::GitHost;
-use crate::model::{AppId, BuildId, SourceBlob};
+use crate::model::{AppId, BuildId, BuildStatus, SourceBlob};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 #[async_trait]
 impl Deployer for Deploy {
@@ -15,9 +16,22 @@ impl Deployer for Deploy {
         self.prepare(app).await;
     }
 
+    async fn waits(&self, push: &Push) -> Result<CancellationToken> {
+        self.wait_in_line(&request_of(push)).await
+    }
+
+    fn stands(&self, push: Uuid, place: Option<usize>, words: &str) {
+        self.stand(BuildId(push), place, words);
+    }
+
+    async fn unbuilt(&self, push: &Push, end: BuildStatus, why: &str) {
+        self.end_unbuilt(BuildId(push.id), &push.app, end, why).await;
+    }
+
     async fn pre_receive(&self, push: &Push, out: &Progress) -> Result<(), ()> {
         let id = BuildId(push.id);
-        let output = match self.output(id) {
+        // One that has waited has its output, whose lines until now its client knows.
+        let output = match self.running_output(id).map_or_else(|| self.output(id), Ok) {
             Ok(output) => output,
             Err(error) => {
                 tracing::error!(error = error.chain(), "a build has no output file");
@@ -26,21 +40,8 @@ impl Deployer for Deploy {
                 return Err(());
             }
         };
-        let request = BuildRequest {
-            id,
-            app: push.app.clone(),
-            user: push.user.clone(),
-            source: Source::GitTree(GitTree {
-                git_dir: push.git_dir.clone(),
-                git_env: push.object_env.clone(),
-                commit: push.new.clone(),
-            }),
-            git_ref: Some(push.git_ref.clone()),
-            buildpacks: Vec::new(),
-            blob: SourceBlob::default(),
-        };
-        let reader = output.follow();
-        while_relayed(self.build(request, &output), reader, out).await
+        let reader = output.follow_on();
+        while_relayed(self.build(request_of(push), &output), reader, out).await
     }
 
     async fn post_receive(&self, push: &Push, out: &Progress) {
@@ -64,6 +65,22 @@ impl Repos for GitHost {
 
     async fn delete(&self, app: AppId) -> Result<()> {
         self.delete_repo(app).await
+    }
+}
+
+fn request_of(push: &Push) -> BuildRequest {
+    BuildRequest {
+        id: BuildId(push.id),
+        app: push.app.clone(),
+        user: push.user.clone(),
+        source: Source::GitTree(GitTree {
+            git_dir: push.git_dir.clone(),
+            git_env: push.object_env.clone(),
+            commit: push.new.clone(),
+        }),
+        git_ref: Some(push.git_ref.clone()),
+        buildpacks: Vec::new(),
+        blob: SourceBlob::default(),
     }
 }
 

@@ -25,19 +25,30 @@ pub use host::GitHost;
 pub use progress::Progress;
 pub use repo::Repositories;
 
-use crate::model::{App, AppId, User};
+use crate::model::{App, AppId, BuildStatus, User};
 use async_trait::async_trait;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// What a push to `main` or `master` sets in motion. Both run in a task of the server: neither
+/// What a push to `main` or `master` sets in motion. All of it runs in a task of the server: neither
 /// the client nor git's processes can cancel them by going away.
 #[async_trait]
 pub trait Deployer: Send + Sync {
     /// A push to be deployed is being received: what its build needs may be made ready meanwhile.
     async fn coming(&self, app: AppId);
+
+    /// A push waits in its app's line: from here on it is a build, to be looked at and cancelled.
+    /// What is returned is cancelled when somebody does that.
+    async fn waits(&self, push: &Push) -> crate::error::Result<CancellationToken>;
+
+    /// Which turn is that of a push that waits, from 1, and how it is told; none when it has come.
+    fn stands(&self, push: Uuid, place: Option<usize>, words: &str);
+
+    /// Whatever is known of a push ends, since nothing is built for it; `why` is for its output.
+    async fn unbuilt(&self, push: &Push, end: BuildStatus, why: &str);
 
     /// Before the ref moves: builds and stores the slug. `Err` refuses the ref; the reason is
     /// already printed to `out`.

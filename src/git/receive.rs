@@ -8,7 +8,7 @@ use super::relay::relay;
 use super::{Credentials, GitHost, Progress, Push, process};
 use crate::deploy::Place;
 use crate::error::Result;
-use crate::model::{App, User};
+use crate::model::{App, BuildStatus, User};
 use crate::origin::Origin;
 use crate::{limits, tasks};
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use tokio::process::ChildStdin;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
@@ -116,7 +117,9 @@ impl GitHost {
             client.refuse(&request.commands.updates, "too many pushes wait").await;
             return drain(request.body);
         };
-        if let Err(refusal) = self.wait(&mut place, &mut request, client).await {
+        let push = push_of(&request, &update);
+        if let Err(refusal) = self.wait(&mut place, &mut request, &push, client).await {
+            self.deployer.unbuilt(&push, BuildStatus::Failed, refusal.sentence).await;
             client.line(&format!(" !     {}", refusal.sentence)).await;
             client.refuse(&request.commands.updates, refusal.reason).await;
             return drain(request.body);
@@ -125,11 +128,13 @@ impl GitHost {
             Ok(current) => current.unwrap_or_else(|| ZERO.to_string()),
             Err(error) => {
                 tracing::error!(app = %request.app.name, error = error.chain(), "ref unreadable");
+                let why = "The server cannot read the ref.";
+                self.deployer.unbuilt(&push, BuildStatus::Failed, why).await;
                 client.refuse(&request.commands.updates, "the server cannot read the ref").await;
                 return drain(request.body);
             }
         };
-        let running = Arc::new(begin(&mut request, &update, current));
+        let running = Arc::new(begin(&mut request, push, current));
         self.expect_hook(&running);
         let (deployer, app) = (self.deployer.clone(), request.app.id);
         tasks::spawn("make ready for a build", async move { deployer.coming(app).await });
@@ -153,6 +158,7 @@ impl GitHost {
         &self,
         place: &mut Place,
         request: &mut Request,
+        push: &Push,
         client: &mut Client,
     ) -> std::result::Result<(), Refusal> {
         if place.has_turn() {
@@ -160,6 +166,7 @@ impl GitHost {
         }
         let name = request.app.name.clone();
         tracing::info!(app = %name, "push waits");
+        let cancelled = self.stand_in_line(push).await?;
         let (moved, mut ahead) = watch::channel(0);
         let turn = place.turn(|builds| {
             moved.send_replace(builds);
@@ -170,17 +177,15 @@ impl GitHost {
                 () = &mut turn => break,
                 Ok(()) = ahead.changed() => {
                     let builds = *ahead.borrow_and_update();
-                    client.line(&crate::deploy::ahead(builds, name.as_str())).await;
+                    let words = crate::deploy::ahead(builds, name.as_str());
+                    self.deployer.stands(push.id, Some(builds), &words);
+                    client.line(&words).await;
                 }
-                () = self.stopping.cancelled() => {
-                    return Err(Refusal {
-                        sentence: "The server is stopping; push again.",
-                        reason: "server is stopping",
-                    });
-                }
+                () = cancelled.cancelled() => return Err(Refusal::CANCELLED),
+                () = self.stopping.cancelled() => return Err(Refusal::STOPPING),
                 () = client.left() => {
                     tracing::info!(app = %name, "a push left the line");
-                    return Err(Refusal { sentence: "", reason: "client left" });
+                    return Err(Refusal::LEFT);
                 }
                 () = tokio::time::sleep(limits::GIT_KEEPALIVE) => client.keep_alive().await,
             }
@@ -189,14 +194,21 @@ impl GitHost {
         match self.access.authorize(name.as_str(), &request.credentials, true).await {
             Ok((user, app)) if app.id == request.app.id => {
                 (request.user, request.app) = (user, app);
-                client.line("It is this push's turn now.").await;
+                let words = "It is this push's turn now.";
+                self.deployer.stands(push.id, None, words);
+                client.line(words).await;
                 Ok(())
             }
-            _ => Err(Refusal {
-                sentence: "This app is no longer open to you.",
-                reason: "no access any more",
-            }),
+            _ => Err(Refusal::NO_ACCESS),
         }
+    }
+
+    /// From here on the push is listed; what is returned says that it was cancelled.
+    async fn stand_in_line(&self, push: &Push) -> std::result::Result<CancellationToken, Refusal> {
+        self.deployer.waits(push).await.map_err(|error| {
+            tracing::error!(app = %push.app.name, error = error.chain(), "a push cannot wait");
+            Refusal::FAILED
+        })
     }
 
     /// Runs git on what the client sends. It returns a task that ends when the client's body
@@ -319,10 +331,18 @@ impl GitHost {
 
     /// Git is done: what was built is released if the ref moved.
     async fn finish(self: &Arc<Self>, running: &Arc<Running>, reported: bool, client: &mut Client) {
-        if running.verdict() != Verdict::Built {
-            return;
-        }
         let push = &running.push;
+        let (end, why) = match running.verdict() {
+            Verdict::Built => (BuildStatus::Pending, ""),
+            Verdict::Nothing => {
+                (BuildStatus::Succeeded, "The branch is at this commit already; nothing to build.")
+            }
+            Verdict::FetchFirst => (BuildStatus::Failed, "The branch has moved: fetch first."),
+            Verdict::Open | Verdict::Declined => (BuildStatus::Failed, "This push was refused."),
+        };
+        if end != BuildStatus::Pending {
+            return self.deployer.unbuilt(push, end, why).await;
+        }
         let moved = match self.repositories.head(push.app.id, &push.git_ref).await {
             Ok(head) => head.as_ref() == Some(&push.new),
             Err(error) => {
@@ -360,30 +380,49 @@ struct Refusal {
     reason: &'static str,
 }
 
+impl Refusal {
+    const CANCELLED: Self =
+        Self { sentence: "The build was cancelled.", reason: "build cancelled" };
+    const STOPPING: Self =
+        Self { sentence: "The server is stopping; push again.", reason: "server is stopping" };
+    const LEFT: Self = Self { sentence: "Its client left before its turn.", reason: "client left" };
+    const NO_ACCESS: Self =
+        Self { sentence: "This app is no longer open to you.", reason: "no access any more" };
+    const FAILED: Self = Self {
+        sentence: "The platform failed: the disk may be full. Try again later.",
+        reason: "the server cannot store it",
+    };
+}
+
+/// As its client sees it, until it has its turn.
+fn push_of(request: &Request, update: &Update) -> Push {
+    Push {
+        id: Uuid::new_v4(),
+        app: request.app.clone(),
+        user: request.user.clone(),
+        git_dir: request.git_dir.clone(),
+        object_env: Vec::new(),
+        git_ref: update.git_ref.clone(),
+        old: update.old.clone(),
+        new: update.new.clone(),
+        started: request.started,
+    }
+}
+
 /// Fixes from where the ref moves.
-fn begin(request: &mut Request, update: &Update, current: String) -> Running {
-    let must_descend = update.old != current;
-    request.commands.start_from(&update.git_ref, &current);
+fn begin(request: &mut Request, push: Push, current: String) -> Running {
+    let must_descend = push.old != current;
+    request.commands.start_from(&push.git_ref, &current);
     let also = request
         .commands
         .updates
         .iter()
-        .find(|other| other.deploys() && !other.is_delete() && other.git_ref != update.git_ref);
+        .find(|other| other.deploys() && !other.is_delete() && other.git_ref != push.git_ref);
     Running {
         must_descend,
         shallow: request.commands.shallow,
         also: also.map(|other| other.git_ref.clone()),
-        push: Push {
-            id: Uuid::new_v4(),
-            app: request.app.clone(),
-            user: request.user.clone(),
-            git_dir: request.git_dir.clone(),
-            object_env: Vec::new(),
-            git_ref: update.git_ref.clone(),
-            old: current,
-            new: update.new.clone(),
-            started: request.started,
-        },
+        push: Push { app: request.app.clone(), user: request.user.clone(), old: current, ..push },
         verdict: Mutex::new(Verdict::Open),
         origin: Origin::current(),
         tasks: TaskTracker::new(),

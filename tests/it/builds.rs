@@ -3,8 +3,9 @@
 
 use crate::support::{App, Outside, Platform, command, docker, eventually};
 use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, ChildStderr, Command, Stdio};
 
 /// The work tree as a tarball beside it.
 fn tarball(app: &App) -> PathBuf {
@@ -202,6 +203,28 @@ fn upload(app: &App) -> String {
     format!("{}{path}", app.platform.url())
 }
 
+/// A push that stands behind two builds, and what it says from there on.
+fn push_that_waits(app: &App) -> (Child, BufReader<ChildStderr>) {
+    let mut push = app.git_command();
+    let push = push.args(["push", "senryu", "main"]).stderr(Stdio::piped());
+    let mut push = push.spawn().unwrap();
+    let mut said = BufReader::new(push.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("Waiting for 2 other builds of") {
+        line.clear();
+        assert!(said.read_line(&mut line).unwrap() > 0, "it did not wait");
+    }
+    (push, said)
+}
+
+/// The id of the push that waits: uploads have no commit.
+fn pending_push(app: &App) -> String {
+    let builds = app.api("GET", "/builds", None).is(200).json();
+    let mut builds = builds.as_array().unwrap().iter().filter(|build| build["status"] == "pending");
+    let push = builds.find(|build| build["source_blob"]["version"].is_string()).unwrap();
+    push["id"].as_str().unwrap().to_string()
+}
+
 #[test]
 fn cancelled_and_killed_builds_leave_nothing() {
     let platform = std::sync::Arc::new(Platform::start());
@@ -212,34 +235,26 @@ fn cancelled_and_killed_builds_leave_nothing() {
     eventually("the build runs", || app.containers("build").len() == 1);
     let second = start(&app, json!({ "url": upload(&app) }));
     let waits = second["id"].as_str().unwrap();
-    // A push of the same app stands behind both, and says so.
+    // A push of the same app stands behind both, says so, and is a build as well.
     app.commit("pushed");
-    let mut push = app.git_command();
-    let push = push.args(["push", "senryu", "main"]).stderr(std::process::Stdio::piped());
-    let mut push = push.spawn().unwrap();
-    let mut said = std::io::BufReader::new(push.stderr.take().unwrap());
-    let mut line = String::new();
-    while !line.contains("Waiting for 2 other builds of") {
-        line.clear();
-        assert!(std::io::BufRead::read_line(&mut said, &mut line).unwrap() > 0, "it did not wait");
-    }
+    let (mut push, mut said) = push_that_waits(&app);
+    let listed = app.cli(&["builds"]).succeeded().stdout;
+    assert!(listed.contains("pending, number 2 in line"), "{listed}");
+    app.cli(&["builds:cancel", &pending_push(&app)]).succeeded();
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("(build cancelled)"), "{rest}");
+    assert!(!push.wait().unwrap().success());
     // The one that waits goes at once, and the one that runs with its container.
+    let (mut push, _said) = push_that_waits(&app);
+    let pushed = pending_push(&app);
     app.cli(&["builds:cancel", waits]).succeeded();
     assert_eq!(status(&app, waits), "failed");
     assert!(output(&app, &second).contains("The build was cancelled."));
-    let begun = |id: &str| {
-        let builds = app.api("GET", "/builds", None).is(200).json();
-        let mine = builds.as_array().unwrap().iter().find(|b| b["id"] != first && b["id"] != waits);
-        mine.map(|build| build["id"].as_str().unwrap().to_string()).filter(|other| other != id)
-    };
     app.cli(&["builds:cancel"]).succeeded();
     assert_eq!(status(&app, first), "failed");
-    let mut pushed = None;
-    eventually("the push is built", || {
-        pushed = begun(first);
-        pushed.is_some() && app.containers("build").len() == 1
-    });
-    app.cli(&["builds:cancel", &pushed.unwrap()]).succeeded();
+    eventually("the push is built", || app.containers("build").len() == 1);
+    app.cli(&["builds:cancel", &pushed]).succeeded();
     assert!(!push.wait().unwrap().success());
     eventually("the containers are gone", || app.containers("build").is_empty());
     eventually("no upload is left", || sources(&platform) == 0);

@@ -101,9 +101,7 @@ fn builds_and_queue(browser: &Browser) {
         let rows: Vec<&str> = text.lines().collect();
         text.contains("Processors promised to dynos")
             && rows.windows(2).any(|rows| rows[0] == app.name && rows[1] == "building")
-            && rows.windows(3).any(|rows| {
-                rows[0] == app.name && rows[1] == "behind another" && rows[2] == "1 push"
-            })
+            && rows.windows(2).any(|rows| rows[0] == app.name && rows[1] == "waiting, number 1")
     });
     let _ = second.kill();
     second.wait().unwrap();

@@ -1,11 +1,16 @@
-//! Builds of uploaded sources: the line in which they stand, and what a restart makes of it.
+//! Builds of uploaded sources and pushes that wait: the line in which they stand, and what a restart
+//! makes of it.
 
 use crate::api::testing::Stage;
-use crate::deploy::{Deploy, NewBuild};
-use crate::model::{BuildId, BuildStatus, UserId};
+use crate::deploy::{Deploy, NewBuild, Repos};
+use crate::error::Result;
+use crate::git::{Deployer, Push};
+use crate::model::{AppId, BuildId, BuildStatus, UserId};
 use crate::store;
+use async_trait::async_trait;
 use axum::http::Method;
 use std::time::Duration;
+use uuid::Uuid;
 
 fn uploaded(deploy: &Deploy, user: UserId) -> String {
     let secret = deploy.sources().create(user).unwrap();
@@ -82,4 +87,73 @@ async fn builds_that_wait_when_the_server_ends_are_begun_by_the_next_in_their_or
     assert_eq!(sources(), 0);
     let rows = stage.api.store.read(move |db| store::releases::builds_of(db, app.id)).await;
     assert!(rows.unwrap().iter().all(|row| row.status == BuildStatus::Failed));
+}
+
+struct NoRepos;
+
+#[async_trait]
+impl Repos for NoRepos {
+    async fn head(&self, _: AppId, _: &str) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    async fn delete(&self, _: AppId) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_push_that_waits_is_listed_and_cancelled_and_fails_when_its_server_ends() {
+    let stage = Stage::new().await;
+    let ada = stage.person("ada@x.org", true).await;
+    let app = stage.app(&ada, "shop").await;
+    let deploy = stage.api.deploy.clone();
+    let push = |new: &str| Push {
+        id: Uuid::new_v4(),
+        app: app.clone(),
+        user: ada.user.clone(),
+        git_dir: "/nowhere".into(),
+        object_env: Vec::new(),
+        git_ref: "refs/heads/main".to_string(),
+        old: "0".repeat(40),
+        new: new.repeat(40),
+        started: tokio::time::Instant::now(),
+    };
+    let (cancelled, killed, same) = (push("a"), push("b"), push("c"));
+    let token = deploy.waits(&cancelled).await.unwrap();
+    for push in [&killed, &same] {
+        deploy.waits(push).await.unwrap();
+    }
+    deploy.stands(killed.id, Some(2), "Waiting for 2 other builds of shop to finish...");
+    let listed = stage.ask(Some(&ada), &Method::GET, "/apps/shop/builds", None).await.body;
+    assert_eq!((&listed[1]["status"], &listed[1]["place_in_line"]), (&"pending".into(), &2.into()));
+    assert_eq!(listed[1]["source_blob"]["version"], "b".repeat(40));
+
+    // Whoever cancels is answered when the push has left the line.
+    let path = format!("/apps/shop/builds/{}", cancelled.id);
+    let leaves = async {
+        token.cancelled().await;
+        deploy.unbuilt(&cancelled, BuildStatus::Failed, "The build was cancelled.").await;
+    };
+    let (ended, ()) = tokio::join!(stage.ask(Some(&ada), &Method::DELETE, &path, None), leaves);
+    assert_eq!(ended.body["status"], "failed", "{}", ended.body);
+    deploy.unbuilt(&same, BuildStatus::Succeeded, "Nothing to build.").await;
+    deploy.unbuilt(&same, BuildStatus::Failed, "It has ended already.").await;
+
+    deploy.stop();
+    deploy.restarted().unwrap().finish_pending(&NoRepos).await;
+    let rows = stage.api.store.read(move |db| store::releases::builds_of(db, app.id)).await;
+    let ends: Vec<_> = rows.unwrap().iter().map(|row| row.status).collect();
+    assert_eq!(ends, [BuildStatus::Failed, BuildStatus::Failed, BuildStatus::Succeeded]);
+    let output = |push: &Push| {
+        let path = stage.api.settings.data_dir.join(format!("outputs/{}.log", push.id));
+        std::fs::read_to_string(path).unwrap()
+    };
+    assert_eq!(output(&cancelled), " !     The build was cancelled.\n");
+    assert_eq!(output(&same), "Nothing to build.\n");
+    let said = output(&killed);
+    assert!(
+        said.starts_with("Waiting for 2 other builds") && said.contains("do it again"),
+        "{said}"
+    );
 }

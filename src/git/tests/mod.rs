@@ -101,12 +101,24 @@ struct FakeDeployer {
     fails: AtomicBool,
     /// Whether the commit could be read through the quarantine.
     saw_commit: AtomicBool,
+    /// Pushes that waited, and what became of them.
+    lines: Mutex<Vec<String>>,
+    /// Of all that wait.
+    cancel: CancellationToken,
 }
 
 impl FakeDeployer {
     fn note(&self, what: &str, push: &Push) {
         let (old, new) = (&push.old[..7], &push.new[..7]);
         self.calls.lock().unwrap().push(format!("{what} {} {old} {new}", push.git_ref));
+    }
+
+    fn line(&self, text: String) {
+        self.lines.lock().unwrap().push(text);
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
     }
 
     fn calls(&self) -> Vec<String> {
@@ -117,6 +129,19 @@ impl FakeDeployer {
 #[async_trait]
 impl Deployer for FakeDeployer {
     async fn coming(&self, _: AppId) {}
+
+    async fn waits(&self, push: &Push) -> crate::error::Result<CancellationToken> {
+        self.line(format!("waits {}", &push.new[..7]));
+        Ok(self.cancel.clone())
+    }
+
+    fn stands(&self, _: Uuid, place: Option<usize>, words: &str) {
+        self.line(format!("{place:?} {words}"));
+    }
+
+    async fn unbuilt(&self, _: &Push, end: BuildStatus, why: &str) {
+        self.line(format!("{} {why}", end.as_str()));
+    }
 
     async fn pre_receive(&self, push: &Push, out: &Progress) -> Result<(), ()> {
         self.note("pre", push);
@@ -186,6 +211,8 @@ impl TestHost {
             gate: Semaphore::new(0),
             fails: AtomicBool::new(false),
             saw_commit: AtomicBool::new(false),
+            lines: Mutex::default(),
+            cancel: CancellationToken::new(),
         });
         let (host, address) = serve(&settings, &access, &deployer).await;
         let test = Self { dir, settings, host, access, deployer, address, app };

@@ -64,6 +64,30 @@ async fn a_second_push_waits_is_told_so_and_goes_on_as_a_descendant() {
     assert!(said.contains("remote: -----> Released v3"), "{said}");
     assert_eq!(test.head("refs/heads/main").await.unwrap(), newest);
     assert_eq!(test.deployer.calls().len(), 4);
+    let told = [
+        format!("waits {}", &newest[..7]),
+        "Some(1) Waiting for another build of sample to finish...".to_string(),
+        "None It is this push's turn now.".to_string(),
+    ];
+    assert_eq!(test.deployer.lines(), told);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_push_that_waits_is_cancelled_and_holds_nobody_up() {
+    let test = TestHost::gated().await;
+    let mut first = Running::start(&test, "work", &["main"]);
+    first.until("remote: -----> Building").await;
+    test.commit("work", "second").await;
+    let mut second = Running::start(&test, "work", &["main"]);
+    second.until("remote: Waiting for another build").await;
+    test.deployer.cancel.cancel();
+    let (said, ok) = second.end().await;
+    assert!(!ok && said.contains(" !     The build was cancelled."), "{said}");
+    assert!(said.contains("! [remote rejected] main -> main (build cancelled)"), "{said}");
+    assert_eq!(test.deployer.lines().last().unwrap(), "failed The build was cancelled.");
+    test.deployer.gate.add_permits(1);
+    assert!(first.end().await.1);
+    assert_eq!(test.deployer.calls().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -82,6 +106,8 @@ async fn a_second_push_that_leads_elsewhere_is_refused_before_it_builds() {
     assert!(said.contains("! [rejected]        main -> main (fetch first)"), "{said}");
     assert!(said.contains("Push rejected: main has moved to"), "{said}");
     assert_eq!(test.deployer.calls().len(), 2);
+    let ended = test.deployer.lines().pop().unwrap();
+    assert_eq!(ended, "failed The branch has moved: fetch first.");
     assert!(test.push("other", &["--force", "main"]).await.1, "now it knows what it replaces");
 }
 
@@ -97,6 +123,8 @@ async fn the_same_commit_pushed_twice_at_once_is_built_once() {
     let (said, ok) = second.end().await;
     assert!(ok && said.contains("main is at this commit already"), "{said}");
     assert_eq!(test.deployer.calls().len(), 2);
+    let ended = test.deployer.lines().pop().unwrap();
+    assert!(ended.starts_with("succeeded The branch is at this commit"), "{ended}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -138,6 +166,7 @@ async fn a_client_that_leaves_the_line_pushes_nothing() {
     assert!(first.end().await.1);
     test.host.idle().await;
     assert_eq!(test.deployer.calls().len(), 2);
+    assert_eq!(test.deployer.lines().pop().unwrap(), "failed Its client left before its turn.");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
