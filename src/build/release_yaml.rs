@@ -1,5 +1,5 @@
 //! What `bin/release` prints: default process types, and for an app's first deploy config vars and
-//! add-ons.
+//! add-ons. Of a key that is there twice the last holds, as in the YAML of Ruby, which Heroku is.
 
 use super::container::yaml::{self, Key, Node, Placed};
 use crate::model::{ProcessType, Procfile};
@@ -54,10 +54,14 @@ impl BinRelease {
     }
 }
 
-/// Of a mapping, or of what stands for an empty one.
+/// Of a mapping, or of what stands for an empty one; each key once.
 fn entries(value: Placed) -> Result<Vec<(Key, Placed)>, String> {
     match value.node {
-        Node::Map(entries) => Ok(entries),
+        Node::Map(entries) => {
+            let named = entries.into_iter().map(|entry| (entry.0.name.clone(), entry));
+            let last: BTreeMap<String, (Key, Placed)> = named.collect();
+            Ok(last.into_values().collect())
+        }
         Node::Null => Ok(Vec::new()),
         Node::List(items) if items.is_empty() => Ok(Vec::new()),
         Node::List(_) => Err(unclear(value.line, "a list where names and values should be")),
@@ -124,6 +128,19 @@ mod tests {
         assert_eq!(types("default_process_types:\n  web: 'a ''b'' \"c\"'"), web("a 'b' \"c\""));
         assert_eq!(types("default_process_types:\n  web: |\n    a\n    b\n"), web("a\nb"));
         assert_eq!(types("default_process_types: {web: \"a, b\", x: 'c'}").len(), 2);
+    }
+
+    #[test]
+    fn of_a_key_that_is_there_twice_the_last_holds() {
+        for text in [
+            "default_process_types:\n  web: old\n  web: npm start\n",
+            "default_process_types:\n  web:\n  web: npm start\n",
+            "default_process_types:\n  job: old\ndefault_process_types:\n  web: npm start\n",
+        ] {
+            assert_eq!(types(text), web("npm start"), "{text}");
+        }
+        let first = BinRelease::parse("config_vars:\n  A: 1\n  B: 2\n  B:\n").unwrap().first;
+        assert_eq!(first.config_vars.into_iter().collect::<Vec<_>>(), [("A".into(), "1".into())]);
     }
 
     #[test]

@@ -317,6 +317,14 @@ mod tests {
                 "line 7: run.worker.image names job, which build.docker does not build",
             ),
             ("build:\n  docker:\n    We b: x\n", "line 3: build.docker.We b is no name"),
+            (
+                "build:\n  docker:\n    web: Dockerfile\n    web: web/Dockerfile\n",
+                "line 4: web is there twice",
+            ),
+            (
+                "build:\n  docker:\n    web: Dockerfile\nrun:\n  web: x\nrun:\n  job: y\n",
+                "line 6: run is there twice",
+            ),
             ("build: [\n", "line "),
             ("", "build.docker names no image"),
         ] {

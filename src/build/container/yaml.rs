@@ -2,6 +2,7 @@
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
+use serde_saphyr::options::DuplicateKeyPolicy;
 use std::fmt;
 
 #[derive(Debug, Clone)]
@@ -26,19 +27,25 @@ pub struct Key {
     pub line: u64,
 }
 
-/// The document; the error is one sentence that names the line.
+/// The document, each key of a mapping once; the error is one sentence that names the line.
 pub fn parse(text: &str) -> Result<Placed, String> {
     serde_saphyr::from_str::<Spanned<Node>>(text).map(placed).map_err(sentence)
 }
 
-/// All documents of a text, but for empty ones.
+/// All documents of a text, but for empty ones. A key may be there more than once.
 pub fn documents(text: &str) -> Result<Vec<Placed>, String> {
-    let nodes = serde_saphyr::from_multiple::<Spanned<Node>>(text).map_err(sentence)?;
+    let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::PassThrough };
+    let nodes = serde_saphyr::from_multiple_with_options::<Spanned<Node>>(text, options);
+    let nodes = nodes.map_err(sentence)?;
     Ok(nodes.into_iter().map(placed).collect())
 }
 
 fn sentence(error: serde_saphyr::Error) -> String {
     let line = error.location().map(|at| format!("line {}: ", at.line()));
+    if let serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } = error.without_snippet()
+    {
+        return format!("{}{key} is there twice", line.unwrap_or_default());
+    }
     let error = error.without_snippet().to_string();
     let error = error.lines().next().unwrap_or_default().trim();
     format!("{}{error}", line.unwrap_or_default())
