@@ -13,6 +13,9 @@ pub struct List {
     /// Include apps in all teams
     #[arg(short = 'A', long)]
     all: bool,
+    // There are no teams of which one could be the default.
+    #[arg(short, long, hide = true)]
+    personal: bool,
     /// Output in JSON format
     #[arg(short, long)]
     json: bool,
@@ -57,6 +60,9 @@ pub struct Info {
     /// Output more shell friendly key/value pairs
     #[arg(short, long)]
     shell: bool,
+    // What Heroku's own staff sees more by it is not kept here.
+    #[arg(short = 'x', long, hide = true)]
+    extended: bool,
 }
 
 #[derive(Debug, Args)]
@@ -90,7 +96,7 @@ pub struct Open {
 
 pub async fn list(cx: &Cx, args: List) -> Result {
     // There are no teams whose apps could be left out.
-    let _ = args.all;
+    let _ = (args.all, args.personal);
     let (apps, account) = tokio::join!(cx.client.get_all("/apps"), cx.client.get("/account"));
     let (mut apps, account) = (apps?, account?);
     apps.sort_by(|a, b| text(a, "/name").cmp(text(b, "/name")));
@@ -216,6 +222,7 @@ fn column(facts: &Value, list: &str, pointer: &str) -> Vec<String> {
 
 pub async fn info(cx: &Cx, args: Info) -> Result {
     let name = chosen(cx, args.name, &args.app)?;
+    let _ = args.extended;
     let facts = facts(cx, &name).await?;
     if args.json {
         return cx.ui.json(&facts);

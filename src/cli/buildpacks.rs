@@ -41,6 +41,9 @@ pub async fn run(cx: &Cx, command: Commands) -> Result {
 pub struct List {
     #[command(flatten)]
     app: AppArgs,
+    /// Output in JSON format
+    #[arg(short, long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -54,6 +57,9 @@ pub struct Add {
     /// The 1-based index in the list of buildpacks
     #[arg(short, long, value_name = "INDEX", allow_negative_numbers = true)]
     index: Option<i64>,
+    /// Output in JSON format
+    #[arg(short, long)]
+    json: bool,
 }
 
 const AFTER_ADD: &str = "\
@@ -75,18 +81,28 @@ pub struct Remove {
     /// The 1-based index in the list of buildpacks
     #[arg(short, long, value_name = "INDEX", allow_negative_numbers = true)]
     index: Option<i64>,
+    /// Output in JSON format
+    #[arg(short, long)]
+    json: bool,
 }
 
 fn path(app: &str) -> String {
     format!("/apps/{}/buildpack-installations", segment(app))
 }
 
-fn names(answer: &Value) -> Vec<String> {
-    let name = |item: &Value| {
-        let url = text(item, "/buildpack/url");
-        url.strip_prefix("urn:buildpack:").unwrap_or(url).to_string()
-    };
-    answer.as_array().map(|items| items.iter().map(name).collect()).unwrap_or_default()
+fn names(installed: &Value) -> Vec<String> {
+    let items = installed.as_array().into_iter().flatten();
+    items.map(|item| shown(text(item, "/buildpack/url"))).collect()
+}
+
+/// With addresses as the list shows them.
+fn installed(mut answer: Value) -> Value {
+    for item in answer.as_array_mut().into_iter().flatten() {
+        if let Some(Value::String(url)) = item.pointer_mut("/buildpack/url") {
+            *url = shown(url);
+        }
+    }
+    answer
 }
 
 async fn fetch(cx: &Cx, app: &str) -> Result<Vec<String>> {
@@ -94,14 +110,18 @@ async fn fetch(cx: &Cx, app: &str) -> Result<Vec<String>> {
 }
 
 /// Sets all of an app's buildpacks.
-pub async fn put(cx: &Cx, app: &str, list: &[String]) -> Result<Vec<String>> {
+pub async fn put(cx: &Cx, app: &str, list: &[String]) -> Result<Value> {
     let updates: Vec<Value> = list.iter().map(|name| json!({ "buildpack": name })).collect();
-    Ok(names(&cx.client.put(&path(app), &json!({ "updates": updates })).await?))
+    Ok(installed(cx.client.put(&path(app), &json!({ "updates": updates })).await?))
 }
 
 async fn list(cx: &Cx, args: List) -> Result {
     let app = cx.app(&args.app)?;
-    match fetch(cx, &app).await?.as_slice() {
+    let installed = installed(cx.client.get(&path(&app)).await?);
+    if args.json {
+        return cx.ui.json(&installed);
+    }
+    match names(&installed).as_slice() {
         [] => cx.ui.line(format!("⬢ {app} has no Buildpacks.")),
         [one] => {
             cx.ui.header(&format!("⬢ {app} Buildpack"))?;
@@ -149,7 +169,7 @@ async fn add(cx: &Cx, args: Add) -> Result {
     let at = position(&list, args.index)?;
     not_set_yet(&list, &args.buildpack)?;
     list.insert(at.unwrap_or(list.len()), args.buildpack);
-    change(cx, &args.app, &app, &list, "added").await
+    change(cx, &args.app, args.json, &app, &list, "added").await
 }
 
 /// Replaces the one at the index, the first one without.
@@ -162,7 +182,7 @@ async fn set(cx: &Cx, args: Add) -> Result {
         Some(place) => *place = args.buildpack,
         None => list.push(args.buildpack),
     }
-    change(cx, &args.app, &app, &list, "set").await
+    change(cx, &args.app, args.json, &app, &list, "set").await
 }
 
 async fn remove(cx: &Cx, args: Remove) -> Result {
@@ -199,8 +219,8 @@ async fn remove(cx: &Cx, args: Remove) -> Result {
     let missing = || Failure::refused("Buildpack not found. Nothing was removed.");
     list.remove(at.ok_or_else(missing)?);
     match list.is_empty() {
-        true => none_left(cx, &app, "Buildpack removed.").await,
-        false => change(cx, &args.app, &app, &list, "removed").await,
+        true => none_left(cx, args.json, &app, "Buildpack removed.").await,
+        false => change(cx, &args.app, args.json, &app, &list, "removed").await,
     }
 }
 
@@ -213,11 +233,14 @@ fn out_of_range(length: usize) -> Failure {
 
 async fn clear(cx: &Cx, args: List) -> Result {
     let app = cx.app(&args.app)?;
-    none_left(cx, &app, "Buildpacks cleared.").await
+    none_left(cx, args.json, &app, "Buildpacks cleared.").await
 }
 
-async fn none_left(cx: &Cx, app: &str, done: &str) -> Result {
-    put(cx, app, &[]).await?;
+async fn none_left(cx: &Cx, json: bool, app: &str, done: &str) -> Result {
+    let installed = put(cx, app, &[]).await?;
+    if json {
+        return cx.ui.json(&installed);
+    }
     let config = config::fetch(cx, app).await?;
     if config.get("BUILDPACK_URL").and_then(Value::as_str).is_none_or(str::is_empty) {
         let next = format!("Next release on {app} will detect buildpacks normally.");
@@ -228,9 +251,19 @@ async fn none_left(cx: &Cx, app: &str, done: &str) -> Result {
     Ok(())
 }
 
-async fn change(cx: &Cx, args: &AppArgs, app: &str, list: &[String], done: &str) -> Result {
-    let list = put(cx, app, list).await?;
-    let these = match list.as_slice() {
+async fn change(
+    cx: &Cx,
+    args: &AppArgs,
+    json: bool,
+    app: &str,
+    list: &[String],
+    done: &str,
+) -> Result {
+    let installed = put(cx, app, list).await?;
+    if json {
+        return cx.ui.json(&installed);
+    }
+    let these = match names(&installed).as_slice() {
         [one] => {
             cx.ui.line(format!("Buildpack {done}. Next release on ⬢ {app} will use {one}."))?;
             "this buildpack"

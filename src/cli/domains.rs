@@ -3,8 +3,9 @@
 use super::Cx;
 use super::app::AppArgs;
 use super::client::{segment, text};
+use super::columns::{Columns, Table};
 use super::failure::{Failure, Result};
-use super::format::{clean, object, table};
+use super::format::{clean, object};
 use crate::limits;
 use clap::Args;
 use serde_json::{Value, json};
@@ -19,6 +20,11 @@ pub struct List {
     /// Output in JSON format
     #[arg(short, long)]
     json: bool,
+    /// Show extra columns
+    #[arg(short = 'x', long)]
+    extended: bool,
+    #[command(flatten)]
+    columns: Columns,
 }
 
 #[derive(Debug, Args)]
@@ -95,22 +101,31 @@ pub async fn list(cx: &Cx, args: List) -> Result {
     let row = |domain: &&Value| {
         let field = |pointer| text(domain, pointer).to_string();
         let record = record_type(text(domain, "/hostname")).to_string();
-        vec![field("/hostname"), record, field("/cname"), field("/sni_endpoint/name")]
+        let mut row =
+            vec![field("/hostname"), record, field("/cname"), field("/sni_endpoint/name")];
+        if args.extended {
+            row.extend([field("/acm_status"), field("/acm_status_reason")]);
+        }
+        row
     };
-    let rows: Vec<Vec<String>> = custom.iter().map(row).collect();
-    let head = ["Domain Name", "DNS Record Type", "DNS Target", "SNI Endpoint"];
+    let mut head = vec!["Domain Name", "DNS Record Type", "DNS Target", "SNI Endpoint"];
+    if args.extended {
+        head.extend(["ACM Status", "ACM Reason"]);
+    }
+    let rows = custom.iter().map(row).collect();
+    let shown = args.columns.of(Table { head, rows })?;
     if args.csv {
-        cx.ui.line(head.join(","))?;
-        return rows.iter().try_for_each(|row| cx.ui.line(clean(&row.join(","))));
+        cx.ui.line(shown.head.join(","))?;
+        return shown.rows.iter().try_for_each(|row| cx.ui.line(clean(&row.join(","))));
     }
     cx.ui.header(&format!("{app} Heroku Domain"))?;
     own.iter().try_for_each(|domain| cx.ui.line(clean(text(domain, "/hostname"))))?;
-    if rows.is_empty() {
+    if shown.rows.is_empty() {
         return Ok(());
     }
     cx.ui.line("")?;
     cx.ui.header(&format!("{app} Custom Domains"))?;
-    table(&cx.ui, &head, &rows)?;
+    args.columns.print(&cx.ui, &shown)?;
     for domain in custom.iter().filter(|domain| !text(domain, "/dns_status_reason").is_empty()) {
         cx.ui.warn(&clean(text(domain, "/dns_status_reason")));
     }

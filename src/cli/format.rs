@@ -64,6 +64,16 @@ pub fn object(ui: &Ui, pairs: &[(&str, Vec<String>)]) -> Result {
 /// A table without lines. On a terminal that is too narrow the widest columns lose their ends;
 /// in a pipe nothing does.
 pub fn table(ui: &Ui, head: &[&str], rows: &[Vec<String>]) -> Result {
+    table_within(ui, ui.width, head, rows)
+}
+
+/// The same in so many columns, or in all that it takes.
+pub fn table_within(
+    ui: &Ui,
+    columns: Option<usize>,
+    head: &[&str],
+    rows: &[Vec<String>],
+) -> Result {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| clean(cell)).collect()).collect();
     let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
@@ -72,7 +82,7 @@ pub fn table(ui: &Ui, head: &[&str], rows: &[Vec<String>]) -> Result {
             *width = (*width).max(cell.chars().count());
         }
     }
-    if let Some(columns) = ui.width {
+    if let Some(columns) = columns {
         shrink(&mut widths, columns);
     }
     if head.iter().any(|cell| !cell.is_empty()) {

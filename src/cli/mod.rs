@@ -17,6 +17,7 @@ mod certs;
 mod certs_auto;
 mod certs_generate;
 mod client;
+mod columns;
 mod config;
 mod config_edit;
 mod credentials;

@@ -3,11 +3,14 @@
 use super::app::AppArgs;
 use super::client::{Call, number, segment, text};
 use super::failure::{Failure, Result};
-use super::format::{ago, clean};
+use super::format::{ago, clean, table_within};
 use super::{Cx, rollout};
+use crate::limits;
 use clap::Args;
 use reqwest::Method;
 use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::Instant;
 
 #[derive(Debug, Args)]
 pub struct List {
@@ -19,6 +22,12 @@ pub struct List {
     /// Display as JSON
     #[arg(long)]
     json: bool,
+    /// One line for each dyno, with its id and release
+    #[arg(short = 'x', long, hide = true)]
+    extended: bool,
+    /// Show whole lines of that, however narrow the terminal is
+    #[arg(long, hide = true)]
+    no_wrap: bool,
 }
 
 #[derive(Debug, Args)]
@@ -62,6 +71,16 @@ pub struct Restart {
 pub struct Wait {
     #[command(flatten)]
     app: AppArgs,
+    /// Wait for dynos of one process type only
+    #[arg(short = 't', long = "type", value_name = "TYPE")]
+    process_type: Option<String>,
+    /// Wait for one-off dynos too
+    #[arg(short = 'R', long, conflicts_with = "process_type")]
+    with_run: bool,
+    /// Seconds between two looks at these; for all other dynos the server tells at once
+    #[arg(short, long, default_value_t = 10, value_name = "SECONDS")]
+    #[arg(value_parser = clap::value_parser!(u64).range(10..=3600))]
+    wait_interval: u64,
 }
 
 pub async fn list(cx: &Cx, args: List) -> Result {
@@ -79,10 +98,26 @@ pub async fn list(cx: &Cx, args: List) -> Result {
     if args.json {
         return cx.ui.json(&Value::Array(dynos));
     }
+    if args.extended {
+        return extended(cx, &dynos, args.no_wrap);
+    }
     if dynos.is_empty() {
         return cx.ui.line(format!("No dynos on ⬢ {app}"));
     }
     print(cx, &dynos)
+}
+
+fn extended(cx: &Cx, dynos: &[Value], no_wrap: bool) -> Result {
+    let row = |dyno: &Value| {
+        let part = |pointer| text(dyno, pointer).to_string();
+        let state = format!("{} {}", part("/state"), ago(text(dyno, "/updated_at")));
+        let release = number(dyno, "/release/version").map(|version| version.to_string());
+        let release = release.unwrap_or_default();
+        vec![part("/id"), part("/name"), state, release, part("/command"), part("/size")]
+    };
+    let rows: Vec<_> = dynos.iter().map(row).collect();
+    let head = ["ID", "Process", "State", "Release", "Command", "Size"];
+    table_within(&cx.ui, cx.ui.width.filter(|_| !no_wrap), &head, &rows)
 }
 
 fn dyno_number(dyno: &Value) -> u64 {
@@ -300,7 +335,40 @@ pub async fn wait(cx: &Cx, args: Wait) -> Result {
     let app = cx.app(&args.app)?;
     let version = rollout::last_version(cx, &app).await?;
     let what = format!("Waiting for the dynos of ⬢ {app}");
-    cx.ui.action(&what, rollout::settle(cx, &app, version), |()| "done".to_string()).await
+    let work = async {
+        match (&args.process_type, args.with_run) {
+            (None, false) => rollout::settle(cx, &app, version).await,
+            _ => all_run(cx, &app, version.unwrap_or(0), &args).await,
+        }
+    };
+    cx.ui.action(&what, work, |()| "done".to_string()).await
+}
+
+/// Waits until the dynos that are meant run this release, or a later one.
+async fn all_run(cx: &Cx, app: &str, version: i64, args: &Wait) -> Result {
+    let until = Instant::now() + limits::ROLLOUT_PATIENCE;
+    let is_meant = |dyno: &&Value| match (text(dyno, "/type"), &args.process_type) {
+        (process, Some(wanted)) => process == wanted,
+        ("release", None) => false,
+        ("run", None) => args.with_run,
+        _ => true,
+    };
+    let runs = |dyno: &Value| {
+        let release = number(dyno, "/release/version");
+        text(dyno, "/state") == "up" && release.is_some_and(|release| release >= version)
+    };
+    loop {
+        let dynos = cx.client.get_all(&format!("/apps/{}/dynos", segment(app))).await?;
+        if dynos.iter().filter(is_meant).all(runs) {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            let waited = limits::ROLLOUT_PATIENCE.as_secs();
+            let said = format!("Still waiting for the dynos of ⬢ {app} after {waited} s");
+            return Err(Failure::with_hint(said, format!("`senryu ps -a {app}` shows them.")));
+        }
+        tokio::time::sleep(Duration::from_secs(args.wait_interval)).await;
+    }
 }
 
 #[cfg(test)]

@@ -23,6 +23,9 @@ pub struct List {
     /// Output releases in JSON format
     #[arg(long)]
     json: bool,
+    /// Show the ids of slugs
+    #[arg(short = 'x', long, hide = true)]
+    extended: bool,
 }
 
 #[derive(Debug, Args)]
@@ -139,15 +142,20 @@ pub async fn list(cx: &Cx, args: List) -> Result {
         .map(|release| {
             let description =
                 format!("{} {}", text(release, "/description"), status_words(release));
-            vec![
+            let mut row = vec![
                 format!("v{}", version(release)),
                 description.trim_end().to_string(),
                 text(release, "/user/email").to_string(),
                 ago(text(release, "/created_at")),
-            ]
+            ];
+            if args.extended {
+                row.push(text(release, "/slug/id").to_string());
+            }
+            row
         })
         .collect();
-    table(&cx.ui, &["", "", "", ""], &rows)
+    let head = if args.extended { &["", "", "", "", ""][..] } else { &["", "", "", ""] };
+    table(&cx.ui, head, &rows)
 }
 
 pub async fn info(cx: &Cx, args: Info) -> Result {

@@ -235,7 +235,7 @@ async fn dynos_are_grouped_by_process_type() {
     let dyno = move |name: &str, state: &str, version: i64| {
         let process = name.split('.').next().unwrap();
         json!({"name": name, "type": process, "state": state, "size": "Standard-1X",
-            "command": format!("npm run {process}"), "updated_at": at,
+            "command": format!("npm run {process}"), "updated_at": at, "id": "an-id",
             "release": {"version": version}})
     };
     let stage = Stage::new(move |asked, _| match asked.line().as_str() {
@@ -254,6 +254,11 @@ async fn dynos_are_grouped_by_process_type() {
     assert!(lines[2].starts_with("web.2: starting 20") && lines[2].ends_with(" v4"));
     assert!(lines[3].starts_with("web.10: up 20") && lines[3].ends_with(" v3"));
     assert_eq!(lines[5], "=== worker (Standard-1X): npm run worker (1)");
+    let done = stage.run(&["ps", "-x", "--no-wrap", "-a", "shop"]).await;
+    let rows: Vec<&str> = done.out.lines().collect();
+    assert!(rows[0].starts_with("ID     Process   State"), "{}", done.out);
+    assert!(rows[2].starts_with("an-id  web.2     starting 20"), "{}", done.out);
+    assert!(rows[2].ends_with("4        npm run web     Standard-1X"), "{}", done.out);
     let done = stage.run(&["ps", "-a", "quiet"]).await;
     assert_eq!(done.out, "No dynos on ⬢ quiet\n");
     let done = stage.run(&["ps", "clock", "-a", "shop"]).await;
@@ -648,6 +653,11 @@ async fn domains_are_listed_added_and_cleared() {
     assert_eq!(rows[3], ["www.example.com", "CNAME", "shop.paas.example.org"]);
     assert_eq!(done.err, " ›   Warning: it leads to 203.0.113.9\n");
 
+    let flags = ["--sort", "domain_name", "--filter", "Domain Name=www", "--columns", "DNS Target"];
+    let done = stage.run(&[&["domains", "--csv", "-x", "-a", "shop"][..], &flags].concat()).await;
+    assert_eq!(done.out, "DNS Target\nshop.paas.example.org\n");
+    let done = stage.run(&["domains", "--sort", "size", "-a", "shop"]).await;
+    assert!(done.status == 2 && done.err.contains("There is no column size"), "{}", done.err);
     let done = stage.run(&["domains:add", "example.org", "-a", "shop", "--wait"]).await;
     assert_eq!(done.status, 0, "{}", done.err);
     assert!(done.err.starts_with("Adding example.org to ⬢ shop... done\n"), "{}", done.err);

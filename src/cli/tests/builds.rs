@@ -51,7 +51,10 @@ async fn buildpacks_are_told_and_changed_in_herokus_words() {
          2. heroku/nodejs\nRun git push senryu main to create a new release using these \
          buildpacks.\n"
     );
-    run(&["buildpacks", "add", "./tools"]).await;
+    let added = run(&["buildpacks", "add", "./tools", "--json"]).await;
+    let added: Value = serde_json::from_str(&added).unwrap();
+    assert_eq!(added[1]["buildpack"]["url"], "heroku/nodejs");
+    assert_eq!(added[2]["buildpack"]["url"], "./tools");
     run(&["buildpacks:set", "-i", "2", "heroku/python"]).await;
     assert_eq!(
         run(&["buildpacks"]).await,

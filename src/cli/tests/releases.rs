@@ -8,7 +8,8 @@ async fn releases_are_listed_and_rolled_back() {
         json!({"id": format!("id-{version}"), "version": version, "status": status,
             "description": "Deploy abc", "user": {"email": "me@example.com"},
             "created_at": "2020-01-01T00:00:00Z", "current": version == 3,
-            "eligible_for_rollback": version > 1, "output_stream_url": null})
+            "eligible_for_rollback": version > 1, "output_stream_url": null,
+            "slug": {"id": format!("slug-{version}")}})
     };
     let stage = Stage::new(move |asked, _| match asked.line().as_str() {
         "GET /apps/shop/releases" => {
@@ -24,6 +25,8 @@ async fn releases_are_listed_and_rolled_back() {
     let lines: Vec<&str> = done.out.lines().collect();
     assert_eq!(lines[0], "=== shop Releases - Current: v3");
     assert!(lines[2].starts_with("v4  Deploy abc release command failed  me@example.com  2"));
+    let done = stage.run(&["releases", "-x", "-a", "shop"]).await;
+    assert!(done.out.lines().nth(2).unwrap().ends_with("slug-4"), "{}", done.out);
     let done = stage.run(&["rollback", "v2", "-a", "shop"]).await;
     assert_eq!(done.status, 0);
     assert!(done.err.starts_with("Rolling back ⬢ shop to v2... done, v5\n"), "{}", done.err);
