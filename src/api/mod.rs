@@ -4,6 +4,7 @@
 mod accept;
 mod account;
 mod acm;
+mod addons;
 mod apps;
 mod attach;
 mod audit;
@@ -91,6 +92,8 @@ fn account_routes(table: Table) -> Table {
         .get("/stacks", Account, stacks::list)
         .get("/stacks/{stack}", Account, stacks::show)
         .get("/teams/permissions", Account, collaborators::permissions)
+        .get("/addons", Account, addons::none)
+        .get("/addon-attachments", Account, addons::none)
         .get("/drift", Account, drift::show)
         .get("/audit", Admin, audit::list)
         .get("/audit/verify", Admin, audit::verify)
@@ -104,6 +107,8 @@ fn app_routes(table: Table) -> Table {
         .get("/apps/{app}", App(See), apps::show)
         .patch("/apps/{app}", AnyOf(UPDATE), apps::update)
         .delete("/apps/{app}", App(Destroy), apps::destroy)
+        .get("/apps/{app}/addons", App(See), addons::none)
+        .get("/apps/{app}/addon-attachments", App(See), addons::none)
         .get("/apps/{app}/config-vars", App(ReadConfig), config_vars::list)
         .patch("/apps/{app}/config-vars", App(WriteConfig), config_vars::update)
         .get("/apps/{app}/audit", App(ReadAudit), audit::of_app)
