@@ -45,6 +45,7 @@ impl Slugs {
         let (id, images) = (slug.id, slug.images);
         self.0.parts.store.write(move |db| store::slugs::set_images(db, id, &images)).await?;
         drop(held);
+        tracing::info!(app = %slug.app, slug = %id, "an app's images are kept as files");
         Ok(())
     }
 

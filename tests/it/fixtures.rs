@@ -9,22 +9,26 @@ fn deployed(fixture: &str) -> App {
     app
 }
 
+fn express(manager: &str) {
+    let app = Platform::shared().app_with(&format!("express-{manager}"));
+    pushed_twice(&app, 3, "Dependencies have not changed since the last build", |app, release| {
+        assert_eq!(app.get("/").is(200).text(), format!("{manager} {release} web.1\n"));
+    });
+}
+
 #[test]
 fn express_by_npm() {
-    let app = deployed("express-npm");
-    assert_eq!(app.get("/").is(200).text(), "npm v3 web.1\n");
+    express("npm");
 }
 
 #[test]
 fn express_by_yarn() {
-    let app = deployed("express-yarn");
-    assert_eq!(app.get("/").is(200).text(), "yarn v3 web.1\n");
+    express("yarn");
 }
 
 #[test]
 fn express_by_pnpm() {
-    let app = deployed("express-pnpm");
-    assert_eq!(app.get("/").is(200).text(), "pnpm v3 web.1\n");
+    express("pnpm");
 }
 
 #[test]
