@@ -27,6 +27,8 @@ struct Row {
     /// Of the commit, or what the caller named.
     source: String,
     mark: Mark,
+    /// Which turn is its, when it waits.
+    place: Option<usize>,
     email: String,
     when: String,
     took: String,
@@ -39,9 +41,19 @@ impl Row {
             id: build.id.to_string(),
             source: words::visible(source).chars().take(12).collect(),
             mark: words::of_build(build.status),
+            place: None,
             email: build.user_email.clone(),
             when: words::ago(build.created_at, Timestamp::now()),
             took: build.total_millis.map(words::took).unwrap_or_default(),
+        }
+    }
+
+    /// As it stands at this moment.
+    fn now(build: &Build, console: &Console) -> Self {
+        let row = Self::of(build);
+        match console.platform.deploy.place_in_line(build.id) {
+            None => row,
+            place => Self { mark: Mark { word: "waiting", tone: "off" }, place, ..row },
         }
     }
 }
@@ -58,7 +70,8 @@ struct View {
 
 pub async fn list(at: At) -> Page {
     let builds = at.platform().builds_of(at.app()).await?;
-    let rows: Vec<Row> = builds.iter().rev().take(limits::ROWS_PER_PAGE).map(Row::of).collect();
+    let row = |build| Row::now(build, &at.console);
+    let rows: Vec<Row> = builds.iter().rev().take(limits::ROWS_PER_PAGE).map(row).collect();
     let more = builds.len() - rows.len();
     let frame = at.frame(format!("Builds of {}", at.name()), Note::Nothing);
     let view = View { frame, app: at.name(), tab: at.tab(Tab::Builds), rows, more };

@@ -103,8 +103,11 @@ fn builds_and_queue(browser: &Browser) {
             && rows.windows(2).any(|rows| rows[0] == app.name && rows[1] == "building")
             && rows.windows(2).any(|rows| rows[0] == app.name && rows[1] == "waiting, number 1")
     });
+    browser.goto(&format!("/console/apps/{}/builds", app.name));
+    browser.sees("waiting, number 1");
     let _ = second.kill();
     second.wait().unwrap();
+    browser.goto("/console/host");
     browser.click(&app.name);
     browser.sees("it has begun");
     look_at(browser, &Axe::install(), "build-running");
