@@ -4,7 +4,7 @@
 use super::cache::read_small;
 use super::detect::Choice;
 use super::output::OutputSink;
-use super::pace::{self, Pace};
+use super::pace::Pace;
 use super::release_yaml::{BinRelease, FirstDeploy};
 use super::volume::{USER, Volume, WORK};
 use super::{BuildFailure, BuildInput, Builder};
@@ -196,7 +196,7 @@ impl Builder {
         out: &OutputSink,
         cancel: &CancellationToken,
     ) -> Result<(Ended, bool)> {
-        let (send, mut receive) = mpsc::channel(limits::OUTPUT_QUEUE);
+        let (send, mut receive) = mpsc::channel(limits::BUILD_PIECES_TOGETHER);
         let limit = Duration::from_secs(self.settings.build_timeout);
         let mut run = self.engine.run(spec, send, limit);
         let mut events = match self.engine.events().await {
@@ -206,15 +206,8 @@ impl Builder {
         let (mut starved, mut cancelled) = (false, false);
         let mut pace = Pace::new();
         let ended = loop {
-            let pause = pace.pause();
             tokio::select! {
-                Some(output) = receive.recv(), if pause.is_none() => {
-                    pace.take(output.bytes.len());
-                    out.bytes(&output.bytes);
-                }
-                () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {
-                    out.note(pace::line());
-                }
+                Some(taken) = pace.take(&mut receive, out) => out.bytes(&taken),
                 ended = &mut run => break ended,
                 Some(event) = events.next(), if !starved => {
                     if event.action == EventAction::OutOfMemory {

@@ -1,9 +1,10 @@
-//! The server's end of the hook's socket. The deploy runs in a task of its own: a hook that dies
-//! loses the output, not the deploy.
+//! The server's end of the hook's socket. The deploy runs in a task of its own, so that the hook's
+//! death does not end it. What it says goes to the client beside git, which would pass a hook's
+//! words on in packets of 128 bytes.
 
+use super::GitHost;
 use super::hook::{self, frame};
 use super::receive::{Running, Verdict};
-use super::{GitHost, Progress};
 use crate::error::{Context, Result};
 use crate::{limits, tasks};
 use std::collections::HashMap;
@@ -67,25 +68,16 @@ impl GitHost {
             let _ = stream.write_all(&hook::encode(frame::EXIT, &[1])).await;
             return;
         };
-        let (progress, mut chunks) = Progress::channel();
         let (tell, told) = oneshot::channel();
         let deploy = running.tasks.track_future({
             let (host, running) = (self.clone(), running.clone());
             async move {
-                let verdict = host.pre_receive(&running, object_env, &progress).await;
-                drop(progress);
+                let verdict = host.pre_receive(&running, object_env, &running.progress).await;
                 let _ = tell.send(verdict);
             }
         });
         // The hook is git's child, which knows nothing of who pushes.
         tasks::spawn("pre-receive", running.origin.clone().scope(deploy));
-        while let Some(chunk) = chunks.recv().await {
-            for part in chunk.chunks(hook::MAX_FRAME) {
-                if stream.write_all(&hook::encode(frame::TEXT, part)).await.is_err() {
-                    return;
-                }
-            }
-        }
         let verdict = told.await;
         if verdict.is_err() {
             // The task panicked, which is in the log.

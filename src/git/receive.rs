@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::ChildStdin;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -62,12 +62,19 @@ pub(super) struct Running {
     pub verdict: Mutex<Verdict>,
     /// Whom the push is for, and from where.
     pub origin: Origin,
+    /// What the deploy says while the hook waits, and the end that the relay reads.
+    pub progress: Progress,
+    said: Mutex<Option<mpsc::Receiver<Bytes>>>,
     pub tasks: TaskTracker,
 }
 
 impl Running {
     fn verdict(&self) -> Verdict {
         *self.verdict.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn said(&self) -> Option<mpsc::Receiver<Bytes>> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -252,8 +259,9 @@ impl GitHost {
             let first = running.verdict() == Verdict::FetchFirst && git_ref == running.push.git_ref;
             first.then_some("fetch first")
         };
+        let said = running.and_then(|running| running.said());
         let (relayed, errors, status) = tokio::join!(
-            relay(output, client, awaited.as_deref(), reason),
+            relay(output, said, client, awaited.as_deref(), reason),
             last_words(errors),
             child.wait()
         );
@@ -418,6 +426,7 @@ fn begin(request: &mut Request, push: Push, current: String) -> Running {
         .updates
         .iter()
         .find(|other| other.deploys() && !other.is_delete() && other.git_ref != push.git_ref);
+    let (progress, said) = Progress::channel();
     Running {
         must_descend,
         shallow: request.commands.shallow,
@@ -425,6 +434,8 @@ fn begin(request: &mut Request, push: Push, current: String) -> Running {
         push: Push { app: request.app.clone(), user: request.user.clone(), old: current, ..push },
         verdict: Mutex::new(Verdict::Open),
         origin: Origin::current(),
+        progress,
+        said: Mutex::new(Some(said)),
         tasks: TaskTracker::new(),
     }
 }

@@ -1,12 +1,13 @@
-//! What `git receive-pack` says, passed on to the client: messages at once, the report of refs
-//! when it is whole, with the reasons in it that only the server knows. The packet that ends the
-//! side-band is kept back, since the deploy has more to say.
+//! What `git receive-pack` and the deploy say, passed on to the client: messages at once, the
+//! report of refs when it is whole, with the reasons in it that only the server knows. The packet
+//! that ends the side-band is kept back, since the deploy has more to say.
 
 use super::client::Client;
 use super::pktline::{self, Packet};
 use crate::limits;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::mpsc;
 
 /// The words of git's report for a shallow push.
 const SHALLOW: &str = "shallow update not allowed";
@@ -21,10 +22,12 @@ pub struct Relayed {
     pub moved: bool,
 }
 
-/// Reads git's output to its end, and notes whether `awaited` moved. `reason` gives other words for a ref that our hook declined;
-/// it is asked once the report is there.
+/// Reads git's output to its end, with what the deploy has `said` before it, and notes whether
+/// `awaited` moved. `reason` gives other words for a ref that our hook declined; it is asked once
+/// the report is there.
 pub async fn relay(
     mut output: impl AsyncRead + Unpin,
+    mut said: Option<mpsc::Receiver<Bytes>>,
     client: &mut Client,
     awaited: Option<&str>,
     reason: impl Fn(&str) -> Option<&'static str>,
@@ -34,8 +37,24 @@ pub async fn relay(
     let mut relayed = Relayed::default();
     loop {
         buffer.reserve(limits::GIT_CHUNK_BYTES);
-        if output.read_buf(&mut buffer).await? == 0 {
-            break;
+        let deploy = async {
+            match &mut said {
+                Some(said) => said.recv().await,
+                None => None,
+            }
+        };
+        tokio::select! {
+            // Git reports what became of its refs once the deploy has said everything.
+            biased;
+            Some(chunk) = deploy => {
+                client.remote(&chunk).await;
+                continue;
+            }
+            read = output.read_buf(&mut buffer) => {
+                if read? == 0 {
+                    break;
+                }
+            }
         }
         if client.band().is_none() {
             report.extend_from_slice(&buffer.split());
@@ -136,7 +155,7 @@ mod tests {
     async fn relayed(output: &[u8], band: Option<usize>) -> (String, std::io::Result<Relayed>) {
         let (mut client, body) = Client::new(band);
         let reason = |git_ref: &str| (git_ref == "refs/heads/main").then_some("fetch first");
-        let relayed = relay(output, &mut client, Some("refs/heads/other"), reason).await;
+        let relayed = relay(output, None, &mut client, Some("refs/heads/other"), reason).await;
         drop(client);
         let bytes = body.collect().await.unwrap().to_bytes();
         (String::from_utf8_lossy(&bytes).into_owned(), relayed)
@@ -166,6 +185,23 @@ mod tests {
         let (said, relayed) = relayed(&output, Some(1000)).await;
         assert_eq!(said, String::from_utf8(expected).unwrap());
         assert_eq!(relayed.unwrap(), Relayed { reported: true, moved: true });
+    }
+
+    #[tokio::test]
+    async fn what_the_deploy_has_said_comes_whole_and_before_the_report() {
+        let (mut client, body) = Client::new(Some(65_520));
+        let (say, said) = mpsc::channel(2);
+        let words = vec![b'x'; 60_000];
+        say.send(Bytes::from(words.clone())).await.unwrap();
+        let report = report(&["unpack ok\n", "ok refs/heads/main\n"]);
+        let (mut output, mut expected) = (Vec::new(), Vec::new());
+        pktline::put_band(&mut output, 1, &report, 1000);
+        let relayed = relay(&output[..], Some(said), &mut client, None, |_| None).await.unwrap();
+        assert!(relayed.reported);
+        drop(client);
+        pktline::put_band(&mut expected, 2, &words, 65_520);
+        pktline::put_band(&mut expected, 1, &report, 1000);
+        assert_eq!(body.collect().await.unwrap().to_bytes(), expected);
     }
 
     #[tokio::test]

@@ -43,10 +43,19 @@ pub const LOG_FLOOD_WATCH: Duration = Duration::from_secs(2);
 /// A flood is named this often while it goes on, as an R14 is.
 pub const LOG_FLOOD_TOLD: Duration = Duration::from_secs(20);
 
-/// Pieces of a build's output that are taken in a second for long, and at one time. More of them
-/// come together to fewer and larger ones.
-pub const BUILD_PIECES_PER_SECOND: f64 = 200.0;
-pub const BUILD_PIECES_BURST: f64 = 2000.0;
-/// Bytes of it: five thousand lines a second, and what long builds print in all.
+/// How often a build's output is taken in a second for long, and how often at once: each time
+/// wakes everybody on its way to whoever pushed. What nobody takes is not copied by Docker either,
+/// and comes together to larger pieces. A line is late by a fiftieth of a second at most.
+pub const BUILD_TAKES_PER_SECOND: f64 = 50.0;
+pub const BUILD_TAKES_BURST: f64 = 10.0;
+/// So many pieces wait at most, and are taken at one time; Docker sends one for each line while it
+/// keeps up.
+pub const BUILD_PIECES_TOGETHER: usize = 32;
+/// Bytes of it that are taken in a second for long: five thousand lines. Beyond what long builds
+/// print in all, which is taken faster …
 pub const BUILD_BYTES_PER_SECOND: f64 = 512.0 * 1024.0;
 pub const BUILD_PACE_BURST: f64 = 4.0 * 1024.0 * 1024.0;
+/// … at this rate, which no compiler reaches, beyond what comes at once: faster it would take the
+/// processor from everybody for as long as it lasts.
+pub const BUILD_PEAK_BYTES_PER_SECOND: f64 = 2.0 * 1024.0 * 1024.0;
+pub const BUILD_PEAK_BURST: f64 = 512.0 * 1024.0;

@@ -91,7 +91,7 @@ fn a_dyno_and_a_build_reach_nothing_beyond_themselves() {
     let app = platform.app_with("rogue");
     app.write("targets", &targets(&victim, listener.local_addr().unwrap().port()));
     // After more output than is taken at once.
-    app.write("build.sh", "yes 'a line of the flood' | head -c 5000000\nperl probe.pl\n");
+    app.write("build.sh", "yes 'a line of the flood' | head -c 6000000\nperl probe.pl\n");
     app.commit("tries");
     let push = app.push().succeeded();
     assert!(push.stderr.contains("probes done"), "{}", push.stderr);

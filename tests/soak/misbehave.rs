@@ -1,6 +1,6 @@
 //! One app misbehaves in every way there is, as a dyno and as a build, while another one serves:
 //! each case must be named in the log in time, no request of the other app may fail, and its 99th
-//! percentile is told as a multiple of what it was when all was quiet.
+//! percentile is told as a multiple of what it was when all was quiet, right before and after.
 
 use crate::Report;
 use crate::bounds::Peaks;
@@ -14,6 +14,8 @@ const VICTIM: &str = "victim";
 const ROGUE: &str = "rogue";
 /// Requests are measured this long at least, quiet or not.
 const MEASURED: Duration = Duration::from_secs(15);
+/// What a case leaves to be cleaned up is done by then, and does not count as quiet.
+const SETTLED: Duration = Duration::from_secs(3);
 /// By then the log must name what misbehaves.
 const NAMED: Duration = Duration::from_secs(90);
 /// What a user is to notice of it.
@@ -155,8 +157,7 @@ pub async fn run(
     let rogue = rogue.pointer("/app/id").or(rogue.get("id")).and_then(|id| id.as_str());
     let rogue = rogue.context("the app's id")?.to_string();
 
-    let quiet = quiet(platform, &rogue).await?;
-    report.tell(format!("{:20} {}", "quiet", quiet.text()));
+    let mut before = quiet(platform, &rogue, report).await?;
     for case in CASES.iter().filter(|case| only.is_empty() || only.iter().any(|o| o == case.name)) {
         let mut peaks = Peaks::default();
         let misbehaves = misbehave(platform, case);
@@ -165,25 +166,28 @@ pub async fn run(
             report.broken(format!("{}: {problem}", case.name));
             None
         });
-        tell(report, case.name, named, &seen, &quiet);
+        end(platform, case, report).await?;
+        let after = quiet(platform, &rogue, report).await?;
+        tell(report, case.name, named, &Seen::of(&seen), &before, &after);
+        before = after;
         report.tell(format!("{:20} {}", "", peaks.text()));
         for over in &peaks.over {
             report.broken(format!("{}: {over}", case.name));
         }
-        end(platform, case, report).await?;
     }
-    let again = self::quiet(platform, &rogue).await?;
-    report.tell(format!("{:20} {}", "quiet again", again.text()));
     Ok(())
 }
 
 /// Nothing happens but what is measured and looked at in each case too.
-async fn quiet(platform: &Platform, rogue: &str) -> Result<Seen> {
+async fn quiet(platform: &Platform, rogue: &str, report: &mut Report) -> Result<Vec<Record>> {
+    tokio::time::sleep(SETTLED).await;
     let looks = async {
         let never = tokio::time::timeout(MEASURED, named(platform, "web", "what nobody says"));
         Ok(never.await)
     };
-    Ok(measure(platform, looks, &mut Peaks::default(), rogue).await?.1)
+    let (_, records) = measure(platform, looks, &mut Peaks::default(), rogue).await?;
+    report.tell(format!("{:20} {}", "quiet", Seen::of(&records).text()));
+    Ok(records)
 }
 
 /// An app with a process type for each case, a web dyno and a build that do as they are told.
@@ -289,7 +293,17 @@ async fn end(platform: &Platform, case: &Case, report: &mut Report) -> Result<()
     ended(platform).await
 }
 
-fn tell(report: &mut Report, what: &str, named: Option<Duration>, seen: &Seen, quiet: &Seen) {
+/// One quiet time tells little of how fast this machine is just now: the percentile that counts is
+/// that of the requests before and after together.
+fn tell(
+    report: &mut Report,
+    what: &str,
+    named: Option<Duration>,
+    seen: &Seen,
+    before: &[Record],
+    after: &[Record],
+) {
+    let quiet = Seen::of(&[before, after].concat());
     let ratio = seen.p99.as_secs_f64() / quiet.p99.as_secs_f64();
     let after = named.map_or("never".to_string(), |after| format!("after {after:.1?}"));
     report.tell(format!("{what:20} {} = {ratio:.2}x, named {after}", seen.text()));
@@ -344,7 +358,7 @@ async fn measure<T>(
     work: impl Future<Output = Result<T>>,
     peaks: &mut Peaks,
     app: &str,
-) -> Result<(T, Seen)> {
+) -> Result<(T, Vec<Record>)> {
     let mix = Mix { rate: 200.0, keep_alive: 8, sockets: 0 };
     let load = Load::start(platform.port, VICTIM, platform.zero, mix);
     let measured = async { tokio::join!(work, tokio::time::sleep(MEASURED)) };
@@ -353,7 +367,7 @@ async fn measure<T>(
         () = peaks.watch(platform, app) => return Err(anyhow!("what is watched for ever was not")),
     };
     let records = load.stop().await;
-    Ok((result?, Seen::of(&records)))
+    Ok((result?, records))
 }
 
 /// Waits until the log says it; how long that took. What has no words is only endured.

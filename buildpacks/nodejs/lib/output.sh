@@ -20,8 +20,9 @@ fail() { # TITLE LINE...
 }
 
 # Runs a command of the app with its output indented and kept in LOG; the status is the command's.
+# With -u sed would read byte by byte.
 run_logged() { # LOG COMMAND...
   local log=$1
   shift
-  with_config "$@" 2>&1 | tee "$log" | sed -u 's/^/       /'
+  with_config "$@" 2>&1 | tee "$log" | stdbuf -oL sed 's/^/       /'
 }

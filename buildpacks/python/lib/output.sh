@@ -20,9 +20,9 @@ fail() { # TITLE LINE...
 }
 
 # Runs a command of the app with its output indented and kept in LOG; the status is the command's.
-# Lines that match QUIET are kept but not shown.
+# Lines that match QUIET are kept but not shown. With -u sed would read byte by byte.
 run_logged() { # LOG QUIET COMMAND...
   local log=$1 quiet=$2
   shift 2
-  with_config "$@" 2>&1 | tee "$log" | sed -u -E -e "/$quiet/d" -e 's/^/       /'
+  with_config "$@" 2>&1 | tee "$log" | stdbuf -oL sed -E -e "/$quiet/d" -e 's/^/       /'
 }

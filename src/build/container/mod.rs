@@ -10,7 +10,7 @@ mod run;
 mod steps;
 pub(super) mod yaml;
 
-use super::pace::{self, Pace};
+use super::pace::Pace;
 use super::volume::Volume;
 use super::{
     BuildFailure, BuildInput, Builder, Built, FirstDeploy, OutputSink, Phase, cache, compile, with,
@@ -157,26 +157,21 @@ impl Builder {
         out: &OutputSink,
         cancel: &CancellationToken,
     ) -> Result<(), BuildFailure> {
-        let (send, mut receive) = mpsc::channel::<Output>(limits::OUTPUT_QUEUE);
+        let (send, mut receive) = mpsc::channel::<Output>(limits::BUILD_PIECES_TOGETHER);
         let built = self.engine.build_image(build, context.stream(), send);
         tokio::pin!(built);
         let deadline = tokio::time::sleep_until(deadline);
         tokio::pin!(deadline);
         let mut look = tokio::time::interval(limits::DISK_PERIOD);
         let mut pace = Pace::new();
-        let mut words = |output: Output| {
-            out.bytes(&output.bytes);
-            steps.hear(&String::from_utf8_lossy(&output.bytes))
+        let mut words = |bytes: &[u8]| {
+            out.bytes(bytes);
+            steps.hear(&String::from_utf8_lossy(bytes))
         };
         let ended = loop {
-            let pause = pace.pause();
             tokio::select! {
-                () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {
-                    out.note(pace::line());
-                }
-                Some(output) = receive.recv(), if pause.is_none() => {
-                    pace.take(output.bytes.len());
-                    if let Some(base) = words(output) {
+                Some(taken) = pace.take(&mut receive, out) => {
+                    if let Some(base) = words(&taken) {
                         self.look_at_triggers(&base).await?;
                     }
                 }
@@ -193,7 +188,7 @@ impl Builder {
             }
         };
         while let Ok(output) = receive.try_recv() {
-            if let Some(base) = words(output) {
+            if let Some(base) = words(&output.bytes) {
                 self.look_at_triggers(&base).await?;
             }
         }
