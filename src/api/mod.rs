@@ -42,7 +42,7 @@ mod users;
 #[cfg(test)]
 pub mod testing;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 use crate::apps::access::Action::{self, *};
 use crate::limits;

@@ -76,11 +76,17 @@ pub struct Answer {
 
 impl Stage {
     pub async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With settings of its own.
+    pub async fn with(flags: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name).display().to_string();
         let (data, run) = (path("data"), path("run"));
         std::fs::create_dir(&data).unwrap();
-        let settings = ServerSettings::for_tests(&["--data-dir", &data, "--run-dir", &run]);
+        let flags = [&["--data-dir", &*data, "--run-dir", &*run][..], flags].concat();
+        let settings = ServerSettings::for_tests(&flags);
         let settings = Arc::new(settings);
         let store = Store::open(&settings.database()).unwrap();
         let master = Secrets::from_file(&dir.path().join("key")).unwrap();

@@ -2,5 +2,7 @@
 
 mod audit;
 mod builds;
+mod changes;
 mod rules;
+pub mod scene;
 mod users;

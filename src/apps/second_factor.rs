@@ -37,6 +37,12 @@ impl Offer {
         totp::link(issuer, email, &self.secret)
     }
 
+    /// What a phone that has learnt it shows now.
+    #[cfg(test)]
+    pub fn code(&self) -> String {
+        totp::code(&self.secret, totp::step_at(Timestamp::now()))
+    }
+
     fn name(session: Uuid) -> String {
         format!("offer of a second factor in session {session}")
     }

@@ -1,6 +1,7 @@
 //! Role by role access to every page and form, from the route table itself: a page is in here
 //! without being written down again.
 
+mod changes;
 mod pages;
 
 use super::guard::{Route, Rule};
@@ -48,7 +49,12 @@ struct Desk {
 
 impl Desk {
     async fn new() -> Self {
-        let stage = Stage::new().await;
+        Self::with(&[]).await
+    }
+
+    /// With settings of its own.
+    async fn with(flags: &[&str]) -> Self {
+        let stage = Stage::with(flags).await;
         let console = console(stage.api.clone());
         let router = table(console.clone()).finish();
         Self { stage, console, router }
@@ -86,11 +92,16 @@ impl Desk {
 
     /// Asks for a page, or sends its form with this token and nothing else.
     async fn see(&self, route: &Route, cookie: &str, token: &str) -> Seen {
+        self.see_from("same-origin", route, cookie, token).await
+    }
+
+    /// The same from a page of this place, of a neighbour or of somebody else.
+    async fn see_from(&self, site: &str, route: &Route, cookie: &str, token: &str) -> Seen {
         let request = Request::builder()
             .method(&route.method)
             .uri(filled(route.path))
             .header(header::COOKIE, cookie)
-            .header("sec-fetch-site", "same-origin")
+            .header("sec-fetch-site", site)
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
         let body = match route.method {
             Method::POST => Body::from(format!("token={token}")),
@@ -99,6 +110,9 @@ impl Desk {
         let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
         let status = response.status();
         assert!(!status.is_server_error(), "{} {}: {status}", route.method, route.path);
+        let policy = response.headers()["content-security-policy"].to_str().unwrap();
+        assert!(policy.contains("frame-ancestors 'none'"), "{}: {policy}", route.path);
+        assert_eq!(response.headers()["x-frame-options"], "DENY", "{}", route.path);
         let to = response.headers().get(header::LOCATION).map(|to| to.to_str().unwrap());
         if let Some(to) = to.filter(|to| to.starts_with("/console/sign-in") || is_password(to)) {
             return Seen::Led(to.split('?').next().unwrap_or(to).to_string());
@@ -179,6 +193,12 @@ async fn each_page_lets_in_whom_its_rule_names_and_nobody_else() {
             if route.method == Method::POST && route.rule != Rule::Open && seen == Seen::In {
                 let foreign = desk.see(&route, &cookie, "").await;
                 assert_eq!(foreign, Seen::Foreign, "{email}: {name} without the form's token");
+            }
+            for site in ["cross-site", "same-site", "none"] {
+                if route.method == Method::POST && (route.rule == Rule::Open || seen == Seen::In) {
+                    let foreign = desk.see_from(site, &route, &cookie, &token).await;
+                    assert_eq!(foreign, Seen::Foreign, "{email}: {name} from a page {site}");
+                }
             }
             asked += 1;
         }

@@ -86,6 +86,8 @@ fn an_uploaded_source_is_built_and_released() {
     // A push goes on from there, and finds the cache that the builds left.
     app.push().succeeded().says("Released v5");
     app.cli(&["builds:cache:purge"]).succeeded();
+    let audit = app.api("GET", "/audit?n=1", None).is(200).json();
+    assert_eq!(audit[0]["action"], "build-cache:destroy", "{audit}");
     wrong_requests(&app);
 }
 

@@ -1,6 +1,6 @@
 //! The web console: in a browser, as its users see it, and by hand, as others would try it.
 
-use crate::support::axe::{Axe, look};
+use crate::support::axe::{Axe, look, look_at};
 use crate::support::browser::Browser;
 use crate::support::console::{
     ByHand, FORM, HERE, PASSWORD, admin, choose_password, post, sign_in, signed_in,
@@ -372,6 +372,23 @@ fn every_page_can_be_read_by_everybody() {
     for (name, path) in pages(&app, &empty) {
         look(name, &path);
     }
+    what_is_refused(&browser, &axe, &app);
+}
+
+/// A form that comes back with the reason, and a page for whoever may not do what was asked.
+fn what_is_refused(browser: &Browser, axe: &Axe, app: &App) {
+    browser.goto("/console/new-app");
+    browser.fill("Name", "Not A Name");
+    browser.click("Create app");
+    browser.sees("can only contain lowercase letters");
+    look_at(browser, axe, "refused-form");
+    browser.goto(&format!("/console/apps/{}", app.name));
+    let forged = "document.querySelectorAll('[name=token]').forEach((one) => { one.value = '0'; })";
+    browser.script(forged, serde_json::json!([]));
+    browser.click("Turn maintenance on");
+    browser.sees("not sent from a page of this console");
+    look_at(browser, axe, "forbidden");
+    app.get("/").is(200);
 }
 
 fn pages(app: &App, empty: &App) -> Vec<(&'static str, String)> {

@@ -41,18 +41,24 @@ const PAGES: [&str; 21] = [
     "POST /console/apps/{app}/settings/name",
 ];
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     desk: &'a Desk,
     cookie: String,
 }
 
 impl<'a> Reader<'a> {
     async fn new(desk: &'a Desk, person: &Person) -> Self {
-        Self { desk, cookie: desk.cookie(person).await }
+        Self::of(desk, &desk.cookie(person).await)
+    }
+
+    /// Of a session that there is.
+    pub(super) fn of(desk: &'a Desk, cookie: &str) -> Self {
+        Self { desk, cookie: cookie.to_string() }
     }
 
     async fn ask(&self, request: axum::http::request::Builder, body: Body) -> (StatusCode, String) {
         let request = request.header(header::COOKIE, &self.cookie);
+        let request = request.header("x-request-id", "a-request");
         let request = request.header("x-forwarded-for", "192.0.2.7").body(body).unwrap();
         let response = self.desk.router.clone().oneshot(request).await.unwrap();
         let (status, to) = (response.status(), response.headers().get(header::LOCATION).cloned());
@@ -68,7 +74,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Sends a form: where it leads, or the page that says why not.
-    async fn send(&self, path: &str, fields: &[(&str, &str)]) -> String {
+    pub(super) async fn send(&self, path: &str, fields: &[(&str, &str)]) -> String {
         let token = self.desk.token(&self.cookie).await;
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let fields = [("token", token.as_str())].into_iter().chain(fields.iter().copied());
