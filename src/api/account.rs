@@ -1,17 +1,21 @@
 //! Account and authorizations: whose token this is, and how to get and give up one.
 
-use super::auth::{Auth, State};
+use super::auth::{self, Auth, State};
 use super::body::Body;
 use super::error::Result;
 use super::{json, range};
+use crate::clock::Timestamp;
 use crate::error::Error;
+use crate::limits;
+use crate::model::Caller;
 use crate::origin::Origin;
-use crate::{limits, store};
+use crate::store::users::Authorization;
 use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use axum::{Json, extract};
 use serde_json::Value;
+use uuid::Uuid;
 
 pub async fn show(extract::State(api): State, Auth(caller): Auth) -> Result<Json<Value>> {
     let has_second_factor = api.access.second_factor(&caller.user).await?.is_some();
@@ -58,17 +62,33 @@ pub async fn authorizations(
     Auth(caller): Auth,
     headers: HeaderMap,
 ) -> Result {
-    let user = caller.user.id;
-    let rows = api.store.read(move |db| crate::store::users::authorizations(db, user)).await?;
-    let now = crate::clock::Timestamp::now();
-    let items = rows
-        .iter()
-        .map(|row| {
-            let left = row.expires_at.map(|at| i64::try_from(at.seconds_since(now)).unwrap_or(0));
-            json::authorization(row, None, left)
-        })
-        .collect();
+    let rows = api.access.authorizations(&caller.user).await?;
+    let items = rows.iter().map(|row| shown(row, &caller, &headers)).collect();
     range::page(&headers, items, &["id"])
+}
+
+/// The token of the request itself is told, to whoever has it already: Heroku's client finds out
+/// by that which one it has to revoke when it logs out.
+fn shown(row: &Authorization, caller: &Caller, headers: &HeaderMap) -> Value {
+    let now = Timestamp::now();
+    let left = row.expires_at.map(|at| i64::try_from(at.seconds_since(now)).unwrap_or(0));
+    let own = auth::token(headers).filter(|_| caller.authorization == Some(row.id));
+    json::authorization(row, own.as_deref(), left)
+}
+
+pub async fn authorization(
+    extract::State(api): State,
+    Auth(caller): Auth,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result {
+    // To Heroku's client `~` is the one that everybody has from the first day. There is none such.
+    let row = api.access.authorization(&caller.user, parsed(&id)?).await?;
+    Ok(Json(shown(&row, &caller, &headers)).into_response())
+}
+
+fn parsed(id: &str) -> crate::error::Result<Uuid> {
+    id.parse().map_err(|_| Error::not_found("authorization"))
 }
 
 /// Gives up one of the caller's tokens; `~` is the one of this request.
@@ -77,24 +97,11 @@ pub async fn revoke(
     Auth(caller): Auth,
     Path(id): Path<String>,
 ) -> Result {
-    let id = match id.as_str() {
-        "~" => caller.authorization,
-        text => text.parse().ok(),
+    let id = match (id.as_str(), caller.authorization) {
+        ("~", Some(own)) => own,
+        (text, _) => parsed(text)?,
     };
-    let id = id.ok_or_else(|| Error::not_found("authorization"))?;
-    let user = caller.user.id;
-    let mine = api.store.read(move |db| crate::store::users::authorizations(db, user)).await?;
-    let row = mine
-        .into_iter()
-        .find(|row| row.id == id)
-        .ok_or_else(|| Error::not_found("authorization"))?;
-    api.store
-        .write(move |db| {
-            let details = [("authorization", &id.to_string()[..])];
-            store::audit::note(db, "authorization:destroy", None, &details)?;
-            store::users::delete_authorization(db, user, id)
-        })
-        .await?;
+    let row = api.access.revoke(&caller.user, id).await?;
     Ok(Json(json::authorization(&row, None, None)).into_response())
 }
 

@@ -5,8 +5,8 @@ use super::{Api, Shared};
 use crate::error::{Error, Kind};
 use crate::model::Caller;
 use crate::origin::{Origin, Via};
-use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
@@ -19,9 +19,8 @@ pub fn missing() -> Error {
 }
 
 /// User name and password of the Authorization header; a Bearer token has no user name.
-fn credentials(parts: &Parts) -> Result<(String, String), Error> {
-    let value = parts
-        .headers
+fn credentials(headers: &HeaderMap) -> Result<(String, String), Error> {
+    let value = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .ok_or_else(missing)?;
@@ -38,8 +37,13 @@ fn credentials(parts: &Parts) -> Result<(String, String), Error> {
     Ok((user.to_string(), password.to_string()))
 }
 
+/// The token of a request that was let in by one.
+pub fn token(headers: &HeaderMap) -> Option<String> {
+    credentials(headers).ok().map(|(_, token)| token)
+}
+
 pub async fn by_token(parts: &Parts, api: &Api) -> Result<Caller, Error> {
-    let (_, token) = credentials(parts)?;
+    let (_, token) = credentials(&parts.headers)?;
     api.access.by_token(&token).await
 }
 
@@ -48,7 +52,7 @@ const CODE: &str = "heroku-two-factor-code";
 
 /// For making tokens only.
 pub async fn by_login(parts: &Parts, api: &Api) -> Result<Caller, Error> {
-    let (user, password) = credentials(parts)?;
+    let (user, password) = credentials(&parts.headers)?;
     let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
     let agent = header(header::USER_AGENT.as_str()).unwrap_or_default();
     let from = Origin {

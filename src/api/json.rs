@@ -128,7 +128,7 @@ pub fn collaborator(row: &Collaborator, app: &App) -> Value {
     })
 }
 
-/// `token` is there only at the moment it is made.
+/// `token` is there only when it is made, and for whoever comes with it. `used_at` is ours.
 pub fn authorization(row: &Authorization, token: Option<&str>, expires_in: Option<i64>) -> Value {
     json!({
         "access_token": {
@@ -145,6 +145,7 @@ pub fn authorization(row: &Authorization, token: Option<&str>, expires_in: Optio
         "scope": ["global"],
         "session": null,
         "updated_at": row.created_at.api(),
+        "used_at": row.used_at.map(|at| at.api()),
         "user": { "email": row.user.email, "full_name": null, "id": row.user.id.0 },
     })
 }

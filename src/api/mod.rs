@@ -80,6 +80,7 @@ fn account_routes(table: Table) -> Table {
         .patch("/account", Account, account::update)
         .get("/oauth/authorizations", Account, account::authorizations)
         .post("/oauth/authorizations", Login, account::authorize)
+        .get("/oauth/authorizations/{id}", Account, account::authorization)
         .delete("/oauth/authorizations/{id}", Account, account::revoke)
         .delete("/oauth/sessions/~", Account, account::end_session)
         .get("/users", Admin, users::list)

@@ -3,18 +3,15 @@
 
 use super::attempts::Attempts;
 use super::failures::Failures;
-use crate::clock::Timestamp;
 use crate::error::{Error, Kind, Result};
 use crate::limits;
 use crate::model::Permission::{self, Deploy, Manage, Operate, View};
 use crate::model::{App, AppId, Caller, Permissions, User, UserId};
-use crate::secrets::{self, Secrets};
+use crate::secrets::Secrets;
 use crate::store::app_list::{self, AppPage, Bounds};
-use crate::store::users::Authorization;
 use crate::store::{self, Store};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
-use uuid::Uuid;
 
 macro_rules! rules {
     ($($action:ident: $any_of:expr, $words:literal;)+) => {
@@ -122,47 +119,6 @@ impl Access {
         let hashing = Arc::new(Semaphore::new(limits::PARALLEL_HASHES));
         let (attempts, failures) = (Attempts::default(), Failures::default());
         Self { store, secrets, hashing, attempts, failures }
-    }
-
-    /// The caller that a token stands for; 401 if none.
-    pub async fn by_token(&self, token: &str) -> Result<Caller> {
-        let hash = secrets::hash_token(token);
-        let found = self
-            .store
-            .read(move |db| store::users::by_token(db, &hash, Timestamp::now()))
-            .await?
-            .ok_or_else(refused)?;
-        Ok(Caller { user: found.user, authorization: Some(found.id) })
-    }
-
-    /// Makes a token; this is the only time that it is seen.
-    pub async fn authorize(
-        &self,
-        user: &User,
-        description: &str,
-        expires_in: Option<i64>,
-    ) -> Result<(Authorization, String)> {
-        let (token, hash) = secrets::new_token();
-        let now = Timestamp::now();
-        let authorization = Authorization {
-            id: Uuid::new_v4(),
-            user: user.clone(),
-            description: description.chars().take(limits::DESCRIPTION_CHARS).collect(),
-            expires_at: expires_in.map(|seconds| {
-                Timestamp(now.0.saturating_add(seconds.max(0).saturating_mul(1_000_000)))
-            }),
-            created_at: now,
-        };
-        let row = authorization.clone();
-        self.store
-            .write(move |db| {
-                let id = row.id.to_string();
-                let details = [("user", row.user.email.as_str()), ("authorization", id.as_str())];
-                store::audit::note(db, "authorization:create", None, &details)?;
-                store::users::insert_authorization(db, &row, &hash)
-            })
-            .await?;
-        Ok((authorization, token))
     }
 
     /// The app, for one who may see it; to anybody else it does not exist.

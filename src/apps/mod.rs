@@ -10,6 +10,7 @@ mod passwords;
 pub mod second_factor;
 pub mod sessions;
 pub mod sign_in;
+mod tokens;
 mod totp;
 pub mod users;
 

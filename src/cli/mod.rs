@@ -10,6 +10,7 @@ mod apps;
 mod attach;
 mod audit;
 mod auth;
+mod authorizations;
 mod buildpacks;
 mod builds;
 mod builds_create;
@@ -79,6 +80,8 @@ saved one, SENRYU_APP the app.";
 enum Command {
     #[command(flatten)]
     Auth(auth::Commands),
+    #[command(flatten)]
+    Authorizations(authorizations::Authorizations),
 
     /// List your apps
     #[command(name = "apps", visible_alias = "apps:list", alias = "list")]
@@ -444,6 +447,7 @@ async fn run(cx: &Cx, command: Command) -> Result {
         Command::Certs(command) => certs::run(cx, command).await,
         Command::Https(command) => https::run(cx, command).await,
         Command::Access(command) => access::run(cx, command).await,
+        Command::Authorizations(command) => authorizations::run(cx, command).await,
         Command::Users(command) => users::run(cx, command).await,
         Command::Audit(command) => audit::run(cx, command).await,
         Command::Releases(args) => releases::list(cx, args).await,

@@ -1,4 +1,5 @@
-//! One's own account: how somebody signs in, where that was done, and the end of that.
+//! One's own account: how somebody signs in, where that was done, the tokens that let programs in,
+//! and the end of each.
 
 use super::form::Act;
 use super::frame::{self, Frame, Place};
@@ -8,6 +9,9 @@ use super::words;
 use super::{Page, State};
 use crate::apps::sessions::Session;
 use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::limits;
+use crate::store::users::Authorization;
 use askama::Template;
 use axum::extract::{self, Query};
 use serde::Deserialize;
@@ -30,6 +34,17 @@ struct View {
     is_admin: bool,
     has_second_factor: bool,
     rows: Vec<Row>,
+    tokens: Vec<Token>,
+    /// Tokens that there are besides.
+    more: usize,
+}
+
+struct Token {
+    id: Uuid,
+    description: String,
+    made: String,
+    used: Option<String>,
+    ends: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -46,15 +61,41 @@ pub async fn show(
     let said = match asked.done.as_deref() {
         Some("ended") => Some("That session is over."),
         Some("others") => Some("All other sessions are over."),
+        Some("revoked") => Some("That token is revoked: whatever came in by it is out."),
         Some("second-factor-off") => Some("Your second factor is off."),
         _ => None,
     };
     let rows = sessions.iter().map(|session| row(session, signed.session.id)).collect();
     let frame = Frame::new("Your account", Place::Account, &signed).saying(said);
     let user = &signed.caller.user;
-    let has_second_factor = console.platform.access.second_factor(user).await?.is_some();
-    let view = View { frame, is_admin: user.admin, has_second_factor, rows };
+    let access = &console.platform.access;
+    let has_second_factor = access.second_factor(user).await?.is_some();
+    let mut tokens = access.authorizations(user).await?;
+    // What is in use comes first.
+    tokens.sort_by_key(|row| std::cmp::Reverse(row.used_at.unwrap_or(row.created_at)));
+    let more = tokens.len().saturating_sub(limits::ROWS_PER_PAGE);
+    let tokens = tokens.iter().take(limits::ROWS_PER_PAGE).map(token).collect();
+    let view = View { frame, is_admin: user.admin, has_second_factor, rows, tokens, more };
     frame::render(view.frame.status(), &view)
+}
+
+fn token(row: &Authorization) -> Token {
+    let now = Timestamp::now();
+    Token {
+        id: row.id,
+        description: words::visible(&row.description),
+        made: words::ago(row.created_at, now),
+        used: row.used_at.map(|at| words::ago(at, now)),
+        ends: row.expires_at.map(words::date),
+    }
+}
+
+/// Ends one of the person's tokens.
+pub async fn revoke(extract::State(console): State, Act { signed, fields }: Act) -> Page {
+    let id = fields.get("authorization").parse::<Uuid>();
+    let id = id.map_err(|_| Error::not_found("authorization"))?;
+    console.platform.access.revoke(&signed.caller.user, id).await?;
+    Err(Oops::go("/console/account?done=revoked"))
 }
 
 fn row(session: &Session, this: Uuid) -> Row {

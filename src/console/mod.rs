@@ -83,6 +83,7 @@ fn account_routes(table: Table) -> Table {
         .post("/console/password", SignedIn, password::change)
         .get("/console/account", SignedIn, account::show)
         .post("/console/account/sessions", SignedIn, account::end)
+        .post("/console/account/tokens", SignedIn, account::revoke)
         .get("/console/account/second-factor", SignedIn, second_factor::show)
         .post("/console/account/second-factor", SignedIn, second_factor::begin)
         .post("/console/account/second-factor/on", SignedIn, second_factor::switch_on)

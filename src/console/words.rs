@@ -173,7 +173,7 @@ pub fn exact(at: Timestamp) -> String {
 }
 
 /// `2026-11-21`
-fn date(at: Timestamp) -> String {
+pub fn date(at: Timestamp) -> String {
     at.api().chars().take(10).collect()
 }
 

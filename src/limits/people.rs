@@ -1,5 +1,9 @@
-//! Limits of users, collaborators and the audit.
+//! Limits of users, their tokens, collaborators and the audit.
 
+use std::time::Duration;
+
+/// When a token was last used is stored this often at most: each is a write.
+pub const TOKEN_USED: Duration = Duration::from_secs(60);
 /// Bytes of an e-mail address, by the protocol of mail.
 pub const EMAIL_BYTES: usize = 254;
 /// Collaborators of one app: as many as a page of the API shows in one answer.

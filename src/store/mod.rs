@@ -47,6 +47,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("migrations/013_auto_certificates.sql")),
     M::up(include_str!("migrations/014_second_factors.sql")),
     M::up(include_str!("migrations/015_build_notes.sql")),
+    M::up(include_str!("migrations/016_token_use.sql")),
 ];
 
 /// Of the database of metrics.

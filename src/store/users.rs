@@ -17,6 +17,8 @@ pub struct Authorization {
     pub description: String,
     pub expires_at: Option<Timestamp>,
     pub created_at: Timestamp,
+    /// As far as it is known.
+    pub used_at: Option<Timestamp>,
 }
 
 pub(super) fn user(row: &Row<'_>) -> rusqlite::Result<User> {
@@ -141,11 +143,17 @@ pub fn by_email(db: &Connection, email: &str) -> Result<Option<(User, String)>> 
     .context("read a user")
 }
 
+/// Stores an authorization; those of the same user that have expired go.
 pub fn insert_authorization(
     db: &Connection,
     authorization: &Authorization,
     token_hash: &[u8],
 ) -> Result<()> {
+    db.execute(
+        "DELETE FROM authorizations WHERE user_id = ? AND expires_at <= ?",
+        params![authorization.user.id.to_string(), authorization.created_at.0],
+    )
+    .context("remove expired authorizations")?;
     let rows = db.execute(
         "INSERT INTO authorizations (id, user_id, token_hash, description, expires_at, created_at)
          SELECT :id, id, :hash, :description, :expires, :created FROM users
@@ -172,7 +180,8 @@ pub fn still_proved(rows: usize) -> Result<()> {
     }
 }
 
-const AUTHORIZATION: &str = "SELECT a.id AS authorization_id, a.description, a.expires_at,
+const AUTHORIZATION: &str =
+    "SELECT a.id AS authorization_id, a.description, a.expires_at, a.used_at,
     a.created_at AS authorized_at, u.id, u.email, u.admin, u.created_at, u.updated_at
     FROM authorizations a JOIN users u ON u.id = a.user_id";
 
@@ -183,6 +192,7 @@ fn authorization(row: &Row<'_>) -> rusqlite::Result<Authorization> {
         description: row.get("description")?,
         expires_at: time_option(row, "expires_at")?,
         created_at: time(row, "authorized_at")?,
+        used_at: time_option(row, "used_at")?,
     })
 }
 
@@ -204,12 +214,25 @@ pub fn by_token(
     .context("read an authorization")
 }
 
-pub fn authorizations(db: &Connection, user: UserId) -> Result<Vec<Authorization>> {
+/// Those of a user that have not expired, by id.
+pub fn authorizations(db: &Connection, user: UserId, now: Timestamp) -> Result<Vec<Authorization>> {
+    let live = "a.expires_at IS NULL OR a.expires_at > ?2";
     let mut query = db
-        .prepare_cached(&format!("{AUTHORIZATION} WHERE a.user_id = ? ORDER BY a.id"))
+        .prepare_cached(&format!("{AUTHORIZATION} WHERE a.user_id = ?1 AND ({live}) ORDER BY a.id"))
         .context("read authorizations")?;
-    let rows = query.query_map([user.to_string()], authorization).context("read authorizations")?;
+    let rows = query
+        .query_map(params![user.to_string(), now.0], authorization)
+        .context("read authorizations")?;
     rows.collect::<rusqlite::Result<_>>().context("read authorizations")
+}
+
+pub fn token_used(db: &Connection, id: Uuid, now: Timestamp) -> Result<()> {
+    db.execute(
+        "UPDATE authorizations SET used_at = ? WHERE id = ?",
+        params![now.0, id.to_string()],
+    )
+    .context("note a token's use")?;
+    Ok(())
 }
 
 /// Removes one of the user's authorizations and says whether there was one.

@@ -181,3 +181,26 @@ async fn whoever_knows_the_password_changes_it_and_root_sets_another() {
     assert_eq!(who, ["root", "ada@x.org"]);
     assert!(!audit.to_string().contains(made) && !audit.to_string().contains(new));
 }
+
+#[tokio::test]
+async fn herokus_client_finds_the_token_that_it_revokes_when_it_logs_out() {
+    let stage = Stage::new().await;
+    let ada = stage.person("ada@x.org", false).await;
+    stage.api.access.authorize(&ada.user, "another", None).await.unwrap();
+    let ask = async |method: Method, path: &str| stage.ask(Some(&ada), &method, path, None).await;
+    let all = ask(Method::GET, "/oauth/authorizations").await.body;
+    let rows = all.as_array().unwrap().iter();
+    let own: Vec<&Value> =
+        rows.filter(|row| row["access_token"]["token"] == ada.token.as_str()).collect();
+    assert_eq!((own.len(), all.as_array().unwrap().len()), (1, 2), "{all}");
+    assert!(own[0]["used_at"].is_string(), "{all}");
+    let usual = ask(Method::GET, "/oauth/authorizations/~").await;
+    assert_eq!(
+        (usual.status, &usual.body["resource"]),
+        (StatusCode::NOT_FOUND, &json!("authorization"))
+    );
+    let path = format!("/oauth/authorizations/{}", own[0]["id"].as_str().unwrap());
+    assert_eq!(ask(Method::GET, &path).await.body["description"], "test");
+    assert_eq!(ask(Method::DELETE, &path).await.status, StatusCode::OK);
+    assert_eq!(ask(Method::GET, "/account").await.status, StatusCode::UNAUTHORIZED);
+}

@@ -1,4 +1,4 @@
-//! Collaborators and users on the command line.
+//! Collaborators, users and tokens on the command line.
 
 use super::*;
 
@@ -69,4 +69,54 @@ async fn a_new_users_password_is_all_that_goes_to_standard_output() {
     let words = ["users:remove", eve, "--apps-to", "me@example.com", "--confirm", eve];
     let done = stage.run(&words).await;
     assert_eq!(done.status, 0, "{}", done.err);
+}
+
+fn token(id: &str, description: &str, more: Value) -> Value {
+    let hidden = json!({ "token": "HRKU-**********", "expires_in": null });
+    let mut row = json!({
+        "id": format!("{id}-0000-4000-8000-000000000000"),
+        "access_token": hidden,
+        "description": description,
+        "created_at": "2026-11-01T10:00:00Z",
+        "used_at": null,
+    });
+    more.as_object().unwrap().iter().for_each(|(key, value)| row[key] = value.clone());
+    row
+}
+
+#[tokio::test]
+async fn tokens_are_listed_made_and_revoked_by_the_beginning_of_their_id() {
+    let own = json!({
+        "access_token": { "token": "key", "expires_in": 86_400 * 400 },
+        "used_at": "2026-11-22T10:00:00Z",
+    });
+    let all = json!([token("aaaa1111", "a script", json!({})), token("aaaa2222", "laptop", own)]);
+    let stage = Stage::new(move |asked, _| match asked.line().as_str() {
+        "GET /oauth/authorizations" => ok(all.clone()),
+        "DELETE /oauth/authorizations/aaaa2222-0000-4000-8000-000000000000" => ok(all[1].clone()),
+        "POST /oauth/authorizations" => {
+            assert_eq!(asked.body, json!({ "description": "ci", "expires_in": 60 }));
+            let shown = json!({ "access_token": { "token": "HRKU-new", "expires_in": 60 } });
+            Reply::Json(201, token("bbbb", "ci", shown))
+        }
+        _ => missing(),
+    })
+    .await;
+    let done = stage.run(&["authorizations"]).await;
+    let lines: Vec<&str> = done.out.lines().collect();
+    assert!(lines[2].ends_with("  a script         never       never"), "{}", done.out);
+    assert!(lines[3].contains("  laptop (in use)  2026-11-22  20"), "{}", done.out);
+    let done = stage.run(&["authorizations:revoke", "aaaa"]).await;
+    assert!(done.status == 1 && done.err.contains("2 tokens have an id"), "{}", done.err);
+    let done = stage.run(&["authorizations:revoke", "cccc"]).await;
+    assert!(done.status == 1 && done.err.contains("No token of yours"), "{}", done.err);
+    let done = stage.run(&["authorizations:revoke", "aaaa2"]).await;
+    let said = "Revoking OAuth Authorization... done, revoked authorization from laptop\n";
+    assert!(done.status == 0 && done.err.starts_with(said), "{}", done.err);
+    assert!(done.err.contains("log in again with senryu login"), "{}", done.err);
+    let words = ["authorizations:create", "-d", "ci", "-e", "60"];
+    let done = stage.run(&words).await;
+    assert!(done.out.contains("Token:       HRKU-new\n"), "{}", done.out);
+    let done = stage.run(&[&words[..], &["--short"]].concat()).await;
+    assert_eq!(done.out, "HRKU-new\n");
 }

@@ -16,7 +16,8 @@ const UNTOLD: [(&str, &str); 1] = [(
 const PASSWORD: &str = "four random words here";
 const NEW_PASSWORD: &str = "five other random words here";
 /// Stand in a field for what there is.
-const PLACES: [&str; 6] = ["{email}", "{offer}", "{code}", "{recovery}", "{guest}", "{neighbour}"];
+const PLACES: [&str; 7] =
+    ["{email}", "{offer}", "{code}", "{recovery}", "{token}", "{guest}", "{neighbour}"];
 
 /// What a form of the page must say to change something; some change one thing or another.
 fn forms(path: &str) -> Vec<&'static [(&'static str, &'static str)]> {
@@ -34,6 +35,7 @@ fn forms(path: &str) -> Vec<&'static [(&'static str, &'static str)]> {
         "/console/account/second-factor/change" => {
             vec![&[("do", "codes"), KNOWN, CODE], &[("do", "off"), KNOWN, CODE]]
         }
+        "/console/account/tokens" => vec![&[("authorization", "{token}")]],
         "/console/people" => vec![&[("email", "new@x.org")]],
         "/console/people/remove" => vec![&[("user", "{neighbour}")]],
         "/console/people/second-factor" => vec![&[("user", "{guest}")]],
@@ -67,6 +69,8 @@ struct Actor {
     cookie: String,
     offer: Offer,
     recovery: String,
+    /// The id of one.
+    token: String,
 }
 
 impl Actor {
@@ -84,7 +88,8 @@ impl Actor {
         let session = desk.console.sessions.find(secret).await.unwrap().unwrap();
         let access = &desk.stage.api.access;
         let offer = access.offer(&session).unwrap();
-        let mut actor = Self { person, cookie, offer, recovery: String::new() };
+        let token = access.authorizations(&person.user).await.unwrap().remove(0).id.to_string();
+        let mut actor = Self { person, cookie, offer, recovery: String::new(), token };
         if has_factor {
             let (code, from) = (actor.offer.code(), Origin::server());
             let proof = [PASSWORD, &*code];
@@ -99,7 +104,7 @@ impl Actor {
     fn filled(&self, text: &str, scene: &Scene) -> String {
         let code = self.offer.code();
         let email = &self.person.user.email;
-        let found = [email, &self.offer.sealed, &code, &self.recovery, &scene.guest];
+        let found = [email, &self.offer.sealed, &code, &self.recovery, &self.token, &scene.guest];
         let found = found.into_iter().chain([&scene.neighbour]);
         PLACES.iter().zip(found).fold(text.to_string(), |text, (place, is)| text.replace(place, is))
     }

@@ -166,6 +166,7 @@ async fn script_in_any_field_comes_out_as_text_on_every_page() {
     desk.stage.share(&app, &admin, "view").await;
     let sessions = &desk.console.sessions;
     sessions.open(&admin.user, None, &Origin::server(), HOSTILE).await.unwrap();
+    desk.stage.api.access.authorize(&admin.user, HOSTILE, None).await.unwrap();
     let mut shown = Vec::new();
     // The admin comes last: who removes the hostile one ends the other sessions.
     for person in [&owner, &admin] {
@@ -187,7 +188,7 @@ async fn script_in_any_field_comes_out_as_text_on_every_page() {
                 _ => {
                     let names = "email password code to name hostname permission user session \
                                  quantity process size dyno on release was mark key value confirm \
-                                 current new again admin is_new do offer";
+                                 current new again admin is_new do offer authorization";
                     let fields: Vec<_> =
                         names.split_whitespace().map(|name| (name, HOSTILE)).collect();
                     reader.send(&path, &fields).await
