@@ -14,6 +14,8 @@ pub enum Kind {
     Forbidden,
     /// 403 `two_factor`: the password is right, and a code is wanted as well.
     TwoFactor,
+    /// 403 `password_change_required`: the password is right, and good for choosing another only.
+    PasswordChange,
     /// 404 `not_found`.
     NotFound,
     /// 409 `conflict`: may be tried again.

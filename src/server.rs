@@ -408,7 +408,9 @@ impl GitAccess for PushAccess {
             Kind::Unauthorized => Refusal::Unauthorized,
             Kind::NotFound => Refusal::NotFound,
             Kind::TwoFactor => Refusal::Forbidden(TOKEN_WANTED.to_string()),
-            Kind::Forbidden | Kind::RateLimit => Refusal::Forbidden(error.to_string()),
+            Kind::Forbidden | Kind::RateLimit | Kind::PasswordChange => {
+                Refusal::Forbidden(error.to_string())
+            }
             _ => Refusal::Failed(error),
         };
         let caller = match self.0.by_token(&credentials.password).await {

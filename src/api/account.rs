@@ -22,7 +22,8 @@ pub async fn show(extract::State(api): State, Auth(caller): Auth) -> Result<Json
     Ok(Json(json::account(&caller.user, has_second_factor)))
 }
 
-/// Changes the caller's password, as Heroku does: to `new_password`, where `password` is right.
+/// Changes the caller's password, as Heroku does: to `new_password`, where `password` is right. It
+/// takes no token, as long as that would take a password that has been changed.
 pub async fn update(
     extract::State(api): State,
     Auth(caller): Auth,

@@ -50,18 +50,38 @@ pub async fn by_token(parts: &Parts, api: &Api) -> Result<Caller, Error> {
 /// Heroku's header for the code of a second factor.
 const CODE: &str = "heroku-two-factor-code";
 
+fn header<'a>(parts: &'a Parts, name: &str) -> Option<&'a str> {
+    parts.headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// Whence somebody comes who has not proved who they are.
+fn stranger(parts: &Parts) -> Origin {
+    let agent = header(parts, header::USER_AGENT.as_str()).unwrap_or_default();
+    Origin {
+        request: parts.extensions.get::<RequestId>().map(|id| id.0.clone()),
+        ..Origin::stranger(Via::of_agent(agent), &parts.headers)
+    }
+}
+
 /// For making tokens only.
 pub async fn by_login(parts: &Parts, api: &Api) -> Result<Caller, Error> {
     let (user, password) = credentials(&parts.headers)?;
-    let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
-    let agent = header(header::USER_AGENT.as_str()).unwrap_or_default();
-    let from = Origin {
-        request: parts.extensions.get::<RequestId>().map(|id| id.0.clone()),
-        ..Origin::stranger(Via::of_agent(agent), &parts.headers)
-    };
     match api.access.by_token(&password).await {
         Err(error) if error.kind() == Kind::Unauthorized && !user.is_empty() => {
-            api.access.sign_in(&user, &password, header(CODE), &from).await
+            let code = header(parts, CODE);
+            api.access.sign_in(&user, &password, code, &stranger(parts)).await
+        }
+        other => other,
+    }
+}
+
+/// For choosing a password only.
+pub async fn to_change_password(parts: &Parts, api: &Api) -> Result<Caller, Error> {
+    let (user, password) = credentials(&parts.headers)?;
+    match api.access.by_token(&password).await {
+        Err(error) if error.kind() == Kind::Unauthorized && !user.is_empty() => {
+            let code = header(parts, CODE);
+            api.access.sign_in_to_change(&user, &password, code, &stranger(parts)).await
         }
         other => other,
     }

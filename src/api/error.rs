@@ -23,6 +23,7 @@ fn status_and_id(kind: Kind) -> (StatusCode, &'static str) {
         Kind::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
         Kind::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
         Kind::TwoFactor => (StatusCode::FORBIDDEN, "two_factor"),
+        Kind::PasswordChange => (StatusCode::FORBIDDEN, "password_change_required"),
         Kind::NotFound => (StatusCode::NOT_FOUND, "not_found"),
         Kind::Conflict => (StatusCode::CONFLICT, "conflict"),
         Kind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large"),

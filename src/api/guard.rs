@@ -30,6 +30,8 @@ pub enum Rule {
     Open,
     /// Whoever has a token, or e-mail and password.
     Login,
+    /// The same, be it a password that is good for nothing else than choosing another.
+    NewPassword,
     /// Whoever has a token.
     Account,
     /// The platform's admins.
@@ -112,6 +114,10 @@ async fn enforce(
         Rule::Secret | Rule::Open => {}
         Rule::Login => {
             let caller = auth::by_login(&parts, &api).await?;
+            parts.extensions.insert(Auth(caller));
+        }
+        Rule::NewPassword => {
+            let caller = auth::to_change_password(&parts, &api).await?;
             parts.extensions.insert(Auth(caller));
         }
         Rule::Account | Rule::Admin => {

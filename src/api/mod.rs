@@ -47,7 +47,7 @@ pub mod tests;
 use crate::apps::access::Action::{self, *};
 use crate::limits;
 use axum::Router;
-use guard::Rule::{Account, Admin, AnyOf, App, Login, Open, Secret, SelfOr};
+use guard::Rule::{Account, Admin, AnyOf, App, Login, NewPassword, Open, Secret, SelfOr};
 use guard::Table;
 use std::sync::Arc;
 
@@ -77,7 +77,7 @@ fn table(api: Arc<Api>) -> Table {
 fn account_routes(table: Table) -> Table {
     table
         .get("/account", Account, account::show)
-        .patch("/account", Account, account::update)
+        .patch("/account", NewPassword, account::update)
         .get("/oauth/authorizations", Account, account::authorizations)
         .post("/oauth/authorizations", Login, account::authorize)
         .get("/oauth/authorizations/{id}", Account, account::authorization)

@@ -19,7 +19,8 @@ const UNKNOWN: &str = "unknown";
 
 impl Access {
     /// The caller with this e-mail and password; and with this code, if there is a second factor:
-    /// without one that is a `TwoFactor` error.
+    /// without one that is a `TwoFactor` error. A password that others have seen lets nobody in: it
+    /// is a `PasswordChange` error.
     pub async fn sign_in(
         &self,
         email: &str,
@@ -28,6 +29,29 @@ impl Access {
         from: &Origin,
     ) -> Result<Caller> {
         let user = self.by_password(email, password, from).await?;
+        let id = user.id;
+        let is_first = move |db: &_| store::console_sessions::must_change_password(db, id);
+        if self.store.read(is_first).await? {
+            let message = "This password has been on a screen, and is good only for choosing one \
+                           of your own: sign in to the console, or run senryu login.";
+            return Err(Error::new(Kind::PasswordChange, message));
+        }
+        self.second_step(user, code, from).await
+    }
+
+    /// The same for whoever is about to choose another password.
+    pub async fn sign_in_to_change(
+        &self,
+        email: &str,
+        password: &str,
+        code: Option<&str>,
+        from: &Origin,
+    ) -> Result<Caller> {
+        let user = self.by_password(email, password, from).await?;
+        self.second_step(user, code, from).await
+    }
+
+    async fn second_step(&self, user: User, code: Option<&str>, from: &Origin) -> Result<Caller> {
         match (self.second_factor(&user).await?, code) {
             (None, _) => {}
             (Some(_), Some(code)) => {

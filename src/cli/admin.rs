@@ -97,7 +97,7 @@ async fn reset_password(cx: &Cx, args: Password) -> Result {
     let answer = args.socket.send("/internal/passwords", &body).await?;
     cx.ui.say(&format!(
         "{} has a new password, and the sessions in the console have ended. It is shown this \
-         once, and changed at the next sign-in to the console or with senryu auth:password:\n",
+         once, and has to be changed first: in the console, or by senryu login:\n",
         text(&answer, "/email")
     ));
     cx.ui.line(text(&answer, "/password"))
@@ -123,7 +123,10 @@ async fn create(cx: &Cx, args: Create) -> Result {
     let is = |field: &str| answer.get(field) == Some(&Value::Bool(true));
     match (is("created"), text(&answer, "/password")) {
         (true, password) if !password.is_empty() => {
-            cx.ui.say(&format!("Created admin {email}. The password is shown this once:\n"));
+            cx.ui.say(&format!(
+                "Created admin {email}. The password is shown this once, and has to be changed \
+                 first: in the console, or by senryu login:\n"
+            ));
             cx.ui.line(password)?;
         }
         _ if is("promoted") => {

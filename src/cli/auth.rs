@@ -2,7 +2,7 @@
 //! line is to the server.
 
 use super::Cx;
-use super::client::{Auth, segment, text};
+use super::client::{Auth, Client, segment, text};
 use super::credentials::{Credentials, Saved};
 use super::failure::{Failure, Result};
 use super::{git, terminal};
@@ -122,18 +122,40 @@ async fn by_password(cx: &Cx, expires_in: Option<u64>) -> Result<Saved> {
     if let Some(seconds) = expires_in {
         body["expires_in"] = json!(seconds);
     }
-    let authorization = authorized(cx, &email, &password, &body).await?;
+    let login = async |client: &Client| client.post("/oauth/authorizations", &body).await;
+    let authorization = match with_code(cx, &email, &password, login).await {
+        Err(failure) if failure.wants_new_password() => {
+            cx.ui.say("This password has been on a screen. Choose one of your own:\n");
+            let new = new_password()?;
+            change(cx, &email, &password, &new).await?;
+            with_code(cx, &email, &new, login).await?
+        }
+        other => other?,
+    };
     saved_from(&authorization, email)
 }
 
-/// Asks for a code once the server wants one, and again where it was wrong.
-async fn authorized(cx: &Cx, email: &str, password: &str, body: &Value) -> Result<Value> {
+/// Changes a password that may be good for nothing else.
+async fn change(cx: &Cx, email: &str, current: &str, new: &str) -> Result<Value> {
+    let body = json!({ "password": current, "new_password": new });
+    with_code(cx, email, current, async |client: &Client| client.patch("/account", &body).await)
+        .await
+}
+
+/// Comes by e-mail and password. Asks for a code once the server wants one, and again where it was
+/// wrong.
+async fn with_code(
+    cx: &Cx,
+    email: &str,
+    password: &str,
+    ask: impl AsyncFn(&Client) -> Result<Value>,
+) -> Result<Value> {
     let mut code = None;
     for asked in 0.. {
         let (email, password) = (email.to_string(), password.to_string());
         let is_second = code.is_some();
         let client = cx.client.with_auth(Auth::Password { email, password, code });
-        let failure = match client.post("/oauth/authorizations", body).await {
+        let failure = match ask(&client).await {
             Err(failure) if failure.wants_code() && asked < CODES => failure,
             other => return other,
         };
@@ -218,9 +240,14 @@ async fn second_factor(cx: &Cx) -> Result {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Your sessions in the console end; tokens go on. Who has forgotten the \
-                        password asks root on the server's machine: senryu admin:password EMAIL")]
+#[command(after_help = "Your sessions in the console end; tokens go on. A password that somebody \
+                        made for you is changed with --email, before anything else. Who has \
+                        forgotten the password asks root on the server's machine: \
+                        senryu admin:password EMAIL")]
 pub struct Password {
+    /// Whose password it is, for whoever is not logged in
+    #[arg(long, value_name = "EMAIL")]
+    email: Option<String>,
     /// Read the password of now and the new one from standard input, a line each
     #[arg(long)]
     stdin: bool,
@@ -241,9 +268,20 @@ async fn password(cx: &Cx, args: Password) -> Result {
         }
         false => typed_passwords(cx)?,
     };
-    let body = json!({ "password": current, "new_password": new });
-    let change = cx.client.patch("/account", &body);
-    cx.ui.action("Changing your password", change, |_| "done".to_string()).await.map(|_| ())
+    let done = |_: &Value| "done".to_string();
+    let changed = match &args.email {
+        Some(email) => {
+            cx.client.may_log_in()?;
+            let change = change(cx, email, &current, &new);
+            cx.ui.action("Changing your password", change, done).await
+        }
+        None => {
+            let body = json!({ "password": current, "new_password": new });
+            let change = cx.client.patch("/account", &body);
+            cx.ui.action("Changing your password", change, done).await
+        }
+    };
+    changed.map(|_| ())
 }
 
 fn typed_passwords(cx: &Cx) -> Result<(String, String)> {
@@ -254,11 +292,15 @@ fn typed_passwords(cx: &Cx) -> Result<(String, String)> {
         ));
     }
     let current = terminal::password("Password: ")?;
+    Ok((current, new_password()?))
+}
+
+fn new_password() -> Result<String> {
     let new = terminal::password("New password: ")?;
-    if terminal::password("New password, again: ")? != new {
-        return Err(Failure::refused("The new password is not the same both times."));
+    match terminal::password("New password, again: ")? == new {
+        true => Ok(new),
+        false => Err(Failure::refused("The new password is not the same both times.")),
     }
-    Ok((current, new))
 }
 
 fn token(cx: &Cx) -> Result {

@@ -70,6 +70,11 @@ impl Failure {
         matches!(self, Self::Api { id, .. } if id == "two_factor")
     }
 
+    /// Whether the password has to be changed before it is good for anything.
+    pub fn wants_new_password(&self) -> bool {
+        matches!(self, Self::Api { id, .. } if id == "password_change_required")
+    }
+
     /// What stderr gets, in the shape that Heroku's CLI gives its errors.
     pub fn page(&self) -> Option<String> {
         let (message, hint) = match self {

@@ -93,7 +93,10 @@ async fn create(cx: &Cx, args: Create) -> Result {
     let what = format!("Creating {} {}", if args.admin { "admin" } else { "user" }, args.email);
     let done = |_: &Value| "done".to_string();
     let made = cx.ui.action(&what, cx.client.post("/users", &body), done).await?;
-    cx.ui.say("The password is shown this once:\n");
+    cx.ui.say(
+        "The password is shown this once, and has to be changed first: in the console, or by \
+         senryu login:\n",
+    );
     cx.ui.line(text(&made, "/password"))
 }
 

@@ -79,7 +79,9 @@ impl IntoResponse for Oops {
         };
         let (status, title) = match error.kind() {
             Kind::BadRequest | Kind::Range => (StatusCode::BAD_REQUEST, "That was not readable"),
-            Kind::Unauthorized | Kind::Forbidden => (StatusCode::FORBIDDEN, "Not allowed"),
+            Kind::Unauthorized | Kind::Forbidden | Kind::PasswordChange => {
+                (StatusCode::FORBIDDEN, "Not allowed")
+            }
             Kind::NotFound => (StatusCode::NOT_FOUND, "Not found"),
             Kind::Conflict => (StatusCode::CONFLICT, "Not now"),
             Kind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "Too large"),

@@ -136,6 +136,12 @@ pub fn delete_old(db: &Connection, created: Timestamp, seen: Timestamp) -> Resul
     Ok(())
 }
 
+/// Whether somebody else has seen the password of a user.
+pub fn must_change_password(db: &Connection, user: UserId) -> Result<bool> {
+    let query = "SELECT must_change_password FROM users WHERE id = ?";
+    db.query_row(query, [user.to_string()], |row| row.get(0)).context("read about a password")
+}
+
 /// A password that its owner chose, or one that others have seen and that is to be changed.
 pub fn set_password(
     db: &Connection,

@@ -13,19 +13,26 @@ struct Person {
 }
 
 impl Person {
-    /// Made by the admin; the token comes by e-mail and password, as `login` gets one.
+    /// Made by the admin; the token comes by e-mail and password, as `login` gets one, once the
+    /// first password is changed.
     fn create(platform: &Arc<Platform>, name: &str, app: &App) -> Self {
         let email = format!("{name}@{}.example.com", app.name);
         let made = platform.cli(&["users:create", &email]).succeeded();
-        let password = made.stdout.trim().to_string();
-        let basic = {
+        let first = made.stdout.trim().to_string();
+        let login = |password: &str| {
             use base64::Engine as _;
-            base64::engine::general_purpose::STANDARD.encode(format!("{email}:{password}"))
+            let basic = format!("{email}:{password}");
+            let basic = base64::engine::general_purpose::STANDARD.encode(basic);
+            let headers = [("Authorization", &*format!("Basic {basic}"))];
+            platform.api_with("POST", "/oauth/authorizations", &headers, b"{}")
         };
-        let headers = [("Authorization", format!("Basic {basic}"))];
-        let headers: Vec<(&str, &str)> = headers.iter().map(|(k, v)| (*k, v.as_str())).collect();
-        let reply = platform.api_with("POST", "/oauth/authorizations", &headers, b"{}").is(201);
-        let token = reply.json()["access_token"]["token"].as_str().unwrap().to_string();
+        assert_eq!(login(&first).is(403).json()["id"], "password_change_required");
+        let mut change = platform.cli_command();
+        change.args(["auth:password", "--stdin", "--email", &email]).env_remove("SENRYU_API_KEY");
+        let new = "four random words here";
+        run(&mut change, format!("{first}\n{new}\n").as_bytes()).succeeded();
+        let reply = login(new).is(201).json();
+        let token = reply["access_token"]["token"].as_str().unwrap().to_string();
         Self { platform: platform.clone(), email, token }
     }
 

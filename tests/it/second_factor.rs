@@ -3,12 +3,11 @@
 
 use crate::support::axe::{Axe, look, look_at};
 use crate::support::browser::Browser;
-use crate::support::command::run;
 use crate::support::console::{
     ByHand, FORM, HERE, PASSWORD, admin, choose_password, post, sign_in,
 };
 use crate::support::terminal::Terminal;
-use crate::support::{Platform, eventually};
+use crate::support::{App, Platform, eventually};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
@@ -208,11 +207,11 @@ fn a_password_alone_gets_no_token_and_tokens_go_on() {
     platform.cli(&arguments).succeeded().says("is off: the password suffices now");
     platform.cli(&arguments).failed(1).says("has no second factor");
     ask(None).is(201);
-    a_forgotten_password(&platform, &email);
+    a_forgotten_password(&platform, &app, &email);
 }
 
 /// Root sets another, with which its owner chooses one, without a browser.
-fn a_forgotten_password(platform: &Platform, email: &str) {
+fn a_forgotten_password(platform: &Platform, app: &App, email: &str) {
     let login = |password: &str| {
         let basic = format!("Basic {}", STANDARD.encode(format!("{email}:{password}")));
         platform.api_with("POST", "/oauth/authorizations", &[("Authorization", &basic)], b"{}")
@@ -221,14 +220,31 @@ fn a_forgotten_password(platform: &Platform, email: &str) {
     let arguments = ["admin:password", email, "--socket", socket.to_str().unwrap()];
     let made = platform.cli(&arguments).succeeded().says("shown this once").stdout;
     login(PASSWORD).is(401);
-    let token = login(made.trim()).is(201).json();
+    assert_eq!(login(made.trim()).is(403).json()["id"], "password_change_required");
+    let host = platform.url().replace("http://", "");
+    let with = format!("http://{}:{}@{host}", email.replace('@', "%40"), made.trim());
+    let refused = app.git(&["ls-remote", &format!("{with}/{}.git", app.name)]);
+    assert_ne!(refused.status, 0);
+    refused.says("good only for choosing one of your own");
+
+    let new = "another that is long";
+    let home = tempfile::tempdir().unwrap();
     let mut command = platform.cli_command();
-    command.args(["auth:password", "--stdin"]);
-    command.env("SENRYU_API_KEY", token["access_token"]["token"].as_str().unwrap());
-    let input = format!("{made}another that is long\n");
-    run(&mut command, input.as_bytes()).succeeded();
+    command.arg("login").env("HOME", home.path()).current_dir(home.path());
+    let mut terminal = Terminal::start(&command, 100, 30);
+    for (question, answer) in [
+        ("Email: ", email),
+        ("Password: ", made.trim()),
+        ("New password: ", new),
+        ("New password, again: ", new),
+    ] {
+        terminal.shows(question);
+        terminal.types(&format!("{answer}\n"));
+    }
+    terminal.shows(&format!("Logged in as {email}"));
+    assert_eq!(terminal.ended(), 0);
     login(made.trim()).is(401);
-    login("another that is long").is(201);
+    login(new).is(201);
 }
 
 /// As somebody does who has no browser.

@@ -1,6 +1,7 @@
 //! How people come, what they are given, and that nothing of it is left once they are removed.
 
 use crate::api::testing::{Person, Stage};
+use crate::error::Kind;
 use crate::origin::Origin;
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -15,9 +16,14 @@ async fn a_user_is_made_by_an_admin_and_let_in_by_password() {
     assert_eq!(made.status, StatusCode::CREATED);
     assert_eq!(made.body["admin"], false);
     let password = made.body["password"].as_str().unwrap();
-    let caller =
-        stage.api.access.sign_in("EVE@x.org", password, None, &Origin::server()).await.unwrap();
+    let (access, from) = (&stage.api.access, Origin::server());
+    let first = access.sign_in("EVE@x.org", password, None, &from).await.unwrap_err();
+    assert_eq!(first.kind(), Kind::PasswordChange, "{first}");
+    let caller = access.sign_in_to_change("EVE@x.org", password, None, &from).await.unwrap();
     assert!(!caller.user.admin);
+    let new = "four random words here";
+    access.change_password(&caller.user, password, new, None, &from).await.unwrap();
+    access.sign_in("EVE@x.org", new, None, &from).await.unwrap();
     let again = json!({ "email": "Eve@X.org", "admin": true });
     let again = stage.ask(Some(&admin), &Method::POST, "/users", Some(again)).await;
     assert_eq!(again.status, StatusCode::UNPROCESSABLE_ENTITY);
