@@ -8,6 +8,11 @@ pub const ACME_REQUEST: Duration = Duration::from_secs(30);
 pub const ACME_REQUEST_TRIES: u32 = 5;
 /// Before the second of them; doubled before each further one.
 pub const ACME_REQUEST_PAUSE: Duration = Duration::from_millis(100);
+/// Asking for our account there, with all tries: an authority that accepts connections and says
+/// nothing holds up all names for so long.
+pub const ACME_ACCOUNT: Duration = Duration::from_secs(60);
+/// One name, from its order to its certificate: longer is a name that holds up others.
+pub const ACME_NAME: Duration = Duration::from_secs(300);
 /// An authority looks at a proof, or signs, for at most this long.
 pub const ACME_PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks at that: at first, and at most (it doubles).

@@ -34,8 +34,16 @@ pub struct Acme {
     kind: ChallengeKind,
     /// PKCS #8.
     key: Vec<u8>,
-    account: Mutex<Option<Arc<Account>>>,
+    account: Mutex<Known>,
     shown: Shown,
+}
+
+/// What is known of our account.
+enum Known {
+    Nothing,
+    Account(Arc<Account>),
+    /// It could not be asked for, and when that was known.
+    Refused(Refused, Instant),
 }
 
 type Asked<T> = std::result::Result<T, Refused>;
@@ -58,20 +66,34 @@ impl Acme {
             contact: settings.acme_email.iter().map(|email| format!("mailto:{email}")).collect(),
             kind: settings.acme_challenge,
             key: account_key(directory, store, secrets).await?,
-            account: Mutex::default(),
+            account: Mutex::new(Known::Nothing),
             shown: Shown::new(handshakes),
         })
     }
 
+    /// One asks for all who wait for it meanwhile, whatever the answer.
     async fn account(&self) -> Asked<Arc<Account>> {
+        let since = Instant::now();
         let mut known = self.account.lock().await;
-        if let Some(account) = known.as_ref() {
-            return Ok(account.clone());
+        match &*known {
+            Known::Account(account) => return Ok(account.clone()),
+            Known::Refused(refused, at) if *at >= since => return Err(refused.clone()),
+            Known::Refused(..) | Known::Nothing => {}
         }
-        let directory = again(|| Directory::discover(&self.client, &self.directory)).await?;
+        let asked = self.ask_for_account().await;
+        *known = match &asked {
+            Ok(account) => Known::Account(account.clone()),
+            Err(refused) => Known::Refused(refused.clone(), Instant::now()),
+        };
+        asked
+    }
+
+    async fn ask_for_account(&self) -> Asked<Arc<Account>> {
+        let until = Instant::now() + limits::ACME_ACCOUNT;
+        let directory = again(until, || Directory::discover(&self.client, &self.directory)).await?;
         let (nonce, new, order) =
             (&directory.new_nonce, &directory.new_account, &directory.new_order);
-        let account = again(|| {
+        let account = again(until, || {
             let directory = Directory {
                 new_nonce: nonce.clone(),
                 new_account: new.clone(),
@@ -79,35 +101,34 @@ impl Acme {
             };
             Account::create_with_keypair(&self.client, directory, &self.contact, &self.key)
         });
-        let account = Arc::new(account.await?);
-        *known = Some(account.clone());
-        Ok(account)
+        Ok(Arc::new(account.await?))
     }
 
     async fn order(&self, account: &Account, hostname: &str) -> Asked<Issued> {
+        let until = Instant::now() + limits::ACME_NAME;
         let names = || vec![hostname.to_string()];
-        let (url, order) = again(|| account.new_order(&self.client, names())).await?;
+        let (url, order) = again(until, || account.new_order(&self.client, names())).await?;
         for authorization in &order.authorizations {
-            self.prove(account, hostname, authorization).await?;
+            self.prove(account, hostname, authorization, until).await?;
         }
         let is_ready =
             |order: &Order| !matches!(order.status, OrderStatus::Pending | OrderStatus::Processing);
-        let order = self.order_once(account, &url, is_ready).await?;
+        let order = self.order_once(account, &url, until, is_ready).await?;
         let (request, key) = certificate_request(hostname)?;
         // An answer that is lost may have been a yes: the order itself says so.
         let finalized =
-            again(|| account.finalize(&self.client, &order.finalize, &request)).await.err();
+            again(until, || account.finalize(&self.client, &order.finalize, &request)).await.err();
         let is_done = |order: &Order| match order.status {
             OrderStatus::Ready => finalized.is_some(),
             _ => is_ready(order),
         };
-        let order = self.order_once(account, &url, is_done).await?;
+        let order = self.order_once(account, &url, until, is_done).await?;
         let OrderStatus::Valid { certificate } = &order.status else {
             return Err(finalized.unwrap_or_else(|| {
                 Refused(words(order.error.as_ref(), "The authority signed nothing"))
             }));
         };
-        let chain = again(|| account.certificate(&self.client, certificate)).await?;
+        let chain = again(until, || account.certificate(&self.client, certificate)).await?;
         if chain.len() > limits::ACME_CHAIN_BYTES {
             return Err(Refused("The authority sent a chain that is far too long".to_string()));
         }
@@ -119,12 +140,13 @@ impl Acme {
         &self,
         account: &Account,
         url: &str,
+        until: Instant,
         is_wanted: impl Fn(&Order) -> bool,
     ) -> Asked<Order> {
         let mut pauses = Pauses::new(limits::ACME_LOOK, limits::ACME_LOOK_MOST);
-        let deadline = Instant::now() + limits::ACME_PATIENCE;
+        let deadline = until.min(Instant::now() + limits::ACME_PATIENCE);
         loop {
-            let order = again(|| account.order(&self.client, url)).await?;
+            let order = again(until, || account.order(&self.client, url)).await?;
             if is_wanted(&order) {
                 return Ok(order);
             }
@@ -136,8 +158,14 @@ impl Acme {
     }
 
     /// Shows what the authority wants to see, until it has.
-    async fn prove(&self, account: &Account, hostname: &str, url: &str) -> Asked<()> {
-        let auth = again(|| account.auth(&self.client, url)).await?;
+    async fn prove(
+        &self,
+        account: &Account,
+        hostname: &str,
+        url: &str,
+        until: Instant,
+    ) -> Asked<()> {
+        let auth = again(until, || account.auth(&self.client, url)).await?;
         match auth.status {
             AuthStatus::Valid => return Ok(()),
             AuthStatus::Pending => {}
@@ -162,7 +190,7 @@ impl Acme {
             }
         };
         let proved = match shown {
-            true => self.looked_at(account, url, &challenge.url).await,
+            true => self.looked_at(account, url, &challenge.url, until).await,
             false => Err(Refused("The router does not answer the server".to_string())),
         };
         self.shown
@@ -174,12 +202,18 @@ impl Acme {
         proved
     }
 
-    async fn looked_at(&self, account: &Account, auth: &str, challenge: &str) -> Asked<()> {
-        again(|| account.challenge(&self.client, challenge)).await?;
+    async fn looked_at(
+        &self,
+        account: &Account,
+        auth: &str,
+        challenge: &str,
+        until: Instant,
+    ) -> Asked<()> {
+        again(until, || account.challenge(&self.client, challenge)).await?;
         let mut pauses = Pauses::new(limits::ACME_LOOK, limits::ACME_LOOK_MOST);
-        let deadline = Instant::now() + limits::ACME_PATIENCE;
+        let deadline = until.min(Instant::now() + limits::ACME_PATIENCE);
         loop {
-            let seen = again(|| account.auth(&self.client, auth)).await?;
+            let seen = again(until, || account.auth(&self.client, auth)).await?;
             match seen.status {
                 AuthStatus::Valid => return Ok(()),
                 AuthStatus::Pending if Instant::now() < deadline => pauses.pause().await,
@@ -199,7 +233,7 @@ impl Issuer for Acme {
         let issued = self.order(&account, hostname).await;
         if issued.is_err() {
             // An authority may have forgotten the account: asked again, it says which it is.
-            self.account.lock().await.take();
+            *self.account.lock().await = Known::Nothing;
         }
         issued
     }
@@ -291,21 +325,22 @@ fn words(problem: Option<&Problem>, otherwise: &str) -> String {
     }
 }
 
-/// Asks until there is an answer, as long as that may help.
-async fn again<T, F>(ask: impl Fn() -> F) -> Asked<T>
+/// Asks until there is an answer, as long as that may help and there is time.
+async fn again<T, F>(until: Instant, ask: impl Fn() -> F) -> Asked<T>
 where
     F: Future<Output = std::result::Result<T, AcmeError>>,
 {
     let mut pauses = Pauses::new(limits::ACME_REQUEST_PAUSE, limits::ACME_LOOK_MOST);
     let mut tries = 1;
     loop {
-        let asked = tokio::time::timeout(limits::ACME_REQUEST, ask()).await;
+        let left = until.saturating_duration_since(Instant::now());
+        let asked = tokio::time::timeout(limits::ACME_REQUEST.min(left), ask()).await;
         let (is_passing, refused) = match asked {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) => judged(&error),
             Err(_) => (true, Refused("The certificate authority does not answer".to_string())),
         };
-        if !is_passing || tries >= limits::ACME_REQUEST_TRIES {
+        if !is_passing || tries >= limits::ACME_REQUEST_TRIES || Instant::now() >= until {
             return Err(refused);
         }
         tries += 1;
@@ -340,6 +375,47 @@ fn problem(text: &str) -> Option<(u16, Problem)> {
 #[cfg(test)]
 mod unit {
     use super::*;
+    use crate::link::Proofs;
+    use tokio::net::TcpListener;
+
+    struct Nobody;
+
+    #[async_trait]
+    impl Handshakes for Nobody {
+        async fn use_certificates(&self, _: Vec<Certificate>) -> bool {
+            true
+        }
+
+        async fn show_proofs(&self, _: Proofs) -> bool {
+            true
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_authority_that_never_answers_holds_up_all_who_wait_for_it_only_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("state.db")).unwrap();
+        let secrets = Secrets::from_file(&dir.path().join("master.key")).unwrap();
+        let settings = ServerSettings::for_tests(&[]);
+        let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let directory = format!("https://{}/directory", mute.local_addr().unwrap());
+        let acme = Acme::new(&directory, &settings, &store, &secrets, Arc::new(Nobody));
+        let acme = acme.await.unwrap();
+        let began = Instant::now();
+        let (one, two, three) =
+            tokio::join!(acme.issue("a.example"), acme.issue("b.example"), acme.issue("c.example"));
+        for issued in [one, two, three] {
+            let why = issued.err().unwrap().0;
+            assert_eq!(why, "The certificate authority does not answer");
+        }
+        let took = began.elapsed();
+        assert!(took <= limits::ACME_ACCOUNT + limits::ACME_LOOK_MOST, "{took:?}");
+        // Whoever comes later asks anew.
+        tokio::time::advance(limits::ACME_REST).await;
+        let began = Instant::now();
+        acme.issue("d.example").await.err().unwrap();
+        assert!(began.elapsed() >= limits::ACME_REQUEST);
+    }
 
     #[test]
     fn an_answers_problem_is_read_from_the_librarys_text() {

@@ -26,6 +26,7 @@ use crate::tasks;
 use crate::wake::Wake;
 use async_trait::async_trait;
 use dns::Leads;
+use futures_util::{StreamExt, stream};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +45,7 @@ pub struct Issued {
 }
 
 /// Why there is none.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Refused(pub String);
 
 pub struct AutoParts {
@@ -92,14 +93,24 @@ impl Auto {
             self.0.certs.hand_over().await?;
         }
         let due = plan::due(rows, now);
-        for some in due.chunks(limits::ACME_PARALLEL) {
-            let tries = some.iter().map(|row| self.try_for(row.clone()));
-            let tried = futures_util::future::join_all(tries).await;
-            if tried.into_iter().collect::<Result<Vec<bool>>>()?.contains(&true) {
+        let count = due.len();
+        let tries = stream::iter(due).map(|row| self.try_for(row));
+        // One that takes long keeps its own place only, and what has come is served at once.
+        let mut tried = tries.buffer_unordered(limits::ACME_PARALLEL).ready_chunks(count.max(1));
+        let mut failed = None;
+        while let Some(some) = tried.next().await {
+            let mut has_new = false;
+            for one in some {
+                match one {
+                    Ok(is_new) => has_new |= is_new,
+                    Err(error) => failed = Some(error),
+                }
+            }
+            if has_new {
                 self.0.certs.hand_over().await?;
             }
         }
-        Ok(due.len())
+        failed.map_or(Ok(count), Err)
     }
 
     /// How long nothing is due, if nobody wakes the task.
