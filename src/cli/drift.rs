@@ -40,7 +40,10 @@ pub async fn drift(cx: &Cx, args: Drift) -> Result {
         };
         let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();
         table(&cx.ui, &["App", "What", "Declared", "Running"], &rows)?;
-        cx.ui.say("The platform repairs this by itself; `senryu logs` says what it found.\n");
+        if rows.iter().flatten().any(|cell| cell.contains(" instead of ")) {
+            cx.ui.say("Limits stay changed until the dyno is made anew: `senryu ps:restart`.\n");
+        }
+        cx.ui.say("What else differs is repaired by itself; `senryu logs` says what was found.\n");
     } else {
         let apps = match &args.app {
             Some(app) => format!("⬢ {app}"),

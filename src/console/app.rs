@@ -127,6 +127,8 @@ impl Live {
             Progress::Failing(why) => Some(why.clone()),
             _ => None,
         });
+        let outage = published.outage().map(|outage| format!("{outage}: this was last known"));
+        let failing = outage.or(failing);
         let rows = wanted.iter().filter(|row| !row.process.is_release());
         Ok(Self {
             app: app.name.to_string(),

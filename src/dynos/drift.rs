@@ -5,11 +5,13 @@ use super::plan::{Desired, Target};
 use super::reconciler::{Dynos, desired};
 use super::spec::{LABEL_SIZE, LABEL_VERSION};
 use crate::engine::{
-    Container, ContainerStatus, Image, LABEL_APP, LABEL_DYNO, LABEL_EGRESS, LABEL_KIND, LABEL_SLUG,
+    Bounds, Container, ContainerStatus, Image, LABEL_APP, LABEL_DYNO, LABEL_EGRESS, LABEL_KIND,
+    LABEL_SLUG,
 };
 use crate::error::Result;
 use crate::limits;
-use crate::model::{AppId, DynoName};
+use crate::model::{AppId, DynoName, Size, Sizes};
+use futures_util::{StreamExt, TryStreamExt};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One thing that is not as declared.
@@ -36,13 +38,33 @@ impl Dynos {
     /// Compares all apps.
     pub async fn drift(&self) -> Result<Compared> {
         let desired = self.parts.store.read(desired::read).await?;
-        let containers = self.parts.engine.list().await?;
-        let images = self.parts.engine.images("slug").await?;
-        Ok(compare(&desired, &containers, &images))
+        let engine = &self.parts.engine;
+        let mut containers = engine.list().await?;
+        let images = engine.images("slug").await?;
+        // A list does not tell the limits.
+        let ids = containers.iter().filter(|container| is_dyno(container)).map(|one| &one.id);
+        let looks = futures_util::stream::iter(ids.cloned().collect::<Vec<_>>());
+        let looks = looks.map(|id| async move { engine.inspect(&id).await });
+        let seen: Vec<_> = looks.buffer_unordered(limits::PARALLEL_SAMPLES).try_collect().await?;
+        let mut bounds: BTreeMap<_, _> =
+            seen.into_iter().flatten().map(|one| (one.id, one.bounds)).collect();
+        for container in &mut containers {
+            container.bounds = bounds.remove(&container.id).flatten();
+        }
+        Ok(compare(&desired, &containers, &images, &self.parts.settings.dyno_sizes))
     }
 }
 
-fn compare(desired: &[Desired], containers: &[Container], images: &[Image]) -> Compared {
+fn is_dyno(container: &Container) -> bool {
+    container.labels.get(LABEL_KIND).is_some_and(|kind| kind == "dyno")
+}
+
+fn compare(
+    desired: &[Desired],
+    containers: &[Container],
+    images: &[Image],
+    sizes: &Sizes,
+) -> Compared {
     let apps: BTreeSet<AppId> = desired.iter().map(|app| app.app).collect();
     let slugs: BTreeSet<&str> = images
         .iter()
@@ -51,7 +73,7 @@ fn compare(desired: &[Desired], containers: &[Container], images: &[Image]) -> C
         .collect();
     let mut drift = Vec::new();
     for app in desired {
-        drift.extend(dynos_of(app, containers));
+        drift.extend(dynos_of(app, containers, sizes));
         let targets = [&app.current, &app.serving].into_iter().flatten();
         let mut seen = BTreeSet::new();
         for target in targets.filter(|target| seen.insert(target.version)) {
@@ -81,7 +103,7 @@ fn compare(desired: &[Desired], containers: &[Container], images: &[Image]) -> C
 }
 
 /// Every dyno that is declared or there, if it is not both and the same.
-fn dynos_of(app: &Desired, containers: &[Container]) -> Vec<Drift> {
+fn dynos_of(app: &Desired, containers: &[Container], sizes: &Sizes) -> Vec<Drift> {
     let mut wanted: BTreeMap<DynoName, String> = BTreeMap::new();
     for row in &app.formation {
         let runs = |target: &Target| target.commands.command(&row.process).is_some();
@@ -97,13 +119,16 @@ fn dynos_of(app: &Desired, containers: &[Container]) -> Vec<Drift> {
     for container in containers.iter().filter(|one| one.labels.get(LABEL_APP) == Some(&id)) {
         let label = |key: &str| container.labels.get(key).map_or("", String::as_str);
         let Some(name) = DynoName::parse(label(LABEL_DYNO)) else { continue };
-        if label(LABEL_KIND) != "dyno" || limits::ONE_OFF_NUMBERS.contains(&name.number) {
+        if !is_dyno(container) || limits::ONE_OFF_NUMBERS.contains(&name.number) {
             continue;
         }
         let egress = container.labels.get(LABEL_EGRESS).map(String::as_str);
         let mut text = dyno_text(label(LABEL_VERSION), label(LABEL_SIZE), egress);
         if container.status != ContainerStatus::Running {
             text += &format!(", {:?}", container.status).to_lowercase();
+        }
+        if let Some(bounds) = &container.bounds {
+            text += &changed(bounds, &sizes.stored(label(LABEL_SIZE)));
         }
         there.entry(name).or_default().push(text);
     }
@@ -120,6 +145,38 @@ fn dynos_of(app: &Desired, containers: &[Container]) -> Vec<Drift> {
         })
     });
     compared.collect()
+}
+
+/// `, memory 4096M instead of 1024M`: limits that are not those of the dyno's size.
+fn changed(bounds: &Bounds, size: &Size) -> String {
+    let megabytes = |bytes: i64| match bytes {
+        0 => "without limit".to_string(),
+        _ => format!("{}M", bytes >> 20),
+    };
+    let count = |count: i64| match count {
+        0 => "without limit".to_string(),
+        _ => count.to_string(),
+    };
+    let memory = size.memory_limit_bytes;
+    let mut text = String::new();
+    let mut note = |what: &str, is: String, declared: String| {
+        if is != declared {
+            text += &format!(", {what} {is} instead of {declared}");
+        }
+    };
+    note("memory", megabytes(bounds.memory_bytes), megabytes(memory));
+    // Without one the kernel may be unable to limit it.
+    if bounds.swap_bytes > 0 && bounds.swap_bytes != bounds.memory_bytes {
+        note("memory with swap", megabytes(bounds.swap_bytes), megabytes(memory));
+    }
+    note("processes", count(bounds.pids), count(size.pids));
+    note("cpu shares", count(bounds.cpu_shares), count(size.cpu_shares));
+    let processors = |nano: i64| match nano {
+        0 => "all".to_string(),
+        _ => format!("{:.1}", nano as f64 / 1e9),
+    };
+    note("processors", processors(bounds.nano_cpus), processors(0));
+    text
 }
 
 /// `v4 Standard-1X`, and where it may connect to, if not anywhere.
@@ -199,12 +256,17 @@ mod tests {
             address: None,
             log_path: None,
             written: None,
+            bounds: None,
         }
     }
 
     fn image(slug: SlugId) -> Image {
         let labels = Labels::from([(LABEL_SLUG.to_string(), slug.to_string())]);
         Image { id: "sha256:x".to_string(), labels, size: 1, created_at: Timestamp(0) }
+    }
+
+    fn compare(desired: &[Desired], there: &[Container], images: &[Image]) -> Compared {
+        super::compare(desired, there, images, &Sizes::default())
     }
 
     fn lines(compared: &Compared) -> Vec<String> {
@@ -240,6 +302,30 @@ mod tests {
         let compared = compare(&[app], &there, &[image(slug)]);
         let expected = "web.2: v4 Standard-1X, egress off / v4 Standard-1X";
         assert_eq!(lines(&compared), [expected]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn limits_that_somebody_changed_are_named() {
+        let world = crate::dynos::reconciler::tests::World::new(2).await;
+        world.until("two dynos", |engine| engine.running() == ["worker.1", "worker.2"]).await;
+        let dynos = async || {
+            let found = world.dynos.drift().await.unwrap().drift.into_iter();
+            found.filter(|one| one.what.starts_with("worker")).collect::<Vec<_>>()
+        };
+        assert_eq!(dynos().await, []);
+        world.engine.update("worker.2", |bounds| {
+            bounds.memory_bytes = 4 << 30;
+            bounds.swap_bytes = 4 << 30;
+            bounds.pids = 0;
+            bounds.nano_cpus = 500_000_000;
+        });
+        let found = dynos().await;
+        assert_eq!((found.len(), found[0].what.as_str()), (1, "worker.2"));
+        assert_eq!(
+            found[0].running,
+            "v3 Standard-1X, memory 4096M instead of 1024M, processes without limit instead of \
+             256, processors 0.5 instead of all"
+        );
     }
 
     #[test]

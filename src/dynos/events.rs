@@ -32,9 +32,21 @@ pub enum Event {
     /// No request is under way on a dyno that left the table, or it had its time.
     Drained { dyno: Uuid },
     /// Its container has ended.
-    Exited { dyno: Uuid, code: i64, out_of_memory: bool, removed: bool },
+    Exited { dyno: Uuid, end: End },
     /// What was left of it has been removed.
     Cleared { dyno: Uuid },
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, Copy)]
+pub struct End {
+    pub code: i64,
+    /// The kernel killed it for its memory limit.
+    pub out_of_memory: bool,
+    /// It killed one of its processes because the host had no memory left.
+    pub host_short: bool,
+    /// Somebody has removed it.
+    pub removed: bool,
 }
 
 /// Passes the engine's events on; when the stream ends, the engine was away: everything is listed

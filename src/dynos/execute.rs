@@ -1,12 +1,13 @@
 //! What a step does to the engine. Each runs in a task of its own and tells the reconciler how it
 //! ended; none decides anything.
 
-use super::events::Event;
+use super::events::{End, Event};
 use super::lifecycle::Live;
 use super::listen::{self, Listening};
 use super::plan::{Generation, Target};
 use super::spec::{self, DynoSpec};
 use super::traffic::Traffic;
+use super::usage;
 use crate::cgroup::Freezer;
 use crate::clock::Timestamp;
 use crate::config::ServerSettings;
@@ -198,9 +199,7 @@ impl Executor {
         let (executor, container) = (self.clone(), container.to_string());
         tasks::spawn("look at a dyno", async move {
             match executor.ended(&container).await {
-                Ok(Some((code, out_of_memory, removed))) => {
-                    executor.tell(Event::Exited { dyno, code, out_of_memory, removed }).await;
-                }
+                Ok(Some(end)) => executor.tell(Event::Exited { dyno, end }).await,
                 // It runs.
                 Ok(None) => {}
                 // The reconciler knows, and looks again when it is back.
@@ -212,19 +211,18 @@ impl Executor {
         });
     }
 
-    /// Exit status of a container that has ended, whether for its memory limit, and whether
-    /// somebody has removed it.
-    async fn ended(&self, container: &str) -> Result<Option<(i64, bool, bool)>> {
-        const KILLED: i64 = 137;
-        let Some(found) = self.engine.inspect(container).await? else {
-            return Ok(Some((KILLED, false, true)));
-        };
+    /// How a container ended, if it has.
+    async fn ended(&self, container: &str) -> Result<Option<End>> {
+        let gone = End { code: 137, out_of_memory: false, host_short: false, removed: true };
+        let Some(found) = self.engine.inspect(container).await? else { return Ok(Some(gone)) };
         let Some(code) = found.exit_code.filter(|_| found.finished_at.is_some()) else {
             return Ok(None);
         };
         // Who removes a container that runs has it killed first.
         let removed = found.status == ContainerStatus::Removing;
-        Ok(Some((code, found.out_of_memory, removed)))
+        let out_of_memory = found.out_of_memory;
+        let host_short = code != 0 && !removed && usage::host_was_short(container).await;
+        Ok(Some(End { code, out_of_memory, host_short, removed }))
     }
 
     /// Reads the rest of an ended dyno's output and removes what is left of it.

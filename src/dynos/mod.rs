@@ -46,6 +46,15 @@ pub struct Published {
     pub traffic_version: u64,
     /// Memory of the formation's dynos that they have not taken yet.
     pub promises: Vec<room::Promise>,
+    /// Since when the engine does not answer: all of this is what was true then.
+    pub away: Option<Timestamp>,
+}
+
+impl Published {
+    /// Why nobody knows more than this.
+    pub fn outage(&self) -> Option<String> {
+        self.away.map(|since| format!("Docker has not answered since {}", since.api()))
+    }
 }
 
 /// One app's dynos, now.

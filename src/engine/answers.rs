@@ -1,14 +1,17 @@
 //! What Docker says of containers and images, in our words.
 
-use super::{Container, ContainerStatus, Image, Labels};
+use super::{Bounds, Container, ContainerStatus, Image, Labels};
 use crate::clock::Timestamp;
 use bollard::models::{
     ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary,
-    ContainerSummaryStateEnum, EndpointSettings, ImageSummary,
+    ContainerSummaryStateEnum, EndpointSettings, HostConfig, ImageSummary,
 };
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+
+/// Docker's own period of a processor's quota, in microseconds.
+const CPU_PERIOD: i64 = 100_000;
 
 /// One container of a list, in which much is missing.
 pub fn listed(summary: ContainerSummary) -> Container {
@@ -39,6 +42,7 @@ pub fn listed(summary: ContainerSummary) -> Container {
         address: summary.network_settings.and_then(|settings| address(settings.networks)),
         log_path: None,
         written: None,
+        bounds: None,
     }
 }
 
@@ -74,6 +78,25 @@ pub fn inspected(inspected: ContainerInspectResponse) -> Container {
         written: inspected
             .graph_driver
             .and_then(|driver| driver.data.get("UpperDir").map(PathBuf::from)),
+        bounds: inspected.host_config.map(bounds),
+    }
+}
+
+/// Docker has -1 for no limit too, and two ways to limit the processor.
+fn bounds(host: HostConfig) -> Bounds {
+    let figure = |figure: Option<i64>| figure.unwrap_or(0).max(0);
+    let period = figure(host.cpu_period).max(1);
+    let of_quota = match (figure(host.cpu_quota), host.cpu_period) {
+        (0, _) => 0,
+        (quota, None | Some(0)) => quota.saturating_mul(1_000_000_000) / CPU_PERIOD,
+        (quota, Some(_)) => quota.saturating_mul(1_000_000_000) / period,
+    };
+    Bounds {
+        memory_bytes: figure(host.memory),
+        swap_bytes: figure(host.memory_swap),
+        cpu_shares: figure(host.cpu_shares),
+        nano_cpus: figure(host.nano_cpus).max(of_quota),
+        pids: figure(host.pids_limit),
     }
 }
 

@@ -411,6 +411,10 @@ impl Engine for DockerEngine {
         self.build(build, context, output).await
     }
 
+    async fn pull_image(&self, image: &str) -> Result<()> {
+        self.pull(image).await
+    }
+
     async fn remove_nameless(&self, image: &str) -> Result<()> {
         self.remove_step(image).await
     }

@@ -1,7 +1,7 @@
 //! An engine in memory, for tests: containers do what the test says, in no time.
 
 use super::{
-    Attached, Container, ContainerSpec, ContainerStatus, Ended, Engine, Event, EventAction,
+    Attached, Bounds, Container, ContainerSpec, ContainerStatus, Ended, Engine, Event, EventAction,
     FreeDisk, Image, Input, Output, Usage,
 };
 use crate::clock::Timestamp;
@@ -143,6 +143,13 @@ impl FakeEngine {
         self.tell(&id, EventAction::Other);
     }
 
+    /// Somebody changes the limits of a running dyno, as `docker update` does.
+    pub fn update(&self, dyno: &str, change: impl Fn(&mut Bounds)) {
+        let id = self.running_id(dyno);
+        let mut state = self.lock();
+        change(state.containers.get_mut(&id).and_then(|found| found.bounds.as_mut()).unwrap());
+    }
+
     fn answers(&self) -> Result<()> {
         match *self.away.borrow() {
             true => Err(Error::internal("Docker did not answer: a test", "no such socket")),
@@ -246,6 +253,13 @@ impl Engine for FakeEngine {
                 address: None,
                 log_path: None,
                 written,
+                bounds: Some(Bounds {
+                    memory_bytes: spec.memory_bytes,
+                    swap_bytes: spec.memory_bytes,
+                    cpu_shares: spec.cpu_shares,
+                    nano_cpus: 0,
+                    pids: spec.pids,
+                }),
             },
         );
         Ok(id)

@@ -5,7 +5,7 @@ use super::docker::{DockerEngine, failed, status};
 use super::{LABEL_INSTALLATION, Labels, Output, step};
 use crate::error::{Error, Result};
 use bollard::errors::Error as DockerError;
-use bollard::query_parameters::BuildImageOptions;
+use bollard::query_parameters::{BuildImageOptions, CreateImageOptions};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
@@ -28,6 +28,8 @@ pub struct ImageBuild {
     pub cpu_shares: i64,
     /// Processes and threads of one step.
     pub pids: i64,
+    /// Open files and sockets of each of its processes.
+    pub open_files: i64,
 }
 
 /// What an image says of how it is to be run.
@@ -87,7 +89,7 @@ impl DockerEngine {
             let text = step.stream.or(step.status.map(|status| format!("{status}\n")));
             if let Some(text) = text {
                 if let Some(id) = step::begun(&text)
-                    && let Err(error) = self.bound_step(id, memory.into(), build.pids).await
+                    && let Err(error) = self.bound_step(id, memory.into(), build).await
                 {
                     tracing::warn!(error = error.chain(), "a step of a build is not bounded");
                 }
@@ -96,6 +98,25 @@ impl DockerEngine {
             }
         }
         Ok(Ok(()))
+    }
+
+    /// Without a tag Docker would fetch all that there are.
+    pub(super) async fn pull(&self, image: &str) -> Result<()> {
+        let last = image.rsplit('/').next().unwrap_or_default();
+        let options = CreateImageOptions {
+            from_image: Some(image.to_string()),
+            tag: (!last.contains([':', '@'])).then(|| "latest".to_string()),
+            ..CreateImageOptions::default()
+        };
+        let mut steps = self.patient.create_image(Some(options), None, None);
+        while let Some(step) = steps.next().await {
+            let step = step.map_err(|error| failed("pull an image", error))?;
+            if let Some(detail) = step.error_detail {
+                let reason = detail.message.unwrap_or_default();
+                return Err(Error::internal("Docker could not pull an image", reason));
+            }
+        }
+        Ok(())
     }
 
     /// Removes an image that has no name; one that has stays, since what the builder prints may

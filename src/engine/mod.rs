@@ -130,6 +130,20 @@ pub struct Container {
     pub log_path: Option<PathBuf>,
     /// Where on the host lies what it has written outside its image and its mounts.
     pub written: Option<PathBuf>,
+    /// What it is limited to, which somebody may have changed since it was made.
+    pub bounds: Option<Bounds>,
+}
+
+/// What the kernel holds a container to; 0 is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Bounds {
+    pub memory_bytes: i64,
+    /// Memory and swap together.
+    pub swap_bytes: i64,
+    pub cpu_shares: i64,
+    /// Billionths of a processor.
+    pub nano_cpus: i64,
+    pub pids: i64,
 }
 
 /// What a running container uses, now.
@@ -220,7 +234,7 @@ pub trait Engine: Send + Sync {
     async fn signal(&self, container: &str, signal: &str) -> Result<()>;
     /// Removes it, killing it first if it runs. One that is gone is fine.
     async fn remove(&self, container: &str) -> Result<()>;
-    /// All of this installation's containers. Cheap: pid and log path are missing.
+    /// All of this installation's containers. Cheap: pid, log path and bounds are missing.
     async fn list(&self) -> Result<Vec<Container>>;
     /// Everything about one container; `None` if there is none.
     async fn inspect(&self, container: &str) -> Result<Option<Container>>;
@@ -272,6 +286,10 @@ pub trait Engine: Send + Sync {
         _: mpsc::Sender<Output>,
     ) -> Result<Result<(), String>> {
         Err(Error::unavailable("this engine builds no images"))
+    }
+    /// Fetches an image by its name from its registry.
+    async fn pull_image(&self, _: &str) -> Result<()> {
+        Err(Error::unavailable("this engine fetches no images"))
     }
     /// Removes an image unless it has a name; one that is gone is fine, one in use is an error.
     async fn remove_nameless(&self, _: &str) -> Result<()> {

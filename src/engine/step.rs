@@ -2,12 +2,14 @@
 //! and weight only, so that what else they may take is said as soon as it names one.
 
 use super::docker::{DockerEngine, failed, status};
+use super::image_build::ImageBuild;
 use crate::error::{Error, Result};
 use crate::{cgroup, limits, tasks};
 use bollard::models::{
     ContainerInspectResponse, ContainerStateStatusEnum as Status, ContainerUpdateBody,
 };
 use bollard::query_parameters::InspectContainerOptions;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 /// The container that a step begins in, if the builder says so here.
 pub fn begun(text: &str) -> Option<&str> {
@@ -16,9 +18,11 @@ pub fn begun(text: &str) -> Option<&str> {
 }
 
 impl DockerEngine {
-    /// Bounds a step's processes, before it begins if there is time, and has the kernel take them
-    /// before any dyno when the host is out of memory. A step that has ended needs nothing.
-    pub(super) async fn bound_step(&self, id: &str, memory: i64, pids: i64) -> Result<()> {
+    /// Bounds a step's processes, before it begins if there is time, and their open files, and has
+    /// the kernel take them before any dyno when the host is out of memory. A step that has ended
+    /// needs nothing.
+    pub(super) async fn bound_step(&self, id: &str, memory: i64, build: &ImageBuild) -> Result<()> {
+        let (pids, open_files) = (build.pids, build.open_files.unsigned_abs());
         for look in 0..limits::STEP_LOOKS {
             // A step may print what looks like another one's beginning.
             let found = self.step(id).await?.filter(|found| self.is_step(found, memory));
@@ -34,8 +38,10 @@ impl DockerEngine {
                 }
             }
             if let Some(pid) = pid {
-                return tasks::blocking("have a build die first", move || {
-                    die_first(pid, &id);
+                return tasks::blocking("bound a step's processes", move || {
+                    bound_processes(pid, &id, open_files);
+                    // One that began meanwhile has the old limits of the one that began it.
+                    bound_processes(pid, &id, open_files);
                     Ok(())
                 })
                 .await;
@@ -68,13 +74,19 @@ impl DockerEngine {
     }
 }
 
-/// What is started later inherits it. A process that has ended meanwhile is fine.
-fn die_first(pid: u32, container: &str) {
+/// Which of them dies first when the host is out of memory, and how many files each may have open.
+/// What is started later inherits both. A process that has ended meanwhile is fine.
+fn bound_processes(pid: u32, container: &str, open_files: u64) {
+    let limit = Rlimit { current: Some(open_files), maximum: Some(open_files) };
     let group = cgroup::directory(pid, container, "memory").map(|dir| dir.join("cgroup.procs"));
     let listed = group.and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
     for pid in listed.split_ascii_whitespace() {
         let score = limits::OOM_SCORE_BUILD.to_string();
         let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), score);
+        let limited = pid.parse().ok().and_then(Pid::from_raw);
+        if let Some(pid) = limited {
+            let _ = prlimit(Some(pid), Resource::Nofile, limit);
+        }
     }
 }
 

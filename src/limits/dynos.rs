@@ -11,3 +11,7 @@ pub const RELEASE_OUTPUT_BYTES: u64 = 128 * 1024 * 1024;
 /// A dyno has taken the memory that it starts with so long after its start: until then nobody
 /// else is promised what it has not taken yet.
 pub const MEMORY_SETTLES: Duration = Duration::from_secs(10);
+/// Bytes of a record of the kernel's log, which gives out none that is longer …
+pub const KERNEL_RECORD_BYTES: usize = 8 * 1024;
+/// … and so many of them are read at most: a log of several megabytes.
+pub const KERNEL_RECORDS: u32 = 65_536;

@@ -75,7 +75,8 @@ fn a_dockerfile_app_deploys_as_any_other() {
 const BOUNDED: &str = "timeout 60 bash -c '\
     until [ \"$(cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null)\" = 512 ]; \
     do sleep 0.1; done; \
-    until [ \"$(cat /proc/1/oom_score_adj)\" = 900 ]; do sleep 0.1; done' \
+    until [ \"$(cat /proc/1/oom_score_adj)\" = 900 ]; do sleep 0.1; done; \
+    until grep -q \"open files  *16384  *16384\" /proc/1/limits; do sleep 0.1; done' \
     && ! timeout 2 bash -c 'exec 3<>/dev/tcp/169.254.169.254/80'";
 
 /// The builder does what a base image's ONBUILD says as if it stood in the Dockerfile.
@@ -87,7 +88,8 @@ fn a_base_that_fetches_is_refused(app: &App, refused: &dyn Fn(&str, &str) -> usi
     let label = format!("senryu.installation={}", app.platform.installation);
     let at = dir.path().to_str().unwrap();
     docker::docker(&["build", "-q", "-t", &name, "--label", &label, at]).succeeded();
-    refused(&format!("FROM {name}\nRUN cat /x\n"), "has an ONBUILD that can't be done");
+    let steps = refused(&format!("FROM {name}\nRUN cat /x\n"), "has an ONBUILD that can't be done");
+    assert_eq!(steps, 0, "it is refused before the builder begins");
     docker::docker(&["rmi", "-f", &name]).succeeded();
 }
 

@@ -172,6 +172,9 @@ fn drift_and_doctor_tell_what_is_not_as_it_should_be() {
         assert_eq!(level(&found, what), "ok", "{found:#}");
     }
 
+    let update = ["update", "--memory", "2g", "--memory-swap", "2g", &app.dynos()[0]];
+    docker::docker(&update).succeeded();
+    platform.cli(&["drift"]).failed(1).says("memory 2048M instead of 1024M").says("ps:restart");
     app.cli(&["ps:scale", "web=0"]).succeeded();
     eventually("no dyno is left", || app.dynos().is_empty());
     for image in slug_images(&app) {

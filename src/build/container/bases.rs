@@ -10,21 +10,28 @@ const OURS: &str = "is an image of this platform's apps, or may be one: begin fr
 const UNKNOWN: &str = "depends on a variable whose value is not in this file: give the ARG before \
                        the first FROM a default, or name the image itself";
 
-/// The line and the fault of the first instruction that names an image of an app. `given` are the
-/// values of ARG that the build gets.
-pub fn refused(dockerfile: &[u8], given: &[(String, String)]) -> Option<String> {
+/// The images that the stages begin from, or the line and the fault of the first instruction that
+/// names an image of an app. `given` are the values of ARG that the build gets.
+pub fn named(dockerfile: &[u8], given: &[(String, String)]) -> Result<BTreeSet<String>, String> {
     let text = String::from_utf8_lossy(dockerfile);
-    instructions::readings(&text).into_iter().find_map(|instructions| {
-        let mut stages = Stages { args: BTreeMap::new(), names: BTreeSet::new(), count: 0 };
-        instructions.iter().find_map(|Instruction { line, text }| {
-            let fault = stages.fault(text, given)?;
-            Some(format!("Line {line}: {fault}"))
-        })
-    })
+    let mut bases = BTreeSet::new();
+    for instructions in instructions::readings(&text) {
+        let mut stages = Stages::default();
+        for Instruction { line, text } in &instructions {
+            if let Some(fault) = stages.fault(text, given) {
+                return Err(format!("Line {line}: {fault}"));
+            }
+        }
+        bases.append(&mut stages.bases);
+    }
+    Ok(bases)
 }
 
 /// What the instructions above have made.
+#[derive(Default)]
 struct Stages {
+    /// Images that they begin from.
+    bases: BTreeSet<String>,
     /// Arguments of the whole file.
     args: BTreeMap<String, String>,
     names: BTreeSet<String>,
@@ -40,7 +47,13 @@ impl Stages {
             let mut words = rest.split_whitespace().skip_while(|word| word.starts_with("--"));
             let name = words.next().unwrap_or_default();
             let fault = match expanded(name, &self.args) {
-                Some(name) => self.is_foreign(&name).then(|| format!("FROM {name} {OURS}")),
+                Some(name) if self.is_foreign(&name) => Some(format!("FROM {name} {OURS}")),
+                Some(name) => {
+                    if name != "scratch" && !self.names.contains(&name.to_lowercase()) {
+                        self.bases.insert(name);
+                    }
+                    None
+                }
                 None => Some(format!("FROM {name} {UNKNOWN}")),
             };
             if let (Some(_as), Some(stage)) = (words.next(), words.next()) {
@@ -116,7 +129,15 @@ mod tests {
     use super::*;
 
     fn fault(text: &str) -> Option<String> {
-        refused(text.as_bytes(), &[("GIVEN".to_string(), "ab12".to_string())])
+        named(text.as_bytes(), &[("GIVEN".to_string(), "ab12".to_string())]).err()
+    }
+
+    #[test]
+    fn the_images_that_a_file_begins_from_are_known_before_it_is_built() {
+        let text =
+            "ARG V=24\nFROM node:$V AS b\nFROM scratch\nFROM --platform=x \"alpine\"\nFROM B";
+        let bases = named(text.as_bytes(), &[]).unwrap();
+        assert_eq!(bases.into_iter().collect::<Vec<_>>(), ["alpine", "node:24"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::{limits, tasks};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -22,6 +23,8 @@ pub struct BuildContext {
     dir: PathBuf,
     /// The Dockerfile's name in it, which is sent whatever is ignored.
     pub dockerfile: String,
+    /// Images that its stages begin from.
+    pub bases: BTreeSet<String>,
     ignore: DockerIgnore,
 }
 
@@ -44,12 +47,14 @@ impl BuildContext {
         if file.len() as u64 >= limits::BUILD_RESULT_BYTES {
             return Err(BuildFailure::Manifest(vec![format!("{dockerfile} is too long")]));
         }
-        let fault = adds::refused(&file).or_else(|| bases::refused(&file, args));
-        if let Some(fault) = fault {
-            return Err(BuildFailure::Image { reason: format!("{dockerfile}: {fault}") });
-        }
+        let bases = match adds::refused(&file) {
+            Some(fault) => Err(fault),
+            None => bases::named(&file, args),
+        };
+        let bases = bases
+            .map_err(|fault| BuildFailure::Image { reason: format!("{dockerfile}: {fault}") })?;
         let ignore = cache::read_small(&dir.join(".dockerignore")).unwrap_or_default();
-        Ok(Self { dir, dockerfile: name, ignore: DockerIgnore::parse(&ignore) })
+        Ok(Self { dir, dockerfile: name, bases, ignore: DockerIgnore::parse(&ignore) })
     }
 
     /// The tar, made while it is read. What can't be read ends it early, and the builder refuses

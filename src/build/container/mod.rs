@@ -8,6 +8,7 @@ mod instructions;
 mod manifest;
 mod run;
 mod steps;
+mod triggers;
 pub(super) mod yaml;
 
 use super::pace::Pace;
@@ -128,7 +129,9 @@ impl Builder {
             memory_bytes: limits.memory_limit_bytes.min(i32::MAX.into()),
             cpu_shares: limits.cpu_shares,
             pids: limits.pids,
+            open_files: limits.open_files,
         };
+        self.look_at_bases(&context, deadline, out, cancel).await?;
         let mut own = Steps::on(volume);
         let built = self.watched(&build, context, &mut own, deadline, out, cancel).await;
         steps.add(own);
@@ -205,29 +208,6 @@ impl Builder {
                 "the host has {free}M of its disk free, and builds leave {reserve}M"
             ))),
             false => Ok(()),
-        }
-    }
-
-    /// A base image may bring instructions along, which the builder is about to do.
-    async fn look_at_triggers(&self, base: &str) -> Result<(), BuildFailure> {
-        let refuse = |why: &str| {
-            Err(BuildFailure::Image {
-                reason: format!("The image {base}, which FROM names, {why}"),
-            })
-        };
-        if base.contains('$') {
-            return refuse("has ONBUILD instructions: name it without a variable");
-        }
-        // Of an earlier stage there is no image; its instructions were looked at with all others.
-        let facts = self.engine.image_facts(base).await?.unwrap_or_default();
-        let refused = facts
-            .on_build
-            .iter()
-            .map(String::as_bytes)
-            .find_map(|text| adds::refused(text).or_else(|| bases::refused(text, &[])));
-        match refused {
-            Some(fault) => refuse(&format!("has an ONBUILD that can't be done. {fault}")),
-            None => Ok(()),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use super::make::Made;
 use crate::dynos::execute::await_init;
-use crate::dynos::usage::starved_lines;
+use crate::dynos::usage::{self, starved_lines};
 use crate::engine::ContainerStatus;
 use crate::limits;
 use std::pin::pin;
@@ -83,14 +83,19 @@ impl Made {
         // The engine may say so only once the container has gone.
         if out_of_memory && !starved {
             self.say_starved().await;
+        } else if code != 0 && !starved && usage::host_was_short(&self.container).await {
+            self.say([usage::HOST_SHORT_LINE]).await;
         }
         let status = format!("Process exited with status {code}");
         self.say([&status, "State changed from up to complete"]).await;
         Outcome { code, out_of_memory: out_of_memory || starved, ended_by }
     }
 
-    /// R15.
+    /// R15, unless it was the host that had no memory left.
     async fn say_starved(&self) {
+        if usage::host_was_short(&self.container).await {
+            return self.say([usage::HOST_SHORT_LINE]).await;
+        }
         let size = self.parts.settings.dyno_sizes.stored(&self.one_off.size);
         let lines = starved_lines(&size, &self.one_off.name.to_string());
         self.parts.logs.write(self.one_off.app, lines).await;

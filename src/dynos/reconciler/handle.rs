@@ -153,7 +153,11 @@ impl Dynos {
             }
             let changed = tokio::time::timeout_at(deadline, published.changed()).await;
             if !matches!(changed, Ok(Ok(()))) {
-                return rollout_of(&state, app);
+                let rollout = rollout_of(&state, app);
+                return match state.outage() {
+                    Some(outage) => Rollout { progress: Progress::Failing(outage), ..rollout },
+                    None => rollout,
+                };
             }
         }
     }
@@ -166,9 +170,16 @@ impl Dynos {
 
     /// The dynos of an app, as `ps` shows them: the formation's and the one-offs.
     pub fn of_app(&self, app: AppId) -> Vec<Dyno> {
-        let published = self.published.borrow().apps.get(&app).map(|app| app.dynos.clone());
-        let mut dynos = published.unwrap_or_default();
+        let published = self.published();
+        let formation = published.apps.get(&app).map(|app| app.dynos.clone());
+        let mut dynos = formation.unwrap_or_default();
         dynos.extend(self.one_offs.dynos(app));
+        if let Some(outage) = published.outage() {
+            let reason = format!("{outage}; this is its last known state");
+            dynos.iter_mut().for_each(|dyno| {
+                dyno.reason.get_or_insert(reason.clone());
+            });
+        }
         dynos
     }
 }

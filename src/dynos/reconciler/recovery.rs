@@ -40,6 +40,7 @@ impl Reconciler {
         for live in self.live.values_mut() {
             live.unwatched = live.container.is_some();
         }
+        self.publish_away();
     }
 
     /// It answers again, and was listed.

@@ -2,7 +2,7 @@
 
 use super::Reconciler;
 use super::recovery::blameless;
-use crate::dynos::events::Event;
+use crate::dynos::events::{End, Event};
 use crate::dynos::lifecycle::Live;
 use crate::dynos::plan::Phase;
 use crate::dynos::usage;
@@ -43,9 +43,7 @@ impl Reconciler {
             Event::Cleared { dyno } => {
                 self.clearing.remove(&dyno);
             }
-            Event::Exited { dyno, code, out_of_memory, removed } => {
-                self.exited(dyno, code, out_of_memory, removed).await;
-            }
+            Event::Exited { dyno, end } => self.exited(dyno, end).await,
         }
     }
 
@@ -58,18 +56,24 @@ impl Reconciler {
     /// R15. The kernel may have killed one process of many, without which the others are no whole
     /// app: all of it starts anew.
     async fn out_of_memory(&mut self, container: &str) {
+        // Version 2 of control groups counts what was killed for the host's want of memory too.
+        let host_short = usage::host_was_short(container).await;
         let dyno = self.dyno_in(container);
         let Some(live) = dyno.and_then(|dyno| self.live.get_mut(&dyno)) else {
             // Not one of the formation's, or too young to be known.
             self.executor.name_starved(container, &self.one_offs);
             return;
         };
-        if live.killed.replace(usage::STARVED).is_some() {
+        let reason = if host_short { usage::HOST_SHORT } else { usage::STARVED };
+        if live.killed.replace(reason).is_some() {
             return;
         }
         let size = self.executor.settings.dyno_sizes.stored(&live.generation.size);
-        let name = live.name.to_string();
-        let (app, lines) = (live.app, usage::starved_lines(&size, &name));
+        let lines = match host_short {
+            true => vec![live.line(usage::HOST_SHORT_LINE)],
+            false => usage::starved_lines(&size, &live.name.to_string()),
+        };
+        let app = live.app;
         self.executor.signal(container, "SIGKILL");
         self.log(app, lines).await;
     }
@@ -125,10 +129,16 @@ impl Reconciler {
         self.log(live.app, vec![line]).await;
     }
 
-    async fn exited(&mut self, dyno: Uuid, code: i64, out_of_memory: bool, removed: bool) {
-        let Some(live) = self.live.get(&dyno).filter(|live| !live.ended).cloned() else { return };
-        let mut lines = Vec::new();
-        if out_of_memory && live.killed.is_none() {
+    async fn exited(&mut self, dyno: Uuid, end: End) {
+        let End { code, out_of_memory, host_short, removed } = end;
+        let Some(live) = self.live.get(&dyno).filter(|live| !live.ended) else { return };
+        let (mut live, mut lines) = (live.clone(), Vec::new());
+        if live.killed.is_some() {
+            // The log has said why.
+        } else if host_short {
+            live.killed = Some(usage::HOST_SHORT);
+            lines.push(live.line(usage::HOST_SHORT_LINE));
+        } else if out_of_memory {
             let size = self.executor.settings.dyno_sizes.stored(&live.generation.size);
             lines.extend(usage::starved_lines(&size, &live.name.to_string()));
         }

@@ -415,6 +415,10 @@ async fn a_dyno_that_dies_with_the_engine_has_not_crashed() {
         world.engine.go_away(true);
         let began = Instant::now();
         world.until("some tries", |_| began.elapsed() > Duration::from_secs(3)).await;
+        let known = world.dynos.of_app(world.app.id);
+        let reason = |dyno: &crate::dynos::Dyno| dyno.reason.clone().unwrap_or_default();
+        let told = |dyno| reason(dyno).contains("Docker has not answered since");
+        assert!(known.len() == 2 && known.iter().all(told), "{known:?}");
         world.engine.go_away(false);
         let back = Instant::now();
         world.until("two workers again", |engine| engine.running().len() == 2).await;
@@ -422,6 +426,7 @@ async fn a_dyno_that_dies_with_the_engine_has_not_crashed() {
         assert!(waited < Duration::from_secs(9), "round {round} took {waited:?}");
         let outcome = world.outcome(&world.dynos).await;
         assert_eq!(outcome.progress, Progress::Settled);
+        assert!(world.dynos.of_app(world.app.id).iter().all(|dyno| dyno.reason.is_none()));
     }
     let log = world.dynos.parts.logs.last(world.app.id, &Default::default(), 1000).await.unwrap();
     let says = |words: &str| log.iter().filter(|line| line.message.contains(words)).count();

@@ -1,6 +1,7 @@
 //! What others see of the dynos: `ps`, the routing table, those who wait for a rollout.
 
 use super::Reconciler;
+use crate::clock::Timestamp;
 use crate::dynos::lifecycle::Live;
 use crate::dynos::plan::{Desired, Phase, Plan, Target};
 use crate::dynos::{AppDynos, Dyno, Published, Web};
@@ -18,11 +19,18 @@ impl Reconciler {
         }
         self.crashes.retain(|app, _| apps.contains_key(app));
         let (wakes, promises) = (self.seen_wakes, self.promises());
-        let mut state = Published { wakes, apps, promises, traffic_version: 0 };
+        let mut state = Published { wakes, apps, promises, traffic_version: 0, away: None };
         state.traffic_version = self.executor.traffic.publish(&state);
         let version = state.traffic_version;
         self.publish.send_replace(Arc::new(state));
         version
+    }
+
+    /// Whoever looks from now on is told that nobody can know more than that.
+    pub(super) fn publish_away(&mut self) {
+        let away = Some(Timestamp::now());
+        self.publish
+            .send_modify(|state| *state = Arc::new(Published { away, ..(**state).clone() }));
     }
 
     fn view(&self, desired: &Desired, plan: &Plan) -> AppDynos {

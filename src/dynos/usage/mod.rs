@@ -5,9 +5,11 @@
 mod culprit;
 mod disk;
 mod finding;
+mod kernel_log;
 mod processes;
 
 pub use finding::{STARVED, starved_lines};
+pub use kernel_log::{HOST_SHORT, HOST_SHORT_LINE, host_was_short};
 
 use super::events::Event;
 use super::execute::Executor;
@@ -348,8 +350,14 @@ impl Executor {
             let Ok(Some(found)) = executor.engine.inspect(&container).await else { return };
             let Some(watched) = watched(&executor, &found) else { return };
             let Some(dyno) = watched.dyno.filter(|dyno| !one_offs.starve(*dyno)) else { return };
-            let _ = executor.events.send(Event::Killed { dyno, reason: STARVED }).await;
-            let lines = starved_lines(&watched.size, &watched.name);
+            let (reason, lines) = match host_was_short(&container).await {
+                true => {
+                    let line = LogLine::heroku(watched.name.clone(), HOST_SHORT_LINE);
+                    (HOST_SHORT, vec![line])
+                }
+                false => (STARVED, starved_lines(&watched.size, &watched.name)),
+            };
+            let _ = executor.events.send(Event::Killed { dyno, reason }).await;
             executor.logs.write(watched.app, lines).await;
             tracing::info!(release = found.labels.get(LABEL_RELEASE), "a dyno used all its memory");
             executor.signal(&container, "SIGKILL");
