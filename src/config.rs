@@ -156,6 +156,16 @@ pub struct ServerSettings {
         allow_negative_numbers = true
     )]
     pub build_timeout: u64,
+    /// Seconds for which a build container stands by after a deploy, so that the app's next push
+    /// need not wait for its start; 0 is none
+    #[arg(
+        long,
+        env = "SENRYU_BUILD_STANDBY",
+        default_value_t = limits::STANDBY_AFTER_DEPLOY.as_secs(),
+        value_name = "SECONDS",
+        allow_negative_numbers = true
+    )]
+    pub build_standby: u64,
     /// Other limits for dyno sizes than Heroku's, as SIZE:LIMIT=NUMBER,...;SIZE:... with the limits
     /// memory, kill and disk in MB, cpu (1024 is 1x), processes and files (open in one process)
     #[arg(long, env = "SENRYU_DYNO_SIZES", default_value = "", value_parser = Sizes::with_changes, value_name = "LIMITS")]

@@ -1,26 +1,37 @@
 #!/bin/bash
 # Runs in the build container, by the classic Buildpack API: detect, compile, report, release.
-# The first argument says whether the buildpacks that follow are candidates ("auto": the first
-# that fits is taken) or chosen ("chosen": each must fit, and they run in this order), the second
-# for how many seconds one may be fetched. Four arguments for each follow: its kind, what it is
-# called, where it is, and its git ref. Standard output is the transcript; what the server needs
-# to know goes to files in /work/result.
+# It may stand by for long until /order/words says what to do: how many words follow, none to end,
+# then the stack, the source's version, the build's id, whether the buildpacks that follow are
+# candidates ("auto": the first that fits is taken) or chosen ("chosen": each must fit, and they run
+# in this order), for how many seconds one may be fetched, and four words for each: its kind, what
+# it is called, where it is, and its git ref. Standard output is the transcript; what the server
+# needs to know goes to files in /work/result.
 exec 2>&1
-choice=$1
-# shellcheck disable=SC2034
-fetch_seconds=$2
-shift 2
-kinds=() names=() places=() refs=() packs=()
-while [[ $# -ge 4 ]]; do
-  kinds+=("$1") names+=("$2") places+=("$3") refs+=("$4")
-  shift 4
-done
 micros=0
 language=app
 # shellcheck source=/dev/null
 . /buildpacks/remote
 # shellcheck source=/dev/null
 . /buildpacks/submodules
+
+exec 3</order/words
+IFS= read -r -d '' -u 3 count || exit 90
+words=()
+while [[ ${#words[@]} -lt $count ]]; do
+  IFS= read -r -d '' -u 3 word || exit 90
+  words+=("$word")
+done
+exec 3<&-
+[[ $count != 0 ]] || exit 0
+export STACK=${words[0]} SOURCE_VERSION=${words[1]} REQUEST_ID=${words[2]}
+choice=${words[3]}
+# shellcheck disable=SC2034
+fetch_seconds=${words[4]}
+kinds=() names=() places=() refs=() packs=()
+for ((each = 5; each + 3 < count; each += 4)); do
+  kinds+=("${words[each]}") names+=("${words[each + 1]}")
+  places+=("${words[each + 2]}") refs+=("${words[each + 3]}")
+done
 
 # Whether a process or thread could not be started for the container's limit: the kernel counts.
 met_process_limit() {

@@ -1,8 +1,7 @@
 //! A source that lies somewhere on the net is fetched by a container of its own, under the same
 //! limits and network rules as a build: the server never connects to what a user names.
 
-use super::compile::EnvDir;
-use super::detect::Choice;
+use super::orders::Orders;
 use super::output::OutputSink;
 use super::volume::Volume;
 use super::{BuildFailure, BuildInput, Builder, compile};
@@ -11,6 +10,8 @@ use crate::error::Context;
 use crate::limits;
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
+use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 const SCRIPT: &str = include_str!("fetch_source.sh");
@@ -26,16 +27,15 @@ impl Builder {
         cancel: &CancellationToken,
     ) -> Result<File, BuildFailure> {
         out.headline("Fetching the source");
-        let name = format!("{}-source", input.build);
-        let address = std::iter::once(("source", url));
-        let env_dir = EnvDir::create(&self.env_home(), &name, address)?;
-        let mut spec = self.spec(input, volume, &Choice::default(), &env_dir.0)?;
-        spec.name.push_str("-source");
+        let name = format!("{}-source", compile::container_name(input));
+        let orders = Arc::new(Orders::create(&self.orders_home(), &name)?);
+        orders.set_config(std::iter::once(("source", url)))?;
         let bytes = (self.settings.source_megabytes << 20).to_string();
         let seconds = limits::SOURCE_FETCH.as_secs().to_string();
-        spec.command =
-            ["/bin/bash", "-c", SCRIPT, "fetch", &bytes, &seconds].map(str::to_string).to_vec();
-        let (ended, _) = self.run(&spec, out, cancel).await?;
+        let command = ["/bin/bash", "-c", SCRIPT, "fetch", &bytes, &seconds].map(str::to_string);
+        let spec = self.spec(&name, input.app, volume, &orders, command.to_vec())?;
+        let limit = Duration::from_secs(self.settings.build_timeout);
+        let (ended, _) = self.follow(self.start(spec, &orders), limit, out, cancel).await?;
         if cancel.is_cancelled() {
             return Err(BuildFailure::Cancelled);
         }

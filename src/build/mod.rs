@@ -15,10 +15,12 @@ mod fetch;
 mod image;
 mod layers;
 mod lfs;
+mod orders;
 mod process_types;
 mod release_yaml;
 mod slugignore;
 mod source;
+mod standby;
 mod submodules;
 mod tarball;
 mod tree;
@@ -34,14 +36,16 @@ use crate::config::ServerSettings;
 use crate::engine::{Engine, LABEL_KIND};
 use crate::error::{Context, Error, Result};
 use crate::model::{
-    AppId, AppImage, BuildId, Buildpack, ConfigVars, ProcessType, Procfile, SlugId,
+    App, AppId, AppImage, BuildId, Buildpack, ConfigVars, ProcessType, Procfile, SlugId,
 };
 use crate::slugs::{Held, Slugs};
 use crate::{limits, tasks};
 use buildpacks::Buildpacks;
 use compile::Compiled;
+use standby::{Places, Standby};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use volume::{Volume, Volumes};
@@ -53,6 +57,7 @@ pub struct Builder {
     settings: Arc<ServerSettings>,
     slugs: Slugs,
     volumes: Volumes,
+    places: Places,
     /// Unpacked by [`Builder::recover`].
     buildpacks: OnceLock<Buildpacks>,
 }
@@ -104,7 +109,14 @@ pub struct Built {
 impl Builder {
     pub fn new(engine: Arc<dyn Engine>, settings: Arc<ServerSettings>, slugs: Slugs) -> Self {
         let volumes = Volumes::new(&settings.data_dir, settings.build_limits.disk_bytes);
-        Self { engine, settings, slugs, volumes, buildpacks: OnceLock::new() }
+        Self {
+            engine,
+            settings,
+            slugs,
+            volumes,
+            places: Places::default(),
+            buildpacks: OnceLock::new(),
+        }
     }
 
     /// At start, before anything is built: ends builds that outlived the last server, unpacks the
@@ -119,13 +131,18 @@ impl Builder {
                 self.engine.remove(&container.id).await?;
             }
         }
-        compile::prepare_env_home(self.env_home()).await?;
+        orders::prepare_home(self.orders_home()).await?;
         self.volumes.recover(apps).await
     }
 
-    /// Mounts the app's volume and clears it, while the push is still being received.
-    pub async fn prepare(&self, app: AppId) -> Result<()> {
-        self.volumes.acquire(app).await.map(drop)
+    /// Mounts the app's volume, clears it and leaves a container that stands by there for so long,
+    /// while a push is still being received or before the next one.
+    pub async fn prepare(&self, app: &App, time: Duration) -> Result<()> {
+        let volume = self.volumes.acquire(app.id).await?;
+        match app.stack == limits::CONTAINER_STACK || volume.has_standby() {
+            true => Ok(()),
+            false => self.leave_standby(volume, time),
+        }
     }
 
     /// Builds, writing the transcript from `-----> Building on the … stack` to `Done: 42.2M`, or
@@ -158,13 +175,13 @@ impl Builder {
             volume = self.volumes.acquire(input.app) => volume?,
             () = cancel.cancelled() => return Err(BuildFailure::Cancelled),
         };
-        volume.begin();
+        let standby = volume.begin();
         let volume = Arc::new(volume);
         let words = out.clone();
         with(&volume, "bound the cache", move |volume| cache::bound(&volume, &words)).await?;
         let mut built = match input.stack == limits::CONTAINER_STACK {
             true => self.make_images(input, &volume, out, cancel).await,
-            false => self.make_slug(input, &volume, out, cancel).await,
+            false => self.make_slug(input, &volume, standby, out, cancel).await,
         };
         if built.as_ref().is_err_and(|_| volume.is_full()) {
             built = built.map_err(|failure| failure.or_disk_full(volume.megabytes()));
@@ -179,6 +196,7 @@ impl Builder {
         &self,
         input: &BuildInput,
         volume: &Arc<Volume>,
+        standby: Option<Standby>,
         out: &OutputSink,
         cancel: &CancellationToken,
     ) -> Result<Built, BuildFailure> {
@@ -189,7 +207,7 @@ impl Builder {
         self.bring_source(input, volume, out, cancel).await?;
         phase.done("source unpacked");
 
-        let compiled = self.compile(input, volume, &choice, out, cancel).await;
+        let compiled = self.compile(input, volume, &choice, standby, out, cancel).await;
         if compiled.as_ref().is_err_and(BuildFailure::before_compile) {
             with(volume, "keep what was not used", |volume| cache::keep_again(&volume)).await?;
         }
@@ -310,7 +328,7 @@ impl Builder {
     pub async fn close(&self) {
         self.volumes.close().await;
         // Not there when the run directory is a tmpfs itself.
-        let _ = nix::mount::umount2(&self.env_home(), nix::mount::MntFlags::UMOUNT_NOFOLLOW);
+        let _ = nix::mount::umount2(&self.orders_home(), nix::mount::MntFlags::UMOUNT_NOFOLLOW);
     }
 
     fn buildpacks(&self) -> Result<&Buildpacks> {

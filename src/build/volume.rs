@@ -9,17 +9,20 @@
 //! It is mounted without `discard`, which makes removing ten times slower; a volume that has freed
 //! much is trimmed in the background instead.
 
-use crate::error::{Context, Error, Result};
+mod image;
+
+use super::standby::Standby;
+use crate::error::{Context, Result};
 use crate::model::AppId;
 use crate::{limits, tasks};
-use nix::mount::{MntFlags, umount2};
+use image::{image_path, mount, private_dir, remove_file, trim, unmount};
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 
 /// User and group inside build containers and dynos.
@@ -50,11 +53,22 @@ struct Slot {
     used: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     mounted: bool,
     /// The per-build directories are empty.
     fresh: bool,
+    /// It sees those directories: with them it comes and goes.
+    standby: Option<Standby>,
+}
+
+impl State {
+    /// Before anything is unmounted: what sees it must have gone.
+    async fn dismiss(&mut self) {
+        if let Some(standby) = self.standby.take() {
+            standby.dismiss().await;
+        }
+    }
 }
 
 /// One app's volume, mounted and empty but for its cache. Nobody else has it meanwhile.
@@ -113,7 +127,10 @@ impl Volumes {
         self.evict().await;
         let root = self.mounts.join(app.to_string());
         let image = image_path(&self.images, app);
-        let State { mounted, fresh } = *state;
+        let State { mounted, fresh, .. } = *state;
+        if !(mounted && fresh) {
+            state.dismiss().await;
+        }
         let (at, file, bytes) = (root.clone(), image.clone(), self.bytes);
         tasks::blocking("mount a build volume", move || {
             if !mounted {
@@ -125,7 +142,7 @@ impl Volumes {
             Ok(())
         })
         .await?;
-        *state = State { mounted: true, fresh: true };
+        (state.mounted, state.fresh) = (true, true);
         Ok(Volume { app, root, image, state })
     }
 
@@ -137,6 +154,7 @@ impl Volumes {
     /// The app is gone, and so is all that its builds left.
     pub async fn forget(&self, app: AppId) -> Result<()> {
         let mut state = self.slot(app).lock_owned().await;
+        state.dismiss().await;
         let (root, image) = (self.mounts.join(app.to_string()), image_path(&self.images, app));
         tasks::blocking("remove a build volume", move || {
             unmount(&root)?;
@@ -160,6 +178,7 @@ impl Volumes {
             .filter_map(|(app, slot)| Some((*app, Arc::clone(&slot.state).try_lock_owned().ok()?)))
             .collect();
         for (app, mut state) in idle {
+            state.dismiss().await;
             let root = self.mounts.join(app.to_string());
             match tasks::blocking("unmount a build volume", move || unmount(&root)).await {
                 Ok(()) => *state = State::default(),
@@ -200,6 +219,7 @@ impl Volumes {
             free.into_iter().min_by_key(|(used, ..)| *used)
         };
         let Some((_, app, mut state)) = idle else { return };
+        state.dismiss().await;
         let root = self.mounts.join(app.to_string());
         match tasks::blocking("unmount a build volume", move || unmount(&root)).await {
             Ok(()) => *state = State::default(),
@@ -248,9 +268,30 @@ impl Volume {
         self.work("cache")
     }
 
-    /// From here on the directories are in use, and must be emptied before the next build.
-    pub fn begin(&mut self) {
+    /// From here on the directories are in use, and must be emptied before the next build. If a
+    /// container stands by, it is this build's.
+    pub fn begin(&mut self) -> Option<Standby> {
         self.state.fresh = false;
+        self.state.standby.take()
+    }
+
+    pub fn has_standby(&self) -> bool {
+        self.state.standby.as_ref().is_some_and(Standby::stands)
+    }
+
+    /// Leaves the volume with a container that stands by, for so long at most.
+    pub fn keep_standby(mut self, standby: Standby, time: Duration) {
+        let name = standby.name().to_string();
+        let slot = Arc::clone(OwnedMutexGuard::mutex(&self.state));
+        self.state.standby = Some(standby);
+        drop(self);
+        tasks::spawn("end a standby", async move {
+            tokio::time::sleep(time).await;
+            let mut state = slot.lock().await;
+            if state.standby.as_ref().is_some_and(|standby| standby.name() == name) {
+                state.standby = None;
+            }
+        });
     }
 
     /// How large it is.
@@ -360,100 +401,6 @@ fn remove_trash(root: &Path, image: &Path) -> Result<()> {
     trim(root, image)
 }
 
-/// Gives blocks that the volume no longer uses back to the host, when they are many.
-fn trim(root: &Path, image: &Path) -> Result<()> {
-    let Ok(stat) = nix::sys::statvfs::statvfs(root) else { return Ok(()) };
-    let used = (stat.blocks() - stat.blocks_free()) * stat.fragment_size();
-    let held = fs::metadata(image).map_or(0, |image| image.blocks() * 512);
-    if held.saturating_sub(used) < limits::BUILD_VOLUME_TRIM_BYTES {
-        return Ok(());
-    }
-    run(Command::new("fstrim").arg("--minimum").arg("64k").arg(root), "trim a build volume")
-}
-
-fn image_path(images: &Path, app: AppId) -> PathBuf {
-    images.join(format!("{app}.img"))
-}
-
-fn mount(image: &Path, root: &Path, bytes: u64) -> Result<()> {
-    private_dir(root)?;
-    if !is_clean(image) {
-        make(image, bytes)?;
-    }
-    if attach(image, root).is_ok() {
-        return Ok(());
-    }
-    // Whatever is wrong with it, a new one is right.
-    make(image, bytes)?;
-    attach(image, root)
-}
-
-fn attach(image: &Path, root: &Path) -> Result<()> {
-    run(
-        Command::new("mount")
-            .args(["-t", "ext4", "-o", "loop,nosuid,nodev,noatime,noinit_itable,barrier=0"])
-            .arg(image)
-            .arg(root),
-        "mount a build volume",
-    )
-}
-
-/// Whether the file holds an ext4 that was unmounted cleanly: by its magic number, the state "clean,
-/// no errors", and no journal that waits to be replayed.
-fn is_clean(image: &Path) -> bool {
-    let mut block = [0; 1024];
-    let read = File::open(image).and_then(|file| file.read_exact_at(&mut block, 1024));
-    let magic = block[0x38..0x3a] == [0x53, 0xef];
-    read.is_ok() && magic && block[0x3a] & 3 == 1 && block[0x60] & 4 == 0
-}
-
-/// Makes the file and the file system in it: 30 ms, 5 MB on the disk.
-fn make(image: &Path, bytes: u64) -> Result<()> {
-    remove_file(image)?;
-    let mut options = File::options();
-    let file = options.write(true).create_new(true).mode(0o600).open(image);
-    let file = file.context("make the file of a build volume")?;
-    file.set_len(bytes).context("size the file of a build volume")?;
-    run(
-        // An inode for every 8 KB: dependencies come in small files.
-        Command::new("mkfs.ext4")
-            .args(["-q", "-F", "-m", "0", "-i", "8192", "-J", "size=16"])
-            .args(["-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard"])
-            .arg(image),
-        "make a build volume",
-    )
-}
-
-fn unmount(root: &Path) -> Result<()> {
-    match umount2(root, MntFlags::UMOUNT_NOFOLLOW) {
-        // Something still looks at it: it goes when that has gone.
-        Err(nix::Error::EBUSY) => {
-            umount2(root, MntFlags::MNT_DETACH).context("unmount a build volume")?;
-        }
-        Ok(()) | Err(nix::Error::EINVAL | nix::Error::ENOENT) => {}
-        Err(error) => return Err(Error::internal("unmount a build volume", error)),
-    }
-    match fs::remove_dir(root) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Error::internal("remove a build volume's mount point", error))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn remove_file(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Error::internal("remove a build volume's file", error))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn private_dir(path: &Path) -> Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).context("make a directory")
-}
-
 fn file_apps(images: &Path) -> Result<Vec<AppId>> {
     let names = fs::read_dir(images).context("list build volumes")?;
     Ok(names
@@ -471,142 +418,5 @@ fn mounted_apps(mounts: &Path) -> Result<Vec<AppId>> {
     Ok(table.lines().filter_map(app).collect())
 }
 
-/// Runs one of the system's own tools, which may live in `sbin`.
-fn run(command: &mut Command, what: &str) -> Result<()> {
-    let path = std::env::var("PATH").unwrap_or_default();
-    let output = command
-        .env("PATH", format!("{path}:/usr/sbin:/sbin"))
-        .env("LC_ALL", "C")
-        .output()
-        .context(what)?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let reason = String::from_utf8_lossy(&output.stderr).trim().to_string();
-    Err(Error::internal(what, reason))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Unmounts what a failing test leaves.
-    struct Cleanup(PathBuf);
-
-    impl Drop for Cleanup {
-        fn drop(&mut self) {
-            for entry in fs::read_dir(&self.0).into_iter().flatten().flatten() {
-                let _ = umount2(&entry.path(), MntFlags::MNT_DETACH);
-            }
-        }
-    }
-
-    fn volumes() -> (tempfile::TempDir, Cleanup, Volumes) {
-        let data = tempfile::tempdir().unwrap();
-        let volumes = Volumes::new(data.path(), 1 << 33);
-        let cleanup = Cleanup(data.path().join("mounts"));
-        (data, cleanup, volumes)
-    }
-
-    #[tokio::test]
-    async fn a_build_finds_its_cache_and_nothing_else_of_the_last_one() {
-        let (_data, _cleanup, volumes) = volumes();
-        let app = AppId::random();
-        volumes.recover(&[app]).await.unwrap();
-        let mut volume = volumes.acquire(app).await.unwrap();
-        volume.begin();
-        fs::write(volume.build().join("old"), "x").unwrap();
-        fs::write(volume.cache().join("kept"), "x").unwrap();
-        volume.release();
-        let volume = volumes.acquire(app).await.unwrap();
-        assert!(!volume.build().join("old").exists());
-        assert!(volume.cache().join("kept").exists());
-        assert_eq!(fs::metadata(volume.build()).unwrap().uid(), USER);
-        assert_eq!(fs::metadata(volume.path(WORK)).unwrap().uid(), 0);
-        drop(volume);
-        volumes.forget(app).await.unwrap();
-        assert_eq!(fs::read_dir(&volumes.images).unwrap().count(), 0);
-        assert_eq!(fs::read_dir(&volumes.mounts).unwrap().count(), 0);
-    }
-
-    #[tokio::test]
-    async fn a_new_server_takes_over_mounts_and_drops_what_belongs_to_nobody() {
-        let (data, _cleanup, first) = volumes();
-        let (known, gone) = (AppId::random(), AppId::random());
-        first.recover(&[]).await.unwrap();
-        for app in [known, gone] {
-            let mut volume = first.acquire(app).await.unwrap();
-            volume.begin();
-            fs::write(volume.build().join("half"), "x").unwrap();
-            fs::write(volume.cache().join("kept"), "x").unwrap();
-        }
-        let second = Volumes::new(data.path(), 1 << 33);
-        second.recover(&[known]).await.unwrap();
-        assert_eq!(fs::read_dir(&second.images).unwrap().count(), 1);
-        let volume = second.acquire(known).await.unwrap();
-        assert!(!volume.build().join("half").exists());
-        assert!(volume.cache().join("kept").exists());
-        drop(volume);
-        second.forget(known).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_volume_that_was_not_unmounted_is_thrown_away() {
-        let (_data, _cleanup, volumes) = volumes();
-        volumes.recover(&[]).await.unwrap();
-        let app = AppId::random();
-        let volume = volumes.acquire(app).await.unwrap();
-        fs::write(volume.cache().join("half"), "x").unwrap();
-        let image = volume.image.clone();
-        assert!(!is_clean(&image), "a mounted one has a journal that waits");
-        drop(volume);
-        volumes.close().await;
-        assert!(is_clean(&image));
-        // As a power cut leaves it.
-        let file = File::options().read(true).write(true).open(&image).unwrap();
-        let mut features = [0];
-        file.read_exact_at(&mut features, 1024 + 0x60).unwrap();
-        file.write_all_at(&[features[0] | 4], 1024 + 0x60).unwrap();
-        let volume = volumes.acquire(app).await.unwrap();
-        assert!(!volume.cache().join("half").exists());
-        drop(volume);
-        volumes.forget(app).await.unwrap();
-    }
-
-    /// Without a journal, ext4 took 10 s for these.
-    #[tokio::test]
-    async fn many_files_can_be_made_again_right_after_they_were_removed() {
-        let (_data, _cleanup, volumes) = volumes();
-        volumes.recover(&[]).await.unwrap();
-        let app = AppId::random();
-        let volume = volumes.acquire(app).await.unwrap();
-        for round in 0..3 {
-            let started = tokio::time::Instant::now();
-            for n in 0..4000 {
-                fs::write(volume.build().join(n.to_string()), "x").unwrap();
-            }
-            assert!(started.elapsed().as_secs() < 5, "round {round}: {:?}", started.elapsed());
-            fs::remove_dir_all(volume.build()).unwrap();
-            fs::create_dir(volume.build()).unwrap();
-        }
-        drop(volume);
-        volumes.forget(app).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_broken_file_is_replaced() {
-        let (_data, _cleanup, volumes) = volumes();
-        volumes.recover(&[]).await.unwrap();
-        let app = AppId::random();
-        fs::write(image_path(&volumes.images, app), "no file system").unwrap();
-        let volume = volumes.acquire(app).await.unwrap();
-        assert!(volume.cache().is_dir() && !volume.is_full());
-        volumes.close().await;
-        assert!(volume.cache().is_dir(), "what is in use stays mounted");
-        drop(volume);
-        volumes.close().await;
-        assert_eq!(fs::read_dir(&volumes.mounts).unwrap().count(), 0);
-        drop(volumes.acquire(app).await.unwrap());
-        volumes.forget(app).await.unwrap();
-    }
-}
+mod tests;

@@ -99,7 +99,8 @@ impl Deploy {
             let label = |key| container.labels.get(key);
             let app = label(LABEL_APP).and_then(|id| id.parse::<AppId>().ok());
             let is_build = label(LABEL_KIND).is_some_and(|kind| kind == "build");
-            if is_build && !app.is_some_and(|app| building.contains(&app)) {
+            let busy = app.is_some_and(|app| building.contains(&app));
+            if is_build && !busy && !self.parts().builder.stands_by(&container.name) {
                 engine.remove(&container.id).await?;
                 tracing::info!(container = container.id, "a build's container was removed");
             }

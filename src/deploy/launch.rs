@@ -22,6 +22,7 @@ impl Deploy {
         match self.launched(build, app, out).await {
             Ok((row, release, good)) => {
                 self.tell_switch(app, &row, &release, good, built, launched, out).await;
+                self.prepare_next(app);
             }
             Err(error) => {
                 tracing::error!(app = %app.name, error = error.chain(), "no release was made");

@@ -37,13 +37,14 @@ use crate::logs::{LogLine, Logs};
 use crate::model::{App, AppId, BuildId, ConfigVars, Release, ReleaseId, Slug, User};
 use crate::release::{NewRelease, Releases};
 use crate::slugs::Slugs;
-use crate::store::Store;
+use crate::store::{self, Store};
 use crate::wake::Wake;
 use crate::{limits, tasks};
 use active::Active;
 use queue::Queue;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -141,10 +142,30 @@ impl Deploy {
         self.0.outputs.create(build.0)
     }
 
-    /// Makes the app's build volume ready while its push is still being received. The build finds
-    /// out by itself what did not work.
-    pub async fn prepare(&self, app: AppId) {
-        if let Err(error) = self.parts().builder.prepare(app).await {
+    /// Makes the app's build volume and a container on it ready while its push is still being
+    /// received. The build finds out by itself what did not work.
+    pub async fn prepare(&self, app: &App) {
+        self.make_ready(app, limits::STANDBY_ANNOUNCED).await;
+    }
+
+    /// Does so after a deploy, when nobody waits any more, for the next push.
+    fn prepare_next(&self, app: &App) {
+        let time = Duration::from_secs(self.parts().settings.build_standby);
+        if time.is_zero() || self.0.stopping.is_cancelled() {
+            return;
+        }
+        let (deploy, app) = (self.clone(), app.clone());
+        tasks::spawn("make ready for the next build", async move {
+            let id = app.id;
+            let found = deploy.parts().store.read(move |db| store::apps::by_id(db, id)).await;
+            if matches!(found, Ok(Some(_))) {
+                deploy.make_ready(&app, time).await;
+            }
+        });
+    }
+
+    async fn make_ready(&self, app: &App, time: Duration) {
+        if let Err(error) = self.parts().builder.prepare(app, time).await {
             tracing::warn!(error = error.chain(), "a build volume is not ready yet");
         }
     }

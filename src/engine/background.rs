@@ -31,12 +31,15 @@ impl DockerEngine {
 
     /// Keeps a container in the background for as long as it is waited for. Where the kernel or
     /// the host's groups do not allow that, its low weight has to do.
-    pub(super) async fn keep_in_background(&self, container: &str) {
-        let pid = match self.inspect(container).await {
-            Ok(Some(found)) => found.pid,
-            _ => None,
+    pub(super) async fn lowered(&self, container: &str) {
+        let (pid, id) = loop {
+            let Ok(found) = self.inspect(container).await else { return };
+            if let Some((pid, id)) = found.and_then(|found| Some((found.pid?, found.id))) {
+                break (pid, id);
+            }
+            tokio::time::sleep(limits::BACKGROUND_RETRY).await;
         };
-        let Some(pid) = pid else { return };
+        let container = id.as_str();
         let groups = groups(pid, container, &parent(&self.installation));
         let mut before = sample(pid, container);
         let mut out = 0;

@@ -168,22 +168,16 @@ impl DockerEngine {
     async fn run_to_end(
         &self,
         container: &str,
-        background: bool,
         output: mpsc::Sender<Output>,
         limit: Duration,
     ) -> Result<Ended> {
+        let died = self.died(container);
         let stream = self.stream(container, output).await?;
         self.start(container).await?;
         let waiting = async {
-            let lowering = async {
-                if background {
-                    self.keep_in_background(container).await;
-                }
-                std::future::pending::<()>().await;
-            };
             tokio::select! {
                 code = self.wait(container) => code,
-                () = lowering => Err(Error::internal("run a container", "nobody waits for it")),
+                code = died => Ok(code),
             }
         };
         let Ok(code) = tokio::time::timeout(limit, waiting).await else {
@@ -192,9 +186,31 @@ impl DockerEngine {
         };
         let code = code?;
         let _ = stream.await;
-        let out_of_memory =
-            self.inspect(container).await?.is_some_and(|container| container.out_of_memory);
+        let out_of_memory = code != 0
+            && self.inspect(container).await?.is_some_and(|container| container.out_of_memory);
         Ok(Ended::Exited { code, out_of_memory })
+    }
+
+    /// A container's exit status, as soon as it has one. A wait ends only when its network and its
+    /// mounts have been taken down, a twentieth of a second later.
+    fn died(&self, container: &str) -> impl Future<Output = i64> + use<> {
+        let filters = self.filters(&[
+            ("type", "container".to_string()),
+            ("event", "die".to_string()),
+            ("container", container.to_string()),
+        ]);
+        let options = EventsOptions { filters: Some(filters), ..Default::default() };
+        let mut events = self.docker.events(Some(options));
+        async move {
+            if let Some(Ok(event)) = events.next().await {
+                let attributes = event.actor.and_then(|actor| actor.attributes);
+                let code = attributes.and_then(|all| all.get("exitCode")?.parse().ok());
+                if let Some(code) = code {
+                    return code;
+                }
+            }
+            std::future::pending().await
+        }
     }
 }
 
@@ -278,8 +294,7 @@ impl Engine for DockerEngine {
         tasks::spawn("container run", async move {
             let result = match engine.create(&spec).await {
                 Ok(container) => {
-                    let result =
-                        engine.run_to_end(&container, spec.background, output, limit).await;
+                    let result = engine.run_to_end(&container, output, limit).await;
                     let _ = done.send(result);
                     if let Err(error) = engine.remove(&container).await {
                         tracing::warn!(container, error = error.chain(), "could not remove");
@@ -305,6 +320,10 @@ impl Engine for DockerEngine {
 
     fn free_disk(&self) -> Result<FreeDisk> {
         FreeDisk::at(&self.root)
+    }
+
+    async fn keep_in_background(&self, container: &str) {
+        self.lowered(container).await;
     }
 
     async fn attach(&self, container: &str, input: Input) -> Result<Attached> {

@@ -71,7 +71,7 @@ pub struct ContainerSpec {
     /// Whether Docker keeps the output in a log file (dynos) or only streams it (builds).
     pub keep_log: bool,
     pub input: Input,
-    /// Whether its processes get only what others leave of the processor (builds).
+    /// Whether it goes among those whose processes get only what others leave (builds).
     pub background: bool,
 }
 
@@ -246,6 +246,9 @@ pub trait Engine: Send + Sync {
         output: mpsc::Sender<Output>,
         limit: Duration,
     ) -> Result<Ended>;
+    /// Sees to it that a container's processes get only what others leave of the processor, unless
+    /// they would starve, for as long as this is awaited. Ends if that can't be done.
+    async fn keep_in_background(&self, _: &str) {}
     /// Connects to the input and output of a container that has been made and not started yet. A
     /// slow reader slows the container down.
     async fn attach(&self, container: &str, input: Input) -> Result<Attached>;

@@ -5,14 +5,14 @@ use crate::build::{GitTree, OutputReader, Source};
 use crate::deploy::{BuildRequest, Deploy, Repos};
 use crate::error::Result;
 use crate::git::GitHost;
-use crate::model::{AppId, BuildId, BuildStatus, SourceBlob};
+use crate::model::{App, AppId, BuildId, BuildStatus, SourceBlob};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 #[async_trait]
 impl Deployer for Deploy {
-    async fn coming(&self, app: AppId) {
+    async fn coming(&self, app: &App) {
         self.prepare(app).await;
     }
 

@@ -66,6 +66,12 @@ impl GitHost {
         let git_dir = self.repositories.create(app.id).await.map_err(|error| fault(&error))?;
         Ok(Entry { user, app, credentials, git_dir })
     }
+
+    /// A push is about to come, or has: what its build needs is made ready meanwhile.
+    pub(super) fn announce(&self, app: &App) {
+        let (deployer, app) = (self.deployer.clone(), app.clone());
+        crate::tasks::spawn("make ready for a build", async move { deployer.coming(&app).await });
+    }
 }
 
 async fn info_refs(
@@ -84,6 +90,9 @@ async fn info_refs(
         }
     };
     let entry = host.enter(&repo, &headers, service == RECEIVE).await?;
+    if service == RECEIVE {
+        host.announce(&entry.app);
+    }
     let protocol = process::protocol(value(&headers, "git-protocol"));
     let mut head = Vec::new();
     let second = protocol.and_then(|text| text.to_str()).is_some_and(|p| p.contains("version=2"));

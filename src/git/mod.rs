@@ -25,7 +25,7 @@ pub use host::GitHost;
 pub use progress::Progress;
 pub use repo::Repositories;
 
-use crate::model::{App, AppId, BuildStatus, User};
+use crate::model::{App, BuildStatus, User};
 use async_trait::async_trait;
 use std::ffi::OsString;
 use std::fmt;
@@ -38,7 +38,7 @@ use uuid::Uuid;
 #[async_trait]
 pub trait Deployer: Send + Sync {
     /// A push to be deployed is being received: what its build needs may be made ready meanwhile.
-    async fn coming(&self, app: AppId);
+    async fn coming(&self, app: &App);
 
     /// A push waits in its app's line: from here on it is a build, to be looked at and cancelled.
     /// What is returned is cancelled when somebody does that.

@@ -143,8 +143,7 @@ impl GitHost {
         };
         let running = Arc::new(begin(&mut request, push, current));
         self.expect_hook(&running);
-        let (deployer, app) = (self.deployer.clone(), request.app.id);
-        tasks::spawn("make ready for a build", async move { deployer.coming(app).await });
+        self.announce(&request.app);
         let commands = std::mem::take(&mut request.commands);
         let (body, awaited) = (request.body, Some(update.git_ref));
         let received =

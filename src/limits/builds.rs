@@ -1,8 +1,22 @@
 //! Limits of builds beyond their own resources, which are settings.
 
+use std::time::Duration;
+
 /// So many servers begin a build again that an earlier one left: one that brings each of them down
 /// must end some time.
 pub const BUILD_BEGUN_AGAIN: u32 = 5;
 /// Per cent of an app's build volume that what is kept between builds may take: the rest is for
 /// the source and the build itself. With more it is emptied before the next build.
 pub const BUILD_CACHE_PERCENT: u64 = 50;
+/// Build containers that stand by at one time, whosever: each is a shell and Docker's shim, some
+/// 10 MB.
+pub const STANDBYS: usize = 3;
+/// One that an announced push has not taken by then goes: the push was refused, or had nothing new.
+pub const STANDBY_ANNOUNCED: Duration = Duration::from_secs(20);
+/// So long after a deploy one stands by for the next, unless a setting says otherwise: whoever
+/// tries something out pushes again within minutes.
+pub const STANDBY_AFTER_DEPLOY: Duration = Duration::from_secs(300);
+/// A dismissed one has gone by then; Docker starts and removes one in a second.
+pub const STANDBY_GONE: Duration = Duration::from_secs(30);
+/// Between two looks for it.
+pub const STANDBY_GONE_RETRY: Duration = Duration::from_millis(20);

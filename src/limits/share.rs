@@ -19,6 +19,8 @@ pub const STEP_LOOKS: u32 = 300;
 pub const STEP_PERIOD: Duration = Duration::from_millis(100);
 /// Between two looks at whether a build in the idle class gets anything at all.
 pub const BACKGROUND_PERIOD: Duration = Duration::from_millis(500);
+/// Between two looks for a build that has not started yet.
+pub const BACKGROUND_RETRY: Duration = Duration::from_millis(100);
 /// Per cent of one core below which a build starves, if …
 pub const STARVING_PERCENT: u64 = 10;
 /// … less than this, per cent of all cores, was idle meanwhile.

@@ -10,7 +10,7 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::config::ServerSettings;
 use crate::deploy::Lines;
-use crate::model::{AppId, AppName, UserId};
+use crate::model::{App, AppId, AppName, UserId};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -128,7 +128,7 @@ impl FakeDeployer {
 
 #[async_trait]
 impl Deployer for FakeDeployer {
-    async fn coming(&self, _: AppId) {}
+    async fn coming(&self, _: &App) {}
 
     async fn waits(&self, push: &Push) -> crate::error::Result<CancellationToken> {
         self.line(format!("waits {}", &push.new[..7]));
