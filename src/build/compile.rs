@@ -8,6 +8,7 @@ use super::release_yaml::{BinRelease, FirstDeploy};
 use super::standby::{Running, Standby};
 use super::volume::Volume;
 use super::{BuildFailure, BuildInput, Builder};
+use crate::engine::ahead::Ahead;
 use crate::engine::{Ended, EventAction};
 use crate::error::{Context, Error, Result};
 use crate::limits;
@@ -50,6 +51,8 @@ pub struct Compiled {
     /// The Procfile's bytes; none when the app has none.
     pub procfile: Option<Vec<u8>>,
     pub buildpack_millis: i64,
+    /// The load of the image, which has begun meanwhile.
+    pub ahead: Option<Ahead>,
 }
 
 impl Builder {
@@ -67,6 +70,7 @@ impl Builder {
             Some(standby) => standby,
             None => self.stand_by(input.app, volume)?,
         };
+        let ahead = Ahead::begin(&self.engine)?;
         let running = standby.order(input.config.iter(), &order(input, choice))?;
         let (ended, starved, crowded) = self.run_watched(running, out, cancel).await?;
         if cancel.is_cancelled() {
@@ -77,7 +81,10 @@ impl Builder {
         // Said even if the build made do without the process that was killed for it.
         too_much.limit().filter(|_| starved).into_iter().for_each(|line| out.note(line));
         let failure = match ended {
-            Ended::Exited { code: 0, .. } => return results(volume, choice),
+            Ended::Exited { code: 0, .. } => {
+                let compiled = results(volume, choice)?;
+                return Ok(Compiled { ahead: Some(ahead), ..compiled });
+            }
             Ended::TimedOut => BuildFailure::TimedOut {
                 language: language(volume),
                 minutes: self.settings.build_timeout.div_ceil(60),
@@ -267,5 +274,6 @@ fn results(volume: &Volume, choice: &Choice) -> Result<Compiled, BuildFailure> {
         first: release.first,
         procfile,
         buildpack_millis,
+        ahead: None,
     })
 }

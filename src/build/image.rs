@@ -6,6 +6,7 @@ use super::delta::Lower;
 use super::layers::{Layer, Packed, Part, Scan};
 use super::volume::Volume;
 use super::{BuildInput, Builder};
+use crate::engine::ahead::Ahead;
 use crate::engine::archive::ImageLayer;
 use crate::error::{Context, Result};
 use crate::slugs::{Held, LayerFiles};
@@ -38,6 +39,14 @@ struct Memory {
     images: Vec<String>,
 }
 
+/// What need not be made or sent again.
+#[derive(Default)]
+struct There {
+    memory: Memory,
+    /// Diff ids of layers that the engine has, over the base.
+    present: Vec<String>,
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Known {
     fingerprint: String,
@@ -52,17 +61,19 @@ impl Builder {
         input: &BuildInput,
         volume: &Volume,
         scan: Scan,
+        ahead: Option<Ahead>,
     ) -> Result<Loaded> {
         let base = self.slugs.base().await?;
         let memory = Memory::read(volume);
         let present = self.present(&memory, &base).await?;
         let layers = Arc::new(scan.layers);
-        match self.try_load(input, volume, &base, &layers, &memory, &present).await {
+        let there = There { memory, present };
+        match self.try_load(input, volume, &base, &layers, &there, ahead).await {
             // One of the layers went between the look and the load: then all are sent.
-            Err(error) if !present.is_empty() => {
+            Err(error) if !there.present.is_empty() => {
                 tracing::warn!(error = error.chain(), "the image is sent again, whole");
-                let nothing = Memory::default();
-                self.try_load(input, volume, &base, &layers, &nothing, &[]).await
+                let nothing = There::default();
+                self.try_load(input, volume, &base, &layers, &nothing, None).await
             }
             other => other,
         }
@@ -86,13 +97,14 @@ impl Builder {
         volume: &Volume,
         base: &[String],
         layers: &Arc<Vec<Layer>>,
-        memory: &Memory,
-        present: &[String],
+        there: &There,
+        ahead: Option<Ahead>,
     ) -> Result<Loaded> {
+        let There { memory, present } = there;
         let packed = pack(self.slugs.files(), volume, layers, memory.clone(), present).await?;
         // Loading takes longer than the disk does.
         let (image, synced) = tokio::join!(
-            self.slugs.load(input.app, input.slug, base, &packed.layers),
+            self.slugs.load(input.app, input.slug, base, &packed.layers, ahead),
             self.slugs.files().sync(packed.written.clone())
         );
         let image = image?;
@@ -442,7 +454,7 @@ mod tests {
             };
             let scan = scan(&self.volume.build(), &self.out).unwrap();
             assert_eq!(scan.layers.len(), Part::ALL.len());
-            let loaded = self.builder.load(&input, &self.volume, scan).await.unwrap();
+            let loaded = self.builder.load(&input, &self.volume, scan, None).await.unwrap();
             assert_eq!(loaded.image, input.slug.image());
             assert!(loaded.layers.len() >= Part::ALL.len());
             *self.images.sent.lock().unwrap().last().unwrap()

@@ -213,7 +213,7 @@ impl Builder {
         }
         let compiled = compiled?;
         phase.done("compiled");
-        let stored = self.store_slug(input, volume, &compiled, out, &mut phase, cancel).await;
+        let stored = self.store_slug(input, volume, compiled, out, &mut phase, cancel).await;
         // Even when there is no slug: what the buildpack has finished is good for the next build.
         if let Err(error) = with(volume, "keep directories", |volume| cache::keep(&volume)).await {
             tracing::warn!(build = %input.build, error = error.chain(), "nothing is kept");
@@ -273,19 +273,19 @@ impl Builder {
         &self,
         input: &BuildInput,
         volume: &Arc<Volume>,
-        compiled: &Compiled,
+        compiled: Compiled,
         out: &OutputSink,
         phase: &mut Phase,
         cancel: &CancellationToken,
     ) -> Result<Built, BuildFailure> {
-        let process_types = process_types::discover(compiled, out)?;
+        let process_types = process_types::discover(&compiled, out)?;
 
         out.line("");
         out.headline("Compressing...");
         let scanned = scan(volume, out).await?;
         let size = scanned.bytes;
         phase.done("scanned");
-        let loaded = self.load(input, volume, scanned).await?;
+        let loaded = self.load(input, volume, scanned, compiled.ahead).await?;
         out.detail(&format!("Done: {}", output::megabytes(size)));
         phase.done("image loaded");
         if cancel.is_cancelled() {
@@ -297,11 +297,11 @@ impl Builder {
             layers: loaded.layers,
             held: loaded.held,
             process_types,
-            first: compiled.first.clone(),
+            first: compiled.first,
             images: BTreeMap::new(),
-            buildpacks: compiled.buildpacks.clone(),
+            buildpacks: compiled.buildpacks,
             detected: compiled.detected,
-            buildpack_description: compiled.language.clone(),
+            buildpack_description: compiled.language,
             size: size.cast_signed(),
             new_bytes: loaded.new_bytes.cast_signed(),
             buildpack_millis: compiled.buildpack_millis,

@@ -40,6 +40,20 @@ pub struct ImageConfig {
 
 /// The archive, to be given to [`super::Engine::load`].
 pub fn archive(config: &ImageConfig, layers: &[ImageLayer]) -> Result<BoxStream<'static, Bytes>> {
+    let opening = stream::once(std::future::ready(opening()?));
+    Ok(opening.chain(rest(config, layers)?).boxed())
+}
+
+/// What every archive begins with.
+pub fn opening() -> Result<Bytes> {
+    let mut opening = Vec::new();
+    write_file(&mut opening, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)
+        .context("write an image's archive")?;
+    Ok(opening.into())
+}
+
+/// What follows.
+pub fn rest(config: &ImageConfig, layers: &[ImageLayer]) -> Result<BoxStream<'static, Bytes>> {
     let head = head(config, layers).context("write an image's archive")?;
     let mut parts: Vec<BoxStream<'static, Bytes>> = vec![one(head)];
     for layer in layers {
@@ -108,17 +122,21 @@ fn head(config: &ImageConfig, layers: &[ImageLayer]) -> io::Result<Vec<u8>> {
     }]);
     let mut head = Vec::new();
     for (name, content) in [
-        ("oci-layout".to_string(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec()),
         (blob(&image_digest), image),
         (blob(&manifest_digest), manifest),
         ("index.json".to_string(), index.to_string().into_bytes()),
         ("manifest.json".to_string(), legacy.to_string().into_bytes()),
     ] {
-        write_header(&mut head, &name, content.len() as u64)?;
-        head.extend_from_slice(&content);
-        head.resize(head.len().next_multiple_of(512), 0);
+        write_file(&mut head, &name, &content)?;
     }
     Ok(head)
+}
+
+fn write_file(to: &mut Vec<u8>, name: &str, content: &[u8]) -> io::Result<()> {
+    write_header(to, name, content.len() as u64)?;
+    to.extend_from_slice(content);
+    to.resize(to.len().next_multiple_of(512), 0);
+    Ok(())
 }
 
 fn image_config(config: &ImageConfig, layers: &[ImageLayer]) -> Value {

@@ -54,6 +54,8 @@ struct State {
     free_disk: u64,
     /// Where containers that are made from now on write to.
     disk: Option<PathBuf>,
+    /// Archives of images.
+    loaded: Vec<Vec<u8>>,
 }
 
 impl FakeEngine {
@@ -69,9 +71,14 @@ impl FakeEngine {
             refuses_removals: false,
             free_disk: 1 << 40,
             disk: None,
+            loaded: Vec::new(),
         };
         let (holding, away) = (watch::Sender::new(false), watch::Sender::new(false));
         Self { state: Mutex::new(state), events, holding, away }
+    }
+
+    pub fn loaded(&self) -> Vec<Vec<u8>> {
+        self.lock().loaded.clone()
     }
 
     /// What containers that are started from now on do.
@@ -378,7 +385,9 @@ impl Engine for FakeEngine {
         Ok(events.filter_map(|event| async { event.ok() }).take_until(gone).boxed())
     }
 
-    async fn load(&self, _: BoxStream<'static, Bytes>) -> Result<()> {
+    async fn load(&self, archive: BoxStream<'static, Bytes>) -> Result<()> {
+        let pieces: Vec<Bytes> = archive.collect().await;
+        self.lock().loaded.push(pieces.concat());
         Ok(())
     }
 

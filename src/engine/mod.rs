@@ -1,6 +1,7 @@
 //! Containers, behind one narrow trait. Everything that it makes carries our labels, and nothing
 //! without the label of this installation is ever listed or touched.
 
+pub mod ahead;
 mod answers;
 pub mod archive;
 mod attach;

@@ -20,3 +20,6 @@ pub const STANDBY_AFTER_DEPLOY: Duration = Duration::from_secs(300);
 pub const STANDBY_GONE: Duration = Duration::from_secs(30);
 /// Between two looks for it.
 pub const STANDBY_GONE_RETRY: Duration = Duration::from_millis(20);
+/// A load that begins with its build is given up after this, and made anew when it is needed: a
+/// process of Docker's waits meanwhile.
+pub const LOAD_AHEAD: Duration = Duration::from_secs(5);

@@ -10,7 +10,8 @@ pub use files::{Held, LayerFiles};
 
 use crate::clock::Timestamp;
 use crate::config::ServerSettings;
-use crate::engine::archive::{ImageConfig, ImageLayer, archive};
+use crate::engine::ahead::Ahead;
+use crate::engine::archive::{ImageConfig, ImageLayer, archive, rest};
 use crate::engine::{Engine, LABEL_APP, LABEL_INSTALLATION, LABEL_KIND, LABEL_SLUG, Labels};
 use crate::error::{Error, Result};
 use crate::logs::Logs;
@@ -55,15 +56,16 @@ impl Slugs {
     }
 
     /// Has the engine load a slug's image: its layers over those of the run image. Layers without
-    /// a file are known to be there. Returns the image's id.
+    /// a file are known to be there. `ahead` is a load that has begun. Returns the image's id.
     pub async fn load(
         &self,
         app: AppId,
         slug: SlugId,
         base: &[String],
         layers: &[ImageLayer],
+        ahead: Option<Ahead>,
     ) -> Result<String> {
-        self.load_as(self.config_of(app, slug, None), base, layers).await
+        self.load_as(self.config_of(app, slug, None), base, layers, ahead).await
     }
 
     /// What a slug's image is, or one that its app's Dockerfile made, besides its layers.
@@ -97,6 +99,7 @@ impl Slugs {
         config: ImageConfig,
         base: &[String],
         layers: &[ImageLayer],
+        ahead: Option<Ahead>,
     ) -> Result<String> {
         let parts = &self.0.parts;
         let below = base.iter().map(|diff_id| ImageLayer {
@@ -105,7 +108,13 @@ impl Slugs {
             file: None,
         });
         let all: Vec<ImageLayer> = below.chain(layers.iter().cloned()).collect();
-        parts.engine.load(archive(&config, &all)?).await?;
+        let loaded = match ahead {
+            Some(ahead) => ahead.finish(rest(&config, &all)?).await?,
+            None => false,
+        };
+        if !loaded {
+            parts.engine.load(archive(&config, &all)?).await?;
+        }
         let (image, diff_ids) = parts
             .engine
             .image_layers(&config.reference)

@@ -63,13 +63,13 @@ impl Slugs {
         };
         let sent = self.without_present(&base, layers.clone()).await?;
         let config = || self.config_of(slug.app, slug.id, own);
-        let mut loaded = self.load_as(config(), &base, &sent).await;
+        let mut loaded = self.load_as(config(), &base, &sent, None).await;
         // One of those that were left out may have just gone.
         if let Err(error) = &loaded
             && sent.iter().any(|layer| layer.file.is_none())
         {
             tracing::warn!(error = error.chain(), "a slug is loaded again, whole");
-            loaded = self.load_as(config(), &base, &layers).await;
+            loaded = self.load_as(config(), &base, &layers, None).await;
         }
         let image = match loaded {
             Ok(image) => image,
