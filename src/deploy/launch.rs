@@ -21,8 +21,10 @@ impl Deploy {
         out.headline("Launching...");
         match self.launched(build, app, out).await {
             Ok((row, release, good)) => {
+                if good {
+                    self.prepare_next(app);
+                }
                 self.tell_switch(app, &row, &release, good, built, launched, out).await;
-                self.prepare_next(app);
             }
             Err(error) => {
                 tracing::error!(app = %app.name, error = error.chain(), "no release was made");

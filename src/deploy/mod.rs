@@ -31,7 +31,7 @@ pub use standing::Standing;
 use crate::build::{Builder, OutputSink};
 use crate::config::ServerSettings;
 use crate::dynos::Dynos;
-use crate::engine::Engine;
+use crate::engine::{Engine, Event, EventAction};
 use crate::error::{Error, Result};
 use crate::logs::{LogLine, Logs};
 use crate::model::{App, AppId, BuildId, ConfigVars, Release, ReleaseId, Slug, User};
@@ -41,6 +41,7 @@ use crate::store::{self, Store};
 use crate::wake::Wake;
 use crate::{limits, tasks};
 use active::Active;
+use futures_util::StreamExt;
 use queue::Queue;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -148,7 +149,8 @@ impl Deploy {
         self.make_ready(app, limits::STANDBY_ANNOUNCED).await;
     }
 
-    /// Does so after a deploy, when nobody waits any more, for the next push.
+    /// Does so for the next push, once a dyno of this one's release has been started: until then
+    /// it would only take Docker's time from it.
     fn prepare_next(&self, app: &App) {
         let time = Duration::from_secs(self.parts().settings.build_standby);
         if time.is_zero() || self.0.stopping.is_cancelled() {
@@ -156,12 +158,20 @@ impl Deploy {
         }
         let (deploy, app) = (self.clone(), app.clone());
         tasks::spawn("make ready for the next build", async move {
+            let _ = tokio::time::timeout(limits::STANDBY_LATEST, deploy.dyno_started()).await;
             let id = app.id;
             let found = deploy.parts().store.read(move |db| store::apps::by_id(db, id)).await;
             if matches!(found, Ok(Some(_))) {
                 deploy.make_ready(&app, time).await;
             }
         });
+    }
+
+    /// Waits for the next start of any container.
+    async fn dyno_started(&self) {
+        let Ok(events) = self.parts().engine.events().await else { return };
+        let started = |event: &Event| std::future::ready(event.action == EventAction::Started);
+        let _ = events.filter(started).next().await;
     }
 
     async fn make_ready(&self, app: &App, time: Duration) {

@@ -16,6 +16,8 @@ pub const STANDBY_ANNOUNCED: Duration = Duration::from_secs(20);
 /// So long after a deploy one stands by for the next, unless a setting says otherwise: whoever
 /// tries something out pushes again within minutes.
 pub const STANDBY_AFTER_DEPLOY: Duration = Duration::from_secs(300);
+/// It is started when the deploy's first dyno has been, or after this: there may be none.
+pub const STANDBY_LATEST: Duration = Duration::from_secs(10);
 /// A dismissed one has gone by then; Docker starts and removes one in a second.
 pub const STANDBY_GONE: Duration = Duration::from_secs(30);
 /// Between two looks for it.
