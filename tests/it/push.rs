@@ -1,8 +1,9 @@
 //! `git push`: what deploys, what is refused, and what the user is told.
 
-use crate::support::{Platform, eventually, peak_memory};
+use crate::support::{Platform, docker, eventually, peak_memory, until};
 use std::io::Read;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Without the second type the buildpack would offer a web process, as Heroku's does.
 const WORKERS_ONLY: &str =
@@ -51,7 +52,8 @@ fn a_push_deploys_and_the_app_names_its_release() {
 #[test]
 fn a_small_change_is_stored_as_what_changed_and_nothing_that_is_gone_comes_back() {
     // Nobody else's slugs are counted.
-    let app = Arc::new(Platform::start()).app_with("tiny");
+    let platform = Arc::new(Platform::start_with(&["--build-standby", "600"]));
+    let app = platform.app_with("tiny");
     let large = "many words\n".repeat(100_000);
     for name in ["kept", "old/changed", "old/gone", "leaves/a"] {
         app.write(name, &format!("{name}\n"));
@@ -64,6 +66,8 @@ fn a_small_change_is_stored_as_what_changed_and_nothing_that_is_gone_comes_back(
         dir.map(|entry| entry.metadata().unwrap().len()).sum()
     };
     let before = stored();
+    eventually("a container stands by", || app.containers("build").len() == 1);
+    let standby = app.containers("build");
 
     app.write("old/changed", "changed\n");
     app.git(&["rm", "-qr", "old/gone", "leaves"]).succeeded();
@@ -79,6 +83,19 @@ fn a_small_change_is_stored_as_what_changed_and_nothing_that_is_gone_comes_back(
     app.cli(&["rollback", "v3"]).succeeded();
     let output = app.cli(&["run", "--no-tty", "cat old/changed old/gone leaves/a"]).succeeded();
     assert_eq!(output.stdout, "old/changed\nold/gone\nleaves/a\n");
+
+    // The build had the container that stood by; another one does now, and somebody ends it.
+    let others = || {
+        let now = app.containers("build");
+        (now.len() == 1 && now != standby).then_some(now)
+    };
+    let next = until("the next one stands by", Duration::from_secs(30), others);
+    docker::docker(&["rm", "-f", &next[0]]).succeeded();
+    app.write("old/changed", "again\n");
+    app.commit("with nobody standing by");
+    app.push().succeeded().says("Released v6");
+    app.cli(&["apps:destroy", "--confirm", &app.name]).succeeded();
+    eventually("no container is left", || docker::containers(&[platform.label()]).is_empty());
 }
 
 #[test]

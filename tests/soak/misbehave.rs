@@ -393,8 +393,7 @@ async fn named(platform: &Platform, process: &str, words: &str) -> Result<Option
 async fn ended(platform: &Platform) -> Result<()> {
     let until = platform.now() + Duration::from_secs(90);
     while platform.now() < until {
-        let containers = platform.labelled("containers").await?;
-        if containers.len() == 2 {
+        if platform.dynos().await?.len() == 2 {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(500)).await;

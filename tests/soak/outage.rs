@@ -169,9 +169,9 @@ async fn ended(platform: &Platform, init: i64) -> Duration {
 async fn wait_for_six(platform: &Platform) -> Result<()> {
     let until = platform.now() + Duration::from_secs(30);
     loop {
-        let containers = platform.labelled("containers").await?;
-        let running = containers.iter().filter(|one| one["State"] == "running").count();
-        if running == 6 && containers.len() == 6 {
+        let dynos = platform.dynos().await?;
+        let running = dynos.iter().filter(|one| one["State"] == "running").count();
+        if running == 6 && dynos.len() == 6 {
             return Ok(());
         }
         ensure!(platform.now() < until, "the killed dyno is not replaced: {running} run");

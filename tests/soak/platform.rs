@@ -321,6 +321,13 @@ impl Platform {
         list.as_array().cloned().context("a list from Docker")
     }
 
+    /// The dynos' containers, whatever their state.
+    pub async fn dynos(&self) -> Result<Vec<Value>> {
+        let mut containers = self.labelled("containers").await?;
+        containers.retain(|container| container["Labels"]["senryu.kind"] == "dyno");
+        Ok(containers)
+    }
+
     // --- the end --------------------------------------------------------------------------------
 
     /// Ends what runs and removes all but the results.

@@ -130,7 +130,12 @@ impl Platform {
         }
         // A size whose limits are soon reached, for apps that misbehave.
         command.args(["--dyno-sizes", "Eco:memory=64,kill=128,processes=64,files=500,disk=64"]);
-        command.args(self.more_settings.lock().unwrap().iter());
+        let more = self.more_settings.lock().unwrap();
+        command.args(more.iter());
+        if !more.iter().any(|flag| flag == "--build-standby") {
+            // Build containers are counted: none but those of builds.
+            command.args(["--build-standby", "0"]);
+        }
         command.args(["--build-limits", "memory=1536,processes=512,disk=3072"]);
         command
     }
