@@ -186,6 +186,7 @@ mod tests {
                 .replace("@copies@", &format!("{root}/copies"))
                 .replace("/work/", &format!("{root}/work/"))
                 .replace("/sys/fs/cgroup", &format!("{root}/cgroup"))
+                .replace("</order", &format!("<{root}/order"))
                 .replace(" /env", &format!(" {root}/env"));
             // Every build finds an empty /tmp.
             let _ = fs::remove_dir_all(format!("{root}/copies"));
@@ -194,10 +195,13 @@ mod tests {
                 let text = text.replace("/work/", &format!("{root}/work/"));
                 fs::write(format!("{root}/packs/{name}"), text).unwrap();
             }
+            let head = ["heroku-24", "a1b2", "a-build", choice, "5"].map(str::to_string);
+            let words = [&head[..], packs].concat();
+            fs::create_dir_all(format!("{root}/order")).unwrap();
+            let order = format!("{}\0{}\0", words.len(), words.join("\0"));
+            fs::write(format!("{root}/order/words"), order).unwrap();
             let ran = std::process::Command::new("bash")
                 .args(["-c", &script, "driver"])
-                .args([choice, "5"])
-                .args(packs)
                 .env("LC_ALL", "C.UTF-8")
                 .output()
                 .unwrap();
@@ -247,14 +251,14 @@ mod tests {
                 "two",
                 &[
                     ("bin/detect", "echo Two"),
-                    ("bin/compile", "echo $TOOL $#"),
+                    ("bin/compile", "echo $TOOL $# $STACK $SOURCE_VERSION"),
                     ("bin/report", "echo unseen; exit 1"),
                     ("bin/release", "echo \"[$TOOL]\""),
                 ],
             ),
         ]);
         let (code, output) = container.run(&["chosen", "one", "two"]);
-        let expected = "-----> One app detected\n-----> Two app detected\nmade 3\n";
+        let expected = "-----> One app detected\n-----> Two app detected\nmade 3 heroku-24 a1b2\n";
         assert_eq!((code, output.as_str()), (Some(0), expected));
         assert_eq!(container.result("release"), "[]\n");
         assert_eq!(container.result("report"), "unseen\n");
