@@ -47,6 +47,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -86,6 +87,7 @@ struct Inner {
     /// The releases that they are of.
     in_phase: Mutex<BTreeSet<ReleaseId>>,
     upkeep: Wake,
+    started: Instant,
     /// A release has images of Dockerfiles, which are not kept yet.
     own_images: Wake,
 }
@@ -111,6 +113,7 @@ impl Deploy {
             phases,
             in_phase: Mutex::default(),
             upkeep: Wake::new(),
+            started: Instant::now(),
             own_images: Wake::new(),
         })))
     }
@@ -150,7 +153,8 @@ impl Deploy {
     }
 
     /// Does so for the next push, once a dyno of this one's release has been started: until then
-    /// it would only take Docker's time from it.
+    /// it would only take Docker's time from it. A server that has just started has other things
+    /// to bring back first.
     fn prepare_next(&self, app: &App) {
         let time = Duration::from_secs(self.parts().settings.build_standby);
         if time.is_zero() || self.0.stopping.is_cancelled() {
@@ -159,6 +163,7 @@ impl Deploy {
         let (deploy, app) = (self.clone(), app.clone());
         tasks::spawn("make ready for the next build", async move {
             let _ = tokio::time::timeout(limits::STANDBY_LATEST, deploy.dyno_started()).await;
+            tokio::time::sleep_until(deploy.0.started + limits::STANDBY_SETTLED).await;
             let id = app.id;
             let found = deploy.parts().store.read(move |db| store::apps::by_id(db, id)).await;
             if matches!(found, Ok(Some(_))) {

@@ -18,6 +18,9 @@ pub const STANDBY_ANNOUNCED: Duration = Duration::from_secs(20);
 pub const STANDBY_AFTER_DEPLOY: Duration = Duration::from_secs(300);
 /// It is started when the deploy's first dyno has been, or after this: there may be none.
 pub const STANDBY_LATEST: Duration = Duration::from_secs(10);
+/// None is started in the first seconds of a server, which belong to what its start brings back;
+/// one that is killed again and again leaves none behind.
+pub const STANDBY_SETTLED: Duration = Duration::from_secs(30);
 /// A dismissed one has gone by then; Docker starts and removes one in a second.
 pub const STANDBY_GONE: Duration = Duration::from_secs(30);
 /// Between two looks for it.

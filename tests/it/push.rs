@@ -66,8 +66,9 @@ fn a_small_change_is_stored_as_what_changed_and_nothing_that_is_gone_comes_back(
         dir.map(|entry| entry.metadata().unwrap().len()).sum()
     };
     let before = stored();
-    eventually("a container stands by", || app.containers("build").len() == 1);
-    let standby = app.containers("build");
+    let standby = until("a container stands by", Duration::from_secs(90), || {
+        Some(app.containers("build")).filter(|standby| standby.len() == 1)
+    });
 
     app.write("old/changed", "changed\n");
     app.git(&["rm", "-qr", "old/gone", "leaves"]).succeeded();
