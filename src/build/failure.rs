@@ -2,6 +2,7 @@
 
 use super::output::OutputSink;
 use crate::error::{Error, Kind};
+use crate::limits::STEP_FILES;
 
 /// Why a build made no slug. `Display` is one sentence for the log and the build's row; what the
 /// user reads in the push is [`BuildFailure::show`].
@@ -43,6 +44,8 @@ pub enum BuildFailure {
     Image { reason: String },
     #[error("an image could not be built: {reason}")]
     StepKilled { reason: String, megabytes: i64 },
+    #[error("a step of a Dockerfile wrote too much")]
+    StepDisk { megabytes: u64 },
     #[error("an image is too large: {bytes} bytes")]
     ImageTooLarge { bytes: u64 },
     #[error("the source can't be used: {0}")]
@@ -79,6 +82,11 @@ impl BuildFailure {
                 "Error S15 (Build memory limit) -> A step was killed (status 137), as one is that \
                  needs more than {megabytes}M: make it use less, for example with fewer parallel \
                  workers"
+            )),
+            Self::StepDisk { megabytes } => Some(format!(
+                "Error S16 (Build disk limit) -> A step wrote more than {megabytes}M, or more than \
+                 {STEP_FILES} files: make it write less, or remove in the same step what the image \
+                 does not need"
             )),
             Self::DiskFull { megabytes } => Some(format!(
                 "Error S16 (Build disk limit) -> Source, build and cache needed more than \
@@ -132,6 +140,13 @@ impl BuildFailure {
                     "So ends a step that is killed, as one is that needs more than {megabytes} MB \
                      of memory."
                 )),
+            ],
+            Self::StepDisk { megabytes } => vec![
+                warn(&format!(
+                    "A step wrote more than {megabytes} MB, or more than {STEP_FILES} files, and \
+                     was ended."
+                )),
+                warn("Make it write less, or remove in the same step what the image doesn't need."),
             ],
             Self::ImageTooLarge { bytes } => vec![warn(&format!(
                 "The image has {} and is too large (max is {}M).",
@@ -327,6 +342,7 @@ mod tests {
             BuildFailure::TimedOut { language: "Go".to_string(), minutes: 15, processes: None };
         for (failure, words) in [
             (killed, ["Error S15 (Build memory limit)", "2047M: make it use less"]),
+            (BuildFailure::StepDisk { megabytes: 512 }, ["Error S16 (Build disk limit)", "512M"]),
             (late, ["Error S14 (Build time limit)", "--build-timeout raised"]),
         ] {
             let line = failure.limit().unwrap();

@@ -5,8 +5,8 @@ use super::body::body;
 use super::egress::Closed;
 use super::{
     Attached, Container, ContainerSpec, Ended, Engine, Event, EventAction, FreeDisk, Image,
-    ImageBuild, ImageFacts, Input, LABEL_EGRESS, LABEL_INSTALLATION, LABEL_KIND, Output, Restore,
-    Usage,
+    ImageBuild, ImageFacts, Input, LABEL_EGRESS, LABEL_INSTALLATION, LABEL_KIND, NotBuilt, Output,
+    Restore, Usage,
 };
 use crate::error::{Context, Error, Result};
 use crate::model::WindowSize;
@@ -426,7 +426,7 @@ impl Engine for DockerEngine {
         build: &ImageBuild,
         context: BoxStream<'static, Bytes>,
         output: mpsc::Sender<Output>,
-    ) -> Result<Result<(), String>> {
+    ) -> Result<Result<(), NotBuilt>> {
         self.build(build, context, output).await
     }
 

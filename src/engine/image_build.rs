@@ -7,9 +7,11 @@ use crate::error::{Error, Result};
 use bollard::errors::Error as DockerError;
 use bollard::query_parameters::{BuildImageOptions, CreateImageOptions};
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt};
 use std::collections::HashMap;
+use std::future::pending;
 use tokio::sync::mpsc;
 
 /// One image to be built.
@@ -30,6 +32,19 @@ pub struct ImageBuild {
     pub pids: i64,
     /// Open files and sockets of each of its processes.
     pub open_files: i64,
+    /// Bytes that one step may write.
+    pub disk_bytes: i64,
+    /// Bytes that the image and what a step writes on it may take together.
+    pub image_bytes: i64,
+}
+
+/// Why there is no image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotBuilt {
+    /// In the builder's words.
+    Refused(String),
+    /// A step was ended that had written more than these bytes.
+    DiskFull { bytes: u64 },
 }
 
 /// What an image says of how it is to be run.
@@ -47,13 +62,13 @@ pub struct ImageFacts {
 }
 
 impl DockerEngine {
-    /// Builds an image; the reason if there is none. A caller that stops waiting ends the build.
+    /// Builds an image, or says why there is none. A caller that stops waiting ends the build.
     pub(super) async fn build(
         &self,
         build: &ImageBuild,
         context: BoxStream<'static, Bytes>,
         output: mpsc::Sender<Output>,
-    ) -> Result<Result<(), String>> {
+    ) -> Result<Result<(), NotBuilt>> {
         let mut labels: HashMap<String, String> = build.labels.clone().into_iter().collect();
         labels.insert(LABEL_INSTALLATION.to_string(), self.installation.clone());
         let memory = i32::try_from(build.memory_bytes).unwrap_or(i32::MAX);
@@ -73,31 +88,41 @@ impl DockerEngine {
         };
         let body = bollard::body_stream(context);
         let mut steps = self.patient.build_image(options, None, Some(body));
-        while let Some(step) = steps.next().await {
+        let refused = |reason: String| Ok(Err(NotBuilt::Refused(reason)));
+        let mut full: BoxFuture<'static, u64> = pending().boxed();
+        loop {
+            let step = tokio::select! {
+                step = steps.next() => step,
+                bytes = &mut full => return Ok(Err(NotBuilt::DiskFull { bytes })),
+            };
+            let Some(step) = step else { return Ok(Ok(())) };
             let step = match step {
                 Ok(step) => step,
-                Err(DockerError::DockerStreamError { error }) => return Ok(Err(error)),
+                Err(DockerError::DockerStreamError { error }) => return refused(error),
                 // 400: the Dockerfile itself can't be read.
                 Err(DockerError::DockerResponseServerError { status_code: 400, message }) => {
-                    return Ok(Err(message));
+                    return refused(message);
                 }
                 Err(error) => return Err(failed("build an image", error)),
             };
             if let Some(detail) = step.error_detail {
-                return Ok(Err(detail.message.unwrap_or_default()));
+                return refused(detail.message.unwrap_or_default());
             }
             let text = step.stream.or(step.status.map(|status| format!("{status}\n")));
             if let Some(text) = text {
-                if let Some(id) = step::begun(&text)
-                    && let Err(error) = self.bound_step(id, memory.into(), build).await
-                {
-                    tracing::warn!(error = error.chain(), "a step of a build is not bounded");
+                if let Some(id) = step::begun(&text) {
+                    full = match self.bound_step(id, memory.into(), build).await {
+                        Ok(layer) => layer.map_or(pending().boxed(), |layer| layer.full().boxed()),
+                        Err(error) => {
+                            tracing::warn!(error = error.chain(), "a step is not bounded");
+                            pending().boxed()
+                        }
+                    };
                 }
                 let bytes = Bytes::from(text.into_bytes());
                 let _ = output.send(Output { stderr: false, bytes }).await;
             }
         }
-        Ok(Ok(()))
     }
 
     /// Without a tag Docker would fetch all that there are.

@@ -17,11 +17,14 @@ pub mod network;
 mod seccomp;
 mod stats;
 mod step;
+mod written;
 
-pub use image_build::{ImageBuild, ImageFacts};
+pub use image_build::{ImageBuild, ImageFacts, NotBuilt};
+pub use written::Written;
 
 use crate::clock::Timestamp;
 use crate::error::{Context, Error, Result};
+use crate::limits;
 use crate::model::WindowSize;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -173,6 +176,12 @@ impl FreeDisk {
         let bytes = stat.blocks_available() * stat.fragment_size();
         Ok(Self { bytes, files: stat.files_available() })
     }
+
+    /// Whether there is less than this, or hardly room for another file's entry.
+    pub fn is_short(self, reserve_megabytes: u64) -> bool {
+        let few_files = self.files > 0 && self.files < limits::DISK_RESERVE_FILES;
+        self.bytes < reserve_megabytes << 20 || few_files
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -281,14 +290,14 @@ pub trait Engine: Send + Sync {
     async fn images(&self, kind: &str) -> Result<Vec<Image>>;
     /// The diff ids (`sha256:…`) of an image's layers, base first, and its id.
     async fn image_layers(&self, image: &str) -> Result<Option<(String, Vec<String>)>>;
-    /// Builds an image from a Dockerfile in a tar; the builder's reason if there is none. Whoever
-    /// stops waiting ends the build.
+    /// Builds an image from a Dockerfile in a tar, or says why there is none. Whoever stops waiting
+    /// ends the build.
     async fn build_image(
         &self,
         _: &ImageBuild,
         _: BoxStream<'static, Bytes>,
         _: mpsc::Sender<Output>,
-    ) -> Result<Result<(), String>> {
+    ) -> Result<Result<(), NotBuilt>> {
         Err(Error::unavailable("this engine builds no images"))
     }
     /// Fetches an image by its name from its registry.

@@ -1,8 +1,9 @@
 //! The containers in which Docker's builder does the steps of a Dockerfile. It bounds their memory
-//! and weight only, so that what else they may take is said as soon as it names one.
+//! and weight only, so that what else they may take is said, or watched, as soon as it names one.
 
 use super::docker::{DockerEngine, failed, status};
 use super::image_build::ImageBuild;
+use super::written::Written;
 use crate::error::{Error, Result};
 use crate::{cgroup, limits, tasks};
 use bollard::models::{
@@ -10,6 +11,7 @@ use bollard::models::{
 };
 use bollard::query_parameters::InspectContainerOptions;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use std::path::PathBuf;
 
 /// The container that a step begins in, if the builder says so here.
 pub fn begun(text: &str) -> Option<&str> {
@@ -17,18 +19,48 @@ pub fn begun(text: &str) -> Option<&str> {
     (id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
 }
 
+/// What a step writes is on the host in a directory of its own.
+#[derive(Debug)]
+pub(super) struct Layer {
+    directory: PathBuf,
+    /// Bytes that may be in it.
+    room: u64,
+}
+
+impl Layer {
+    /// Ends with the room that there was once more than that is written.
+    pub(super) async fn full(self) -> u64 {
+        loop {
+            tokio::time::sleep(limits::STEP_DISK_PERIOD).await;
+            let directory = self.directory.clone();
+            let written = tasks::blocking("look at a step's disk", move || {
+                Ok(Written::beneath(&directory, self.room, limits::STEP_FILES))
+            });
+            let written = written.await.unwrap_or_default();
+            if written.bytes > self.room || written.files > limits::STEP_FILES {
+                return self.room;
+            }
+        }
+    }
+}
+
 impl DockerEngine {
     /// Bounds a step's processes, before it begins if there is time, and their open files, and has
-    /// the kernel take them before any dyno when the host is out of memory. A step that has ended
-    /// needs nothing.
-    pub(super) async fn bound_step(&self, id: &str, memory: i64, build: &ImageBuild) -> Result<()> {
+    /// the kernel take them before any dyno when the host is out of memory; returns what is to be
+    /// watched of its disk. A step that has ended needs nothing.
+    pub(super) async fn bound_step(
+        &self,
+        id: &str,
+        memory: i64,
+        build: &ImageBuild,
+    ) -> Result<Option<Layer>> {
         let (pids, open_files) = (build.pids, build.open_files.unsigned_abs());
         for look in 0..limits::STEP_LOOKS {
             // A step may print what looks like another one's beginning.
             let found = self.step(id).await?.filter(|found| self.is_step(found, memory));
-            let Some(found) = found else { return Ok(()) };
-            let id = found.id.unwrap_or_default();
-            let pid = found.state.and_then(|state| state.pid).filter(|pid| *pid > 0);
+            let Some(found) = found else { return Ok(None) };
+            let id = found.id.clone().unwrap_or_default();
+            let pid = found.state.as_ref().and_then(|state| state.pid).filter(|pid| *pid > 0);
             let pid = pid.and_then(|pid| u32::try_from(pid).ok());
             if look == 0 || pid.is_some() {
                 let bounds = ContainerUpdateBody { pids_limit: Some(pids), ..Default::default() };
@@ -38,17 +70,32 @@ impl DockerEngine {
                 }
             }
             if let Some(pid) = pid {
-                return tasks::blocking("bound a step's processes", move || {
+                tasks::blocking("bound a step's processes", move || {
                     bound_processes(pid, &id, open_files);
                     // One that began meanwhile has the old limits of the one that began it.
                     bound_processes(pid, &id, open_files);
                     Ok(())
                 })
-                .await;
+                .await?;
+                return self.layer(found, build).await;
             }
             tokio::time::sleep(limits::STEP_PERIOD).await;
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// Where a step writes to, with the room that the image so far leaves it.
+    async fn layer(
+        &self,
+        found: ContainerInspectResponse,
+        build: &ImageBuild,
+    ) -> Result<Option<Layer>> {
+        let so_far = self.facts(found.image.as_deref().unwrap_or_default()).await?;
+        let so_far = so_far.map_or(0, |facts| facts.size);
+        let room = build.disk_bytes.min(build.image_bytes.saturating_sub(so_far));
+        let room = u64::try_from(room).unwrap_or(0);
+        let upper = found.graph_driver.and_then(|driver| driver.data.get("UpperDir").cloned());
+        Ok(upper.map(|upper| Layer { directory: upper.into(), room }))
     }
 
     /// What Docker says of it, unless it has ended.

@@ -17,6 +17,10 @@ pub const OOM_SCORE_BUILD: i64 = 900;
 /// in less than a second, but for machines that are very busy.
 pub const STEP_LOOKS: u32 = 300;
 pub const STEP_PERIOD: Duration = Duration::from_millis(100);
+/// Between two looks at what a step has written: a walk through its files costs up to a second.
+pub const STEP_DISK_PERIOD: Duration = Duration::from_secs(2);
+/// Files that one step may write: each takes an entry of the host's disk.
+pub const STEP_FILES: u64 = 1_000_000;
 /// Between two looks at whether a build in the idle class gets anything at all.
 pub const BACKGROUND_PERIOD: Duration = Duration::from_millis(500);
 /// Between two looks for a build that has not started yet.

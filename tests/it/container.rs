@@ -1,6 +1,7 @@
 //! Apps with Dockerfiles of their own: the stack `container`, heroku.yml, as whom their images
 //! run, and what is left of builds that fail.
 
+use crate::support::registry::Registry;
 use crate::support::times;
 use crate::support::{App, Platform, docker, eventually, until};
 use std::sync::Arc;
@@ -18,11 +19,20 @@ fn images(app: &App) -> usize {
     docker::docker(&["images", "--quiet", &filter]).succeeded().stdout.lines().count()
 }
 
-/// Ids that a build's steps had, but for the base's, which is the first.
+/// Ids that a build's steps had, but for those of bases.
 fn steps(output: &str) -> Vec<String> {
-    let ids = output.lines().filter_map(|line| line.trim().rsplit_once("---> "));
-    let hex = |id: &&str| id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-    ids.map(|(_, id)| id.trim()).filter(hex).skip(1).map(str::to_string).collect()
+    let mut ids = Vec::new();
+    let mut is_base = false;
+    for line in output.lines() {
+        if line.contains("Step ") {
+            is_base = line.contains(" : FROM ");
+        }
+        let id = line.trim().rsplit_once("---> ").map_or("", |(_, id)| id.trim());
+        if !is_base && id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            ids.push(id.to_string());
+        }
+    }
+    ids
 }
 
 fn is_there(image: &str) -> bool {
@@ -79,18 +89,26 @@ const BOUNDED: &str = "timeout 60 bash -c '\
     until grep -q \"open files  *16384  *16384\" /proc/1/limits; do sleep 0.1; done' \
     && ! timeout 2 bash -c 'exec 3<>/dev/tcp/169.254.169.254/80'";
 
-/// The builder does what a base image's ONBUILD says as if it stood in the Dockerfile.
+/// The builder does what a base image's ONBUILD says as if it stood in the Dockerfile, also of one
+/// that is still in its registry.
 fn a_base_that_fetches_is_refused(app: &App, refused: &dyn Fn(&str, &str) -> usize) {
-    let dir = tempfile::tempdir().unwrap();
-    let text = "FROM senryu/stack:run\nONBUILD ADD http://127.0.0.1:9/x /x\n";
-    std::fs::write(dir.path().join("Dockerfile"), text).unwrap();
-    let name = format!("senryu-it-{}", app.name);
+    let registry = Registry::start();
     let label = format!("senryu.installation={}", app.platform.installation);
-    let at = dir.path().to_str().unwrap();
-    docker::docker(&["build", "-q", "-t", &name, "--label", &label, at]).succeeded();
-    let steps = refused(&format!("FROM {name}\nRUN cat /x\n"), "has an ONBUILD that can't be done");
+    let text = "FROM scratch\nCOPY Dockerfile /said\nONBUILD ADD http://127.0.0.1:9/x /x\n";
+    let fetches = registry.hold("team/fetches:1", &label, text);
+    let dockerfile = format!("FROM {fetches}\nRUN cat /x\n");
+    let steps = refused(&dockerfile, &format!("{fetches}, which FROM names, has an ONBUILD that"));
     assert_eq!(steps, 0, "it is refused before the builder begins");
-    docker::docker(&["rmi", "-f", &name]).succeeded();
+    let text = "FROM scratch\nCOPY Dockerfile /said\n";
+    let harmless = registry.hold("team/harmless:1", &label, text);
+    let dockerfile = format!(
+        "FROM {harmless} AS tool\nFROM senryu/stack:run\nCOPY --from=tool /said /\n\
+         RUN exit $(wc -l </said)\n"
+    );
+    refused(&dockerfile, "returned a non-zero code: 2");
+    let missing = harmless.replace(":1", ":none");
+    refused(&format!("FROM {missing}\nRUN true\n"), "manifest unknown");
+    docker::docker(&["rmi", "-f", &fetches, &harmless]).succeeded();
 }
 
 fn failed_builds_leave_nothing(app: &App) {
@@ -114,6 +132,9 @@ fn failed_builds_leave_nothing(app: &App) {
     refused(&bounded, "returned a non-zero code: 9");
     refused(&format!("{base}RUN exit 137\n"), "So ends a step that is killed");
     app.log_says("Error S15 (Build memory limit) -> A step was killed");
+    let fills = format!("{base}RUN fallocate -l 4G /filled && sleep 60\n");
+    refused(&fills, "A step wrote more than 3072 MB");
+    app.log_says("Error S16 (Build disk limit) -> A step wrote more than 3072M");
     refused(&format!("{base}NONSENSE\n"), "unknown instruction: NONSENSE");
     refused("FROM scratch\nCOPY server.py /\nCMD [\"/x\"]\n", "it needs a shell at /bin/sh");
     refused(&format!("{base}USER stranger\nCMD x\n"), "a user that it knows");

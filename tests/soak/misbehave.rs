@@ -58,7 +58,7 @@ const fn case(name: &'static str, what: What, words: &'static str) -> Case {
     Case { name, what, words }
 }
 
-const CASES: [Case; 21] = [
+const CASES: [Case; 22] = [
     case("crash", What::Dyno("exit 3"), "Process exited with status 3"),
     case("never-binds", What::Web("sleep 600"), "Error R10 (Boot timeout)"),
     case(
@@ -125,6 +125,11 @@ const CASES: [Case; 21] = [
         "step-memory",
         What::Step("perl misbehave.pl memory 9000", "So ends a step that is killed"),
         "Error S15 (Build memory limit) -> A step was killed",
+    ),
+    case(
+        "step-disk",
+        What::Step("head -c 20G /dev/zero > /tmp/filled", "A step wrote more than 2048 MB"),
+        "Error S16 (Build disk limit) -> A step wrote more than 2048M",
     ),
     // What it is bounded to is its own affair: it ends as any step that fails.
     case(

@@ -16,7 +16,9 @@ use super::volume::Volume;
 use super::{
     BuildFailure, BuildInput, Builder, Built, FirstDeploy, OutputSink, Phase, cache, compile, with,
 };
-use crate::engine::{ImageBuild, ImageFacts, LABEL_APP, LABEL_KIND, LABEL_SLUG, Labels, Output};
+use crate::engine::{
+    ImageBuild, ImageFacts, LABEL_APP, LABEL_KIND, LABEL_SLUG, Labels, NotBuilt, Output,
+};
 use crate::error::{Context, Error, Result};
 use crate::{limits, tasks};
 use context::BuildContext;
@@ -130,6 +132,8 @@ impl Builder {
             cpu_shares: limits.cpu_shares,
             pids: limits.pids,
             open_files: limits.open_files,
+            disk_bytes: limits.disk_bytes,
+            image_bytes: limits::APP_IMAGE_BYTES,
         };
         self.look_at_bases(&context, deadline, out, cancel).await?;
         let mut own = Steps::on(volume);
@@ -195,17 +199,24 @@ impl Builder {
                 self.look_at_triggers(&base).await?;
             }
         }
-        ended?.map_err(|reason| match reason.ends_with("returned a non-zero code: 137") {
-            true => BuildFailure::StepKilled { reason, megabytes: build.memory_bytes >> 20 },
-            false => BuildFailure::Image { reason },
+        ended?.map_err(|not_built| match not_built {
+            NotBuilt::DiskFull { bytes } => BuildFailure::StepDisk { megabytes: bytes >> 20 },
+            NotBuilt::Refused(reason) if reason.ends_with("returned a non-zero code: 137") => {
+                BuildFailure::StepKilled { reason, megabytes: build.memory_bytes >> 20 }
+            }
+            NotBuilt::Refused(reason) => BuildFailure::Image { reason: told(&reason) },
         })
     }
 
     fn look_at_disk(&self) -> Result<()> {
-        let (free, reserve) = (self.engine.free_disk()?.bytes >> 20, self.settings.disk_reserve);
-        match free < reserve {
+        let (free, reserve) = (self.engine.free_disk()?, self.settings.disk_reserve);
+        match free.is_short(reserve) {
             true => Err(Error::unavailable(format!(
-                "the host has {free}M of its disk free, and builds leave {reserve}M"
+                "the host has {}M and {} files of its disk free, and builds leave {reserve}M and \
+                 {} files",
+                free.bytes >> 20,
+                free.files,
+                limits::DISK_RESERVE_FILES
             ))),
             false => Ok(()),
         }
@@ -305,3 +316,24 @@ fn read(volume: &Volume) -> Result<(Manifest, Option<Vec<u8>>), BuildFailure> {
 
 /// What runs, and in which image.
 type Runs = (crate::model::Procfile, BTreeMap<crate::model::ProcessType, crate::model::AppImage>);
+
+/// The builder's reason, without what an address answered that is no registry: on the host's own
+/// network a user is not to read along.
+fn told(reason: &str) -> String {
+    match reason.split_once(" response body:") {
+        Some((before, _)) => format!("{before}: what answers there is no registry"),
+        None => reason.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+
+    #[test]
+    fn what_an_address_of_the_host_answers_is_not_passed_on() {
+        let reason = "error parsing HTTP 404 response body: invalid character '<': \"<h1>mine</h1>\"";
+        assert_eq!(told(reason), "error parsing HTTP 404: what answers there is no registry");
+        assert_eq!(told("manifest unknown"), "manifest unknown");
+    }
+}

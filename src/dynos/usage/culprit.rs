@@ -29,12 +29,8 @@ impl Free {
     }
 
     pub fn is_short(&self, reserve: u64) -> bool {
-        is_short(self.dynos, reserve) || is_short(self.builds, reserve)
+        self.dynos.is_short(reserve) || self.builds.is_short(reserve)
     }
-}
-
-fn is_short(free: FreeDisk, reserve: u64) -> bool {
-    free.bytes < reserve << 20 || (free.files > 0 && free.files < limits::DISK_RESERVE_FILES)
 }
 
 /// How things were when the disk was last not short, or somebody was last ended for it.
@@ -78,14 +74,14 @@ impl Before {
         let grown = written
             .iter()
             .map(|(container, bytes)| (container.as_str(), bytes.saturating_sub(before(container))))
-            .filter(|_| is_short(free.dynos, reserve));
+            .filter(|_| free.dynos.is_short(reserve));
         let all: u64 = grown.clone().map(|(_, bytes)| bytes).sum();
         let most = grown.max_by_key(|(_, bytes)| *bytes);
         let most = most.filter(|(_, bytes)| *bytes >= limits::DISK_CULPRIT_BYTES);
         // What is gone and was not written by dynos is taken for the build's.
         let by_others = self.free.builds.bytes.saturating_sub(free.builds.bytes);
         let by_others = by_others.saturating_sub(all);
-        let build = build_runs && is_short(free.builds, reserve);
+        let build = build_runs && free.builds.is_short(reserve);
         match most {
             Some((container, bytes)) if !build || bytes >= by_others => {
                 Some(Culprit::Dyno(container, bytes))

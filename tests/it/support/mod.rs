@@ -15,6 +15,7 @@ pub mod outside;
 pub mod pebble;
 pub mod platform;
 pub mod process;
+pub mod registry;
 pub mod terminal;
 pub mod times;
 pub mod wait;
