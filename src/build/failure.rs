@@ -218,6 +218,7 @@ impl BuildFailure {
             | Self::NoManifest
             | Self::Image { .. }
             | Self::StepKilled { .. }
+            | Self::StepDisk { .. }
             | Self::ImageTooLarge { .. } => self.image_lines(),
             Self::Source(reason) => vec![warn(reason)],
             Self::Cancelled => vec![warn("The build was cancelled.")],

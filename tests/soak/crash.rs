@@ -49,7 +49,7 @@ pub async fn run(
     let mut rng = StdRng::seed_from_u64(seed);
     let mut known = prepare(platform, options).await?;
     let mix = Mix { rate: options.rate.min(40.0), keep_alive: 4, sockets: 0 };
-    let load = Load::start(platform.port, APP, platform.zero, mix);
+    let load = Load::start(platform.port, APP, platform.zero, mix)?;
     let outcome = every_phase(platform, options, &mut rng, &mut known, report).await;
     let records = load.stop().await;
     load::write(&platform.results().join("requests.tsv"), &records)?;

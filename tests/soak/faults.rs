@@ -62,7 +62,7 @@ pub async fn run(
     report.tell(format!("first push after {:.1?}", pushed.ended - pushed.begun));
     let mut rng = StdRng::seed_from_u64(seed);
     let mix = Mix { rate: options.rate, keep_alive: 8, sockets: 3 };
-    let load = Load::start(platform.port, APP, platform.zero, mix);
+    let load = Load::start(platform.port, APP, platform.zero, mix)?;
     let sequence = sequence(&mut rng, options.quick);
     let mut done = Vec::new();
     let outcome = drive(platform, &sequence, &mut rng, &mut done, report).await;

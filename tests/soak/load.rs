@@ -2,13 +2,14 @@
 //! release, dyno and error.
 
 use crate::http::{Conn, Reply, Request};
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use rand::RngExt;
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::runtime::{self, Runtime};
 use tokio::task::JoinSet;
 
 /// A client that waits longer counts the request as failed.
@@ -38,7 +39,11 @@ pub struct Mix {
 pub struct Load {
     shared: Arc<Shared>,
     clients: JoinSet<()>,
+    machine: Option<Runtime>,
 }
+
+/// Clients stand for other machines: what takes the processor here does not make them slow.
+const CLIENT_NICE: i32 = -15;
 
 struct Shared {
     port: u16,
@@ -51,7 +56,7 @@ struct Shared {
 impl Load {
     /// Starts the clients: half of the rate on connections that stay, a quarter on new ones, the
     /// rest on bodies, slow and streaming replies.
-    pub fn start(port: u16, app: &str, zero: Instant, mix: Mix) -> Self {
+    pub fn start(port: u16, app: &str, zero: Instant, mix: Mix) -> Result<Self> {
         let shared = Arc::new(Shared {
             port,
             host: format!("{app}.localhost:{port}"),
@@ -59,7 +64,16 @@ impl Load {
             stop: AtomicBool::new(false),
             records: Mutex::default(),
         });
+        let machine = runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .on_thread_start(|| {
+                let _ = rustix::process::setpriority_process(None, CLIENT_NICE);
+            })
+            .enable_all()
+            .build()
+            .context("threads for the clients")?;
         let mut clients = JoinSet::new();
+        let on_it = machine.enter();
         let each = |share: f64, count: usize| {
             let rate = (mix.rate * share).max(0.1);
             Duration::from_secs_f64(1.0 / rate) * u32::try_from(count).unwrap_or(1)
@@ -85,7 +99,8 @@ impl Load {
         for _ in 0..mix.sockets {
             clients.spawn(shared.clone().web_socket());
         }
-        Self { shared, clients }
+        drop(on_it);
+        Ok(Self { shared, clients, machine: Some(machine) })
     }
 
     /// Sends nothing new, lets all that has begun end, and returns every record by time of begin.
@@ -95,6 +110,14 @@ impl Load {
         let mut records = std::mem::take(&mut *self.shared.lock());
         records.sort_by_key(|record| record.begun);
         records
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        if let Some(machine) = self.machine.take() {
+            machine.shutdown_background();
+        }
     }
 }
 

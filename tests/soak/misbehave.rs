@@ -365,7 +365,7 @@ async fn measure<T>(
     app: &str,
 ) -> Result<(T, Vec<Record>)> {
     let mix = Mix { rate: 200.0, keep_alive: 8, sockets: 0 };
-    let load = Load::start(platform.port, VICTIM, platform.zero, mix);
+    let load = Load::start(platform.port, VICTIM, platform.zero, mix)?;
     let measured = async { tokio::join!(work, tokio::time::sleep(MEASURED)) };
     let result = tokio::select! {
         (result, ()) = measured => result,

@@ -117,7 +117,7 @@ pub async fn dyno(
     let mut spared = BTreeSet::from_iter((1..=6).map(|number| format!("web.{number}")));
     for _ in 0..kills.min(6) {
         let mix = Mix { rate: 300.0, keep_alive: 8, sockets: 0 };
-        let load = Load::start(platform.port, app, platform.zero, mix);
+        let load = Load::start(platform.port, app, platform.zero, mix)?;
         tokio::time::sleep(Duration::from_secs(3)).await;
         // Each once: a dyno that crashes again and again waits longer for its next start.
         let name = spared.iter().nth(rng.random_range(0..spared.len())).cloned();
