@@ -332,7 +332,8 @@ mod tests {
 
     #[test]
     fn what_an_address_of_the_host_answers_is_not_passed_on() {
-        let reason = "error parsing HTTP 404 response body: invalid character '<': \"<h1>mine</h1>\"";
+        let reason =
+            "error parsing HTTP 404 response body: invalid character '<': \"<h1>mine</h1>\"";
         assert_eq!(told(reason), "error parsing HTTP 404: what answers there is no registry");
         assert_eq!(told("manifest unknown"), "manifest unknown");
     }
