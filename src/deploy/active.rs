@@ -5,6 +5,8 @@ use crate::error::{Error, Result};
 use crate::model::{AppId, BuildId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 #[derive(Default)]
@@ -19,12 +21,18 @@ struct Work {
     built: bool,
     /// While it waits: which turn is its, from 1.
     place: Option<usize>,
+    /// Since when it waits, if it does.
+    since: Option<Instant>,
+    /// How long it has waited before.
+    waited: Duration,
 }
 
 impl Active {
     pub fn add(&self, build: BuildId, app: AppId) {
         let (cancel, ended) = (CancellationToken::new(), CancellationToken::new());
-        self.lock().insert(build, Work { app, cancel, ended, built: false, place: None });
+        let (place, since, waited) = (None, None, Duration::ZERO);
+        let work = Work { app, cancel, ended, built: false, place, since, waited };
+        self.lock().insert(build, work);
     }
 
     pub fn remove(&self, build: BuildId) {
@@ -49,7 +57,17 @@ impl Active {
     pub fn set_place(&self, build: BuildId, place: Option<usize>) {
         if let Some(work) = self.lock().get_mut(&build) {
             work.place = place;
+            if place.is_some() {
+                work.since.get_or_insert_with(Instant::now);
+            } else if let Some(since) = work.since.take() {
+                work.waited += since.elapsed();
+            }
         }
+    }
+
+    /// How long a build has waited for its turns.
+    pub fn waited(&self, build: BuildId) -> Duration {
+        self.lock().get(&build).map_or(Duration::ZERO, |work| work.waited)
     }
 
     pub fn place(&self, build: BuildId) -> Option<usize> {
@@ -97,6 +115,18 @@ impl Active {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_build_waits_is_counted_by_itself() {
+        let (active, build) = (Active::default(), BuildId::random());
+        active.add(build, AppId::random());
+        for place in [Some(2), Some(1), None, None, Some(1), None] {
+            active.set_place(build, place);
+            tokio::time::advance(Duration::from_secs(5)).await;
+        }
+        assert_eq!(active.waited(build), Duration::from_secs(15));
+        assert_eq!(active.waited(BuildId::random()), Duration::ZERO);
+    }
 
     #[test]
     fn a_build_is_cancelled_or_has_its_slug_and_never_both() {

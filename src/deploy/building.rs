@@ -90,25 +90,27 @@ impl Deploy {
     /// For a build that has its row.
     pub(super) async fn build_and_store(
         &self,
-        request: BuildRequest,
+        mut request: BuildRequest,
         out: &OutputSink,
     ) -> Result<(), Unbuilt> {
-        let parts = self.parts();
-        let (id, app) = (request.id, request.app.clone());
-        tracing::info!(phase = "received", app = %app.name, build = %id, "a source is built");
+        let (parts, id) = (self.parts(), request.id);
+        let name = &request.app.name;
+        tracing::info!(phase = "received", app = %name, build = %id, "a source is built");
         let cancel = self.0.active.cancelled(id);
         let _turn = self.queue_turn(&request, &cancel, out).await?;
+        request.app = self.app_at_turn(&request).await?;
+        let app = request.app.id;
         self.check_room()?;
-        let config = parts.releases.config(app.id).await?;
+        let config = parts.releases.config(app).await?;
         let buildpacks = match request.buildpacks.is_empty() {
-            true => parts.store.read(move |db| store::buildpacks::of(db, app.id)).await?,
+            true => parts.store.read(move |db| store::buildpacks::of(db, app)).await?,
             false => request.buildpacks,
         };
         let slug = SlugId::random();
         let version = request.source.version().map(str::to_string);
         let input = BuildInput {
             build: id,
-            app: request.app.id,
+            app,
             source: request.source,
             config,
             stack: request.app.stack.clone(),
@@ -255,6 +257,25 @@ impl Deploy {
         };
         self.0.active.set_place(request.id, None);
         turn.map(|()| ticket)
+    }
+
+    /// The app as it is when its build begins. While that waited, the stack may have changed, of
+    /// which the build's row then hears.
+    async fn app_at_turn(&self, request: &BuildRequest) -> Result<App> {
+        let (build, app) = (request.id, request.app.id);
+        let read = self.parts().store.read(move |db| {
+            Ok((store::apps::by_id(db, app)?, store::releases::build_by_id(db, build)?))
+        });
+        let (app, row) = read.await?;
+        let app = app.ok_or_else(|| Error::not_found("app"))?;
+        if row.is_some_and(|row| row.stack != app.stack) {
+            let (stack, now) = (app.stack.clone(), Timestamp::now());
+            self.parts()
+                .store
+                .write(move |db| store::releases::set_build_stack(db, build, &stack, now))
+                .await?;
+        }
+        Ok(app)
     }
 
     async fn store_slug(

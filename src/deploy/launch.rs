@@ -16,15 +16,16 @@ impl Deploy {
     /// Makes the release of a build whose ref has moved, waits for the switch, and ends the
     /// output with how long both took. What fails here is shown; the ref stays moved.
     pub async fn launch(&self, build: BuildId, app: &App, started: Instant, out: &OutputSink) {
-        let built = started.elapsed();
-        let launched = Instant::now();
+        let waited = self.0.active.waited(build);
+        let (built, launched) = (started.elapsed().saturating_sub(waited), Instant::now());
         out.headline("Launching...");
         match self.launched(build, app, out).await {
             Ok((row, release, good)) => {
                 if good {
                     self.prepare_next(app);
                 }
-                self.tell_switch(app, &row, &release, good, built, launched, out).await;
+                let took = took(&row, built, waited);
+                self.tell_switch(app, &release, good, &took, launched, out).await;
             }
             Err(error) => {
                 tracing::error!(app = %app.name, error = error.chain(), "no release was made");
@@ -139,20 +140,15 @@ impl Deploy {
         Ok(made)
     }
 
-    #[allow(clippy::too_many_arguments, reason = "each is one fact of the closing lines")]
     async fn tell_switch(
         &self,
         app: &App,
-        build: &Build,
         release: &Release,
         good: bool,
-        built: Duration,
+        took: &str,
         launched: Instant,
         out: &OutputSink,
     ) {
-        let buildpacks = build.buildpack_millis.unwrap_or(0);
-        let buildpacks = Duration::from_millis(u64::try_from(buildpacks).unwrap_or(0));
-        let took = format!("Build took {} (buildpacks {})", seconds(built), seconds(buildpacks));
         if !good {
             out.warning(&format!("v{} is not released: its command failed.", release.version));
             out.warning("The release before it goes on.");
@@ -187,6 +183,17 @@ impl Deploy {
         };
         out.line(&format!("{took}, {serving}"));
     }
+}
+
+/// How long a build took, and how long it stood in line before that, if one would notice.
+fn took(build: &Build, built: Duration, waited: Duration) -> String {
+    let buildpacks = u64::try_from(build.buildpack_millis.unwrap_or(0)).unwrap_or(0);
+    let buildpacks = seconds(Duration::from_millis(buildpacks));
+    let waited = match waited < limits::WAIT_NOTICED {
+        true => String::new(),
+        false => format!(", {} in line before that", seconds(waited)),
+    };
+    format!("Build took {} (buildpacks {buildpacks}){waited}", seconds(built))
 }
 
 /// `3.9s`, as a push ends.

@@ -160,13 +160,12 @@ impl Deploy {
         if time.is_zero() || self.0.stopping.is_cancelled() {
             return;
         }
-        let (deploy, app) = (self.clone(), app.clone());
+        let (deploy, id) = (self.clone(), app.id);
         tasks::spawn("make ready for the next build", async move {
             let _ = tokio::time::timeout(limits::STANDBY_LATEST, deploy.dyno_started()).await;
             tokio::time::sleep_until(deploy.0.started + limits::STANDBY_SETTLED).await;
-            let id = app.id;
             let found = deploy.parts().store.read(move |db| store::apps::by_id(db, id)).await;
-            if matches!(found, Ok(Some(_))) {
+            if let (Ok(Some(app)), false) = (found, deploy.0.stopping.is_cancelled()) {
                 deploy.make_ready(&app, time).await;
             }
         });

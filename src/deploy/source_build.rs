@@ -50,12 +50,10 @@ impl Deploy {
             }
             _ => (Archive::Url(url.to_string()), None),
         };
-        let id = BuildId::random();
         let is_of = Tarball { archive, sha256, version: new.version };
         let note = Note::of(&is_of, taken.as_ref(), &new.buildpacks);
-        let note = self.parts().releases.seal_of_build(id, NOTE, &note)?;
         let request = BuildRequest {
-            id,
+            id: BuildId::random(),
             app: new.app,
             user: new.user,
             source: Source::Tarball(is_of),
@@ -67,20 +65,27 @@ impl Deploy {
                 version_description: new.version_description,
             },
         };
-        let out = self.output(id)?;
-        self.0.active.add(id, request.app.id);
-        let row = match self.insert_build(&request, Some(note)).await {
-            Ok(row) => row,
+        match self.enlist(&request, &note).await {
+            Ok((row, out)) => {
+                self.spawn_build(request, place, taken, out);
+                Ok(row)
+            }
             Err(error) => {
-                self.finished(id);
+                self.finished(request.id);
                 if let Some(taken) = taken {
                     taken.remove();
                 }
-                return Err(error);
+                Err(error)
             }
-        };
-        self.spawn_build(request, place, taken, out);
-        Ok(row)
+        }
+    }
+
+    /// Its row and its output: from here on it is a build, whatever becomes of this server.
+    async fn enlist(&self, request: &BuildRequest, note: &Note) -> Result<(Build, OutputSink)> {
+        let note = self.parts().releases.seal_of_build(request.id, NOTE, note)?;
+        let out = self.output(request.id)?;
+        self.0.active.add(request.id, request.app.id);
+        Ok((self.insert_build(request, Some(note)).await?, out))
     }
 
     /// From here on it ends by itself.

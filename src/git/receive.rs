@@ -196,8 +196,9 @@ impl GitHost {
                 () = tokio::time::sleep(limits::GIT_KEEPALIVE) => client.keep_alive().await,
             }
         }
-        // Meanwhile the app may be gone, or the user no longer allowed.
-        match self.access.authorize(name.as_str(), &request.credentials, true).await {
+        // Meanwhile the app may have another name, or be gone, or the user no longer be allowed.
+        let app = request.app.id.to_string();
+        match self.access.authorize(&app, &request.credentials, true).await {
             Ok((user, app)) if app.id == request.app.id => {
                 (request.user, request.app) = (user, app);
                 let words = "It is this push's turn now.";

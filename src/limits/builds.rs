@@ -28,3 +28,6 @@ pub const STANDBY_GONE_RETRY: Duration = Duration::from_millis(20);
 /// A load that begins with its build is given up after this, and made anew when it is needed: a
 /// process of Docker's waits meanwhile.
 pub const LOAD_AHEAD: Duration = Duration::from_secs(5);
+
+/// Standing in line for less than that is not worth a word at the end of a push.
+pub const WAIT_NOTICED: Duration = Duration::from_secs(1);

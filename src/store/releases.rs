@@ -83,6 +83,16 @@ pub fn set_build_slug(
     Ok(())
 }
 
+/// What a build is made for, which its app may have changed while it waited.
+pub fn set_build_stack(db: &Connection, build: BuildId, stack: &str, now: Timestamp) -> Result<()> {
+    db.execute(
+        "UPDATE builds SET stack = ?, updated_at = ? WHERE id = ?",
+        params![stack, now.0, build.to_string()],
+    )
+    .context("store a build's stack")?;
+    Ok(())
+}
+
 /// Ends a build, once: whoever comes second changes nothing.
 pub fn finish_build(
     db: &Connection,

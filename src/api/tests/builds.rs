@@ -9,6 +9,7 @@ use crate::model::{AppId, BuildId, BuildStatus, UserId};
 use crate::store;
 use async_trait::async_trait;
 use axum::http::Method;
+use serde_json::json;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -87,6 +88,36 @@ async fn builds_that_wait_when_the_server_ends_are_begun_by_the_next_in_their_or
     assert_eq!(sources(), 0);
     let rows = stage.api.store.read(move |db| store::releases::builds_of(db, app.id)).await;
     assert!(rows.unwrap().iter().all(|row| row.status == BuildStatus::Failed));
+}
+
+#[tokio::test]
+async fn a_build_that_waited_is_of_the_stack_that_its_app_has_by_then() {
+    // No disk has so much free, so it ends as soon as it has its turn.
+    let stage = Stage::with(&["--disk-reserve", "1000000000"]).await;
+    let ada = stage.person("ada@x.org", true).await;
+    let app = stage.app(&ada, "shop").await;
+    let runs = stage.api.deploy.lines().join(app.id).unwrap();
+    let builds = "/apps/shop/builds";
+    let body = json!({ "source_blob": { "url": "https://git.example/a.tgz" } });
+    let build = stage.ask(Some(&ada), &Method::POST, builds, Some(body)).await.body;
+    assert_eq!(build["stack"], "heroku-24");
+    let stack = json!({ "build_stack": "container" });
+    stage.ask(Some(&ada), &Method::PATCH, "/apps/shop", Some(stack)).await;
+    drop(runs);
+    let ended = async {
+        loop {
+            let list = stage.ask(Some(&ada), &Method::GET, builds, None).await.body;
+            match list[0]["status"] == "failed" {
+                true => return list[0]["stack"].clone(),
+                false => tokio::task::yield_now().await,
+            }
+        }
+    };
+    let stack = tokio::time::timeout(Duration::from_secs(60), ended).await;
+    assert_eq!(stack.expect("it has ended"), "container");
+    let output = format!("outputs/{}.log", build["id"].as_str().unwrap());
+    let output = std::fs::read_to_string(stage.api.settings.data_dir.join(output)).unwrap();
+    assert!(output.contains("and builds leave 1000000000M: free some"), "{output}");
 }
 
 struct NoRepos;

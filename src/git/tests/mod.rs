@@ -66,6 +66,11 @@ impl FakeAccess {
         self.apps.lock().unwrap().insert(name.into(), app.clone());
         app
     }
+
+    fn rename(&self, name: &str, to: &str) {
+        let mut apps = self.apps.lock().unwrap();
+        apps.get_mut(name).unwrap().name = AppName::parse(to).unwrap();
+    }
 }
 
 #[async_trait]
@@ -79,7 +84,9 @@ impl Access for FakeAccess {
         if !["secret", "reader"].contains(&credentials.password.as_str()) {
             return Err(Refusal::Unauthorized);
         }
-        let app = self.apps.lock().unwrap().get(app).cloned().ok_or(Refusal::NotFound)?;
+        let apps = self.apps.lock().unwrap();
+        let is_it = |one: &&App| one.name.as_str() == app || one.id.to_string() == app;
+        let app = apps.values().find(is_it).cloned().ok_or(Refusal::NotFound)?;
         if write && credentials.password == "reader" {
             return Err(Refusal::Forbidden(format!("You may not push to {}.", app.name)));
         }

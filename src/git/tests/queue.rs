@@ -56,6 +56,8 @@ async fn a_second_push_waits_is_told_so_and_goes_on_as_a_descendant() {
     second.until("remote: Waiting for another build of sample to finish...").await;
     assert_eq!(test.host.active(), 2);
     assert_eq!(test.deployer.calls().len(), 1);
+    // It is the same app by any name.
+    test.access.rename("sample", "renamed");
     test.deployer.gate.add_permits(2);
     let (said, ok) = first.end().await;
     assert!(ok, "{said}");
