@@ -29,6 +29,20 @@ pub fn region() -> Value {
     json!({ "id": fixed_id("region here"), "name": "us" })
 }
 
+/// The region by itself: this platform's host, wherever that is. Heroku's schema knows the
+/// regions of its own providers only.
+pub fn whole_region() -> Value {
+    let mut value = region();
+    value["country"] = json!("Here");
+    value["created_at"] = json!("1970-01-01T00:00:00Z");
+    value["description"] = json!("This platform's host");
+    value["locale"] = json!("Here");
+    value["private_capable"] = json!(false);
+    value["provider"] = json!({ "name": "senryu", "region": "us-east-1" });
+    value["updated_at"] = value["created_at"].clone();
+    value
+}
+
 /// A stack by itself. It has no date: it is as old as the program.
 pub fn whole_stack(name: &str) -> Value {
     let mut value = stack(name);

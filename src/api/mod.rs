@@ -21,11 +21,13 @@ mod dyno_sizes;
 mod dynos;
 mod egress;
 mod error;
+mod features;
 mod formation;
 mod guard;
 mod https;
 pub mod internal;
 pub mod json;
+mod log_drains;
 mod logs;
 mod metrics;
 mod one_offs;
@@ -78,6 +80,8 @@ fn account_routes(table: Table) -> Table {
     table
         .get("/account", Account, account::show)
         .patch("/account", NewPassword, account::update)
+        .get("/account/features", Account, features::list)
+        .get("/account/features/{feature}", Account, features::show)
         .get("/oauth/authorizations", Account, account::authorizations)
         .post("/oauth/authorizations", Login, account::authorize)
         .get("/oauth/authorizations/{id}", Account, account::authorization)
@@ -92,6 +96,11 @@ fn account_routes(table: Table) -> Table {
         .get("/dyno-sizes/{size}", Account, dyno_sizes::show)
         .get("/stacks", Account, stacks::list)
         .get("/stacks/{stack}", Account, stacks::show)
+        .get("/regions", Account, stacks::regions)
+        .get("/regions/{region}", Account, stacks::region)
+        .get("/teams", Account, addons::none)
+        .get("/spaces", Account, addons::none)
+        .get("/pipelines", Account, addons::none)
         .get("/teams/permissions", Account, collaborators::permissions)
         .get("/addons", Account, addons::none)
         .get("/addon-attachments", Account, addons::none)
@@ -110,6 +119,8 @@ fn app_routes(table: Table) -> Table {
         .delete("/apps/{app}", App(Destroy), apps::destroy)
         .get("/apps/{app}/addons", App(See), addons::none)
         .get("/apps/{app}/addon-attachments", App(See), addons::none)
+        .get("/apps/{app}/features", App(See), features::list)
+        .get("/apps/{app}/features/{feature}", App(See), features::show)
         .get("/apps/{app}/config-vars", App(ReadConfig), config_vars::list)
         .patch("/apps/{app}/config-vars", App(WriteConfig), config_vars::update)
         .get("/apps/{app}/audit", App(ReadAudit), audit::of_app)
@@ -161,6 +172,9 @@ fn runtime_routes(table: Table) -> Table {
         .get("/apps/{app}/metrics", App(ReadMetrics), metrics::show)
         .get("/apps/{app}/rollout", App(See), rollout::show)
         .post("/apps/{app}/log-sessions", App(ReadLogs), logs::create)
+        .get("/apps/{app}/log-drains", App(See), addons::none)
+        .post("/apps/{app}/log-drains", App(ReadLogs), log_drains::create)
+        .delete("/apps/{app}/log-drains/{drain}", App(ReadLogs), log_drains::remove)
         .get("/streams/logs/{token}", Secret, logs::stream)
         .get("/streams/attach/{secret}", Secret, attach::attach)
 }
@@ -171,6 +185,8 @@ fn build_routes(table: Table) -> Table {
         .put("/apps/{app}/buildpack-installations", App(SetBuildpacks), buildpacks::replace)
         .get("/buildpacks", Open, buildpack_registry::list)
         .get("/buildpacks/{name}", Open, buildpack_registry::show)
+        .get("/buildpacks/{name}/revisions", Open, buildpack_registry::revisions)
+        .get("/buildpacks/{name}/readme", Open, buildpack_registry::readme)
         .post("/sources", Account, sources::create)
         .post("/apps/{app}/sources", App(Build), sources::create_for_app)
         .get("/sources/{secret}", Secret, sources::download)

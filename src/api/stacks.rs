@@ -1,4 +1,4 @@
-//! The stacks that an app can be built on.
+//! The stacks that an app can be built on, and the one region that it can run in.
 
 use super::auth::Auth;
 use super::error::Result;
@@ -9,7 +9,7 @@ use crate::limits;
 use axum::Json;
 use axum::extract::Path;
 use axum::response::IntoResponse;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const STACKS: [&str; 2] = [limits::STACK, limits::CONTAINER_STACK];
 
@@ -37,6 +37,18 @@ pub async fn show(Auth(_): Auth, Path(stack): Path<String>) -> Result {
     let found = stacks.into_iter().find(|known| known["name"] == stack || known["id"] == stack);
     let found = found.ok_or_else(|| Error::not_found("stack"))?;
     Ok(Json(found).into_response())
+}
+
+pub async fn regions(Auth(_): Auth) -> Result {
+    Ok(Json(json!([json::whole_region()])).into_response())
+}
+
+pub async fn region(Auth(_): Auth, Path(region): Path<String>) -> Result {
+    let here = json::whole_region();
+    match here["name"] == region || here["id"] == region {
+        true => Ok(Json(here).into_response()),
+        false => Err(Error::not_found("region").into()),
+    }
 }
 
 pub async fn of_app(OnApp { .. }: OnApp) -> Result {

@@ -28,6 +28,8 @@ const ORDER: [&str; 11] = [
 /// Bundled buildpacks that Heroku's clients know under another namespace than `heroku`.
 const COMMUNITY: [&str; 1] = ["static"];
 
+/// The app's own `bin/detect` and `bin/compile`.
+const INLINE: &str = "inline";
 /// Names whose repository Heroku has called otherwise.
 const ALIASES: [(&str, &str); 1] = [("jvm", "jvm-common")];
 
@@ -66,13 +68,11 @@ impl Buildpacks {
     pub fn origin(&self, buildpack: &Buildpack, source: &str) -> Origin {
         match buildpack.clone() {
             Buildpack::Named { name, .. } if self.names.contains(&name) => Origin::Bundled(name),
-            Buildpack::Named { name, .. } if name == "inline" => {
+            Buildpack::Named { name, .. } if name == INLINE => {
                 Origin::Inline { path: String::new() }
             }
             Buildpack::Named { name, .. } => {
-                let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
-                let name = alias.map_or(name.as_str(), |(_, repository)| repository);
-                Origin::Git { url: source.replace("{name}", name), reference: None }
+                Origin::Git { url: address(&name, source), reference: None }
             }
             Buildpack::Git { url, reference } => Origin::Git { url, reference },
             Buildpack::Tarball { url } => Origin::Tarball { url },
@@ -85,6 +85,22 @@ impl Buildpacks {
 pub fn bundled() -> Vec<Buildpack> {
     let names = Bundled::iter().filter_map(|path| Some(path.split_once('/')?.0.to_string()));
     in_order(&names.collect())
+}
+
+/// The repository of what is known by a name only; none of what comes with us or with the app.
+pub fn repository(name: &str, source: &str) -> Option<String> {
+    (name != INLINE && !is_bundled(name)).then(|| address(name, source))
+}
+
+/// Whether that comes with us, in whichever namespace.
+pub fn is_bundled(name: &str) -> bool {
+    let is_it = |one: &Buildpack| matches!(one, Buildpack::Named { name: own, .. } if own == name);
+    bundled().iter().any(is_it)
+}
+
+fn address(name: &str, source: &str) -> String {
+    let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
+    source.replace("{name}", alias.map_or(name, |(_, repository)| repository))
 }
 
 fn in_order(names: &BTreeSet<String>) -> Vec<Buildpack> {
@@ -356,5 +372,7 @@ mod tests {
         let buildpacks = Buildpacks { dir: PathBuf::new(), names };
         let candidates: Vec<_> = buildpacks.candidates().iter().map(ToString::to_string).collect();
         assert_eq!(candidates, ["heroku/nodejs", "heroku/python", "heroku-community/static"]);
+        let told: Vec<_> = bundled().iter().map(ToString::to_string).collect();
+        assert_eq!(told, crate::model::buildpack::BUNDLED, "what users are told there is");
     }
 }

@@ -26,7 +26,7 @@ mod tarball;
 mod tree;
 mod volume;
 
-pub use buildpacks::bundled;
+pub use buildpacks::{bundled, is_bundled, repository};
 pub use failure::BuildFailure;
 pub use output::{OutputReader, OutputSink};
 pub use release_yaml::FirstDeploy;

@@ -1,10 +1,10 @@
-//! `buildpacks`, `buildpacks:add`, `buildpacks:set`, `buildpacks:remove`, `buildpacks:clear`: what
-//! the next build of an app runs.
+//! `buildpacks` and its kin: what the next build of an app runs. `buildpacks_known` says what there
+//! is.
 
 use super::app::AppArgs;
 use super::client::{segment, text};
 use super::failure::{Failure, Result};
-use super::{Cx, config};
+use super::{Cx, buildpacks_known, config};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -25,6 +25,8 @@ pub enum Commands {
     /// Remove all buildpacks: the next build detects its own
     #[command(name = "buildpacks:clear")]
     Clear(List),
+    #[command(flatten)]
+    Known(buildpacks_known::Commands),
 }
 
 pub async fn run(cx: &Cx, command: Commands) -> Result {
@@ -34,6 +36,7 @@ pub async fn run(cx: &Cx, command: Commands) -> Result {
         Commands::Set(args) => set(cx, args).await,
         Commands::Remove(args) => remove(cx, args).await,
         Commands::Clear(args) => clear(cx, args).await,
+        Commands::Known(command) => buildpacks_known::run(cx, command).await,
     }
 }
 
@@ -168,8 +171,10 @@ async fn add(cx: &Cx, args: Add) -> Result {
     let mut list = fetch(cx, &app).await?;
     let at = position(&list, args.index)?;
     not_set_yet(&list, &args.buildpack)?;
-    list.insert(at.unwrap_or(list.len()), args.buildpack);
-    change(cx, &args.app, args.json, &app, &list, "added").await
+    list.insert(at.unwrap_or(list.len()), args.buildpack.clone());
+    change(cx, &args.app, args.json, &app, &list, "added").await?;
+    buildpacks_known::tell_origin(cx, &args.buildpack).await;
+    Ok(())
 }
 
 /// Replaces the one at the index, the first one without.
@@ -179,10 +184,12 @@ async fn set(cx: &Cx, args: Add) -> Result {
     let at = position(&list, args.index)?.unwrap_or(0);
     not_set_yet(&list, &args.buildpack)?;
     match list.get_mut(at) {
-        Some(place) => *place = args.buildpack,
-        None => list.push(args.buildpack),
+        Some(place) => *place = args.buildpack.clone(),
+        None => list.push(args.buildpack.clone()),
     }
-    change(cx, &args.app, args.json, &app, &list, "set").await
+    change(cx, &args.app, args.json, &app, &list, "set").await?;
+    buildpacks_known::tell_origin(cx, &args.buildpack).await;
+    Ok(())
 }
 
 async fn remove(cx: &Cx, args: Remove) -> Result {

@@ -12,6 +12,7 @@ mod audit;
 mod auth;
 mod authorizations;
 mod buildpacks;
+mod buildpacks_known;
 mod builds;
 mod builds_create;
 mod certs;
@@ -216,12 +217,8 @@ enum Command {
     ReleasesRollback(releases::Rollback),
     #[command(flatten)]
     Buildpacks(buildpacks::Commands),
-    /// Display the stacks that an app can be built on
-    #[command(name = "stack", visible_alias = "apps:stacks")]
-    Stack(stack::List),
-    /// Set the stack of an app, for its next build
-    #[command(name = "stack:set", visible_alias = "apps:stacks:set")]
-    StackSet(stack::Set),
+    #[command(flatten)]
+    Stack(stack::Commands),
     /// Display the builds of an app
     #[command(name = "builds")]
     Builds(builds::List),
@@ -456,8 +453,7 @@ async fn run(cx: &Cx, command: Command) -> Result {
         Command::ReleasesWait(args) => releases::wait(cx, args).await,
         Command::ReleasesRollback(args) => releases::rollback(cx, args).await,
         Command::Buildpacks(command) => buildpacks::run(cx, command).await,
-        Command::Stack(args) => stack::list(cx, args).await,
-        Command::StackSet(args) => stack::set(cx, args).await,
+        Command::Stack(command) => stack::run(cx, command).await,
         Command::Builds(args) => builds::list(cx, args).await,
         Command::BuildsInfo(args) => builds::info(cx, args).await,
         Command::BuildsOutput(args) => builds::output(cx, args).await,

@@ -19,7 +19,10 @@ mod sources;
 mod standing;
 mod waiting;
 
-pub use crate::build::bundled as bundled_buildpacks;
+pub use crate::build::{
+    bundled as bundled_buildpacks, is_bundled as is_bundled_buildpack,
+    repository as buildpack_repository,
+};
 pub use building::BuildRequest;
 pub use line::{Lines, Place, ahead};
 pub use outputs::Outputs;

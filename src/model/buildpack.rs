@@ -9,6 +9,9 @@ use std::path::{Component, Path};
 
 /// The namespaces whose shorthands are known; Heroku has a registry of many more.
 const NAMESPACES: [&str; 2] = ["heroku", "heroku-community"];
+/// Those that come with Senryu, for whoever names one that there is not.
+pub const BUNDLED: [&str; 4] =
+    ["heroku/nodejs", "heroku/python", "heroku/go", "heroku-community/static"];
 /// The stores of Heroku's registry, now and formerly, by the first label of their hosts.
 const REGISTRY: [&str; 2] = ["buildpack-registry", "codon-buildpacks"];
 /// Ends of the addresses of archives that tar understands.
@@ -88,25 +91,27 @@ fn named(text: &str) -> Result<Buildpack> {
         !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
     };
     match text.split_once('/') {
-        Some((namespace, name)) if plain(namespace) && plain(name) => {
-            match NAMESPACES.contains(&namespace) {
-                true => Ok(Buildpack::Named {
-                    namespace: namespace.to_string(),
-                    name: name.to_string(),
-                }),
-                false => {
-                    let why = "only heroku/NAME and heroku-community/NAME are known by name. Give \
-                               the https:// address of its git repository";
-                    Err(refused(text, why))
-                }
-            }
+        Some((namespace, name))
+            if plain(namespace) && plain(name) && NAMESPACES.contains(&namespace) =>
+        {
+            Ok(Buildpack::Named { namespace: namespace.to_string(), name: name.to_string() })
         }
-        _ => {
-            let why = "it must be heroku/NAME, heroku-community/NAME, the https:// address of a \
-                       git repository or a tarball, or ./PATH in the app's source";
-            Err(refused(text, why))
-        }
+        _ => Err(unknown(text)),
     }
+}
+
+/// What there is instead.
+fn unknown(text: &str) -> Error {
+    let short = |bundled: &&&str| bundled.rsplit('/').next() == text.rsplit('/').next();
+    let meant = BUNDLED.iter().find(short).map(|name| format!(" (did you mean {name}?)"));
+    let why = format!(
+        "no buildpack of that name is bundled{}. There are {}. Others are given by the https:// \
+         address of a git repository or a tarball, by heroku/NAME or heroku-community/NAME if \
+         Heroku has a repository of it, or by ./PATH in the app's source",
+        meant.unwrap_or_default(),
+        BUNDLED.join(", "),
+    );
+    refused(text, &why)
 }
 
 /// What follows `https://`.
@@ -267,10 +272,11 @@ mod tests {
             ("ext::sh -c x", "A buildpack is a name"),
             ("ext::id", "give the https:// address"),
             ("git@git.example:u/x.git", "give the https:// address"),
-            ("/etc", "it must be heroku/NAME"),
-            ("nodejs", "it must be heroku/NAME"),
-            ("heroku/../x", "it must be heroku/NAME"),
-            ("mars/create-react-app", "only heroku/NAME and"),
+            ("/etc", "no buildpack of that name is bundled. There are heroku/nodejs, heroku/p"),
+            ("nodejs", "bundled (did you mean heroku/nodejs?). There are"),
+            ("mars/static", "(did you mean heroku-community/static?)"),
+            ("heroku/../x", "given by the https:// address of a git repository"),
+            ("mars/create-react-app", "no buildpack of that name is bundled. There are"),
             ("./../x", "a directory of the app's source"),
             ("https://u:secret@git.example/x", "user or a password"),
             ("https://git.example/x#--upload-pack=y", "must be a branch"),

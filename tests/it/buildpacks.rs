@@ -235,6 +235,7 @@ fn the_list_is_read_and_replaced_by_the_api() {
     for (buildpack, reason) in [
         ("file:///etc", "https:// only"),
         ("ext::sh", "https://"),
+        ("nodejs", "(did you mean heroku/nodejs?)"),
         ("http://git.example/x.git", "https:// only"),
         ("https://127.0.0.1/x.git", "private"),
         ("https://user:word@git.example/x.git", "password"),

@@ -8,9 +8,11 @@ use axum::http::Method;
 use serde_json::{Value, json};
 
 /// Routes that leave none, and why that is right; or that are seen to leave one elsewhere.
-const UNTOLD: [(&str, &str); 6] = [
+const UNTOLD: [(&str, &str); 8] = [
     ("DELETE /apps/{app}/build-cache", "it takes a volume, which the end-to-end tests have"),
     ("DELETE /oauth/sessions/~", "there is never one: its answer is what Heroku's client expects"),
+    ("POST /apps/{app}/log-drains", "there are none yet, and it says so"),
+    ("DELETE /apps/{app}/log-drains/{drain}", "the same"),
     ("POST /apps/{app}/log-sessions", "whoever may read the log gets an address to read it at"),
     ("POST /sources", "an address only: the build that takes what is put there has its entry"),
     ("POST /apps/{app}/sources", "the same"),

@@ -82,6 +82,46 @@ async fn buildpacks_are_told_and_changed_in_herokus_words() {
 }
 
 #[tokio::test]
+async fn what_is_known_of_a_buildpack_is_told() {
+    let stage = Stage::new(|asked, _| {
+        let url = "https://git.example/ruby";
+        let one =
+            |id: &str, source: Value| json!({"id": id, "description": "words", "source": source});
+        match asked.line().as_str() {
+            "GET /buildpacks" => ok(json!([one("heroku/go", json!({}))])),
+            "GET /buildpacks?like%5Bdescription%5D=ruby%20x" => ok(json!([])),
+            "GET /buildpacks/heroku%2Fgo" => ok(one("heroku/go", json!({}))),
+            "GET /buildpacks/heroku%2Fruby" => ok(one("heroku/ruby", json!({"url": url}))),
+            "GET /buildpacks/heroku%2Fgo/revisions" => {
+                ok(json!([{"release": "1.2", "status": "published"}]))
+            }
+            "GET /apps/shop/buildpack-installations" => ok(json!([])),
+            "PUT /apps/shop/buildpack-installations" => ok(json!([])),
+            _ => missing(),
+        }
+    })
+    .await;
+    let done = stage.run(&["buildpacks:search"]).await;
+    let table = "Buildpack  Description\n─────────  ───────────\nheroku/go  words\n";
+    assert_eq!((done.out.as_str(), done.status), (table, 0), "{}", done.err);
+    let done = stage.run(&["buildpacks:search", "ruby x"]).await;
+    assert!(done.out.starts_with("No buildpacks found. Others: heroku/NAME"), "{}", done.out);
+    let done = stage.run(&["buildpacks:info", "heroku/ruby"]).await;
+    assert_eq!(
+        done.out,
+        "=== heroku/ruby\n\nDescription: words\nSource:      https://git.example/ruby\n"
+    );
+    let done = stage.run(&["buildpacks", "versions", "heroku/go"]).await;
+    assert_eq!(done.out, "Version  Status\n───────  ─────────\n1.2      published\n");
+    assert_eq!(stage.run(&["buildpacks:info", "nothing"]).await.status, 1);
+    for (name, warned) in [("heroku/ruby", true), ("heroku/go", false), ("./here", false)] {
+        let done = stage.run(&["buildpacks:add", name, "-a", "shop"]).await;
+        let words = "heroku/ruby is not bundled: builds fetch it from https://git.example/ruby";
+        assert_eq!((done.status, done.err.contains(words)), (0, warned), "{}", done.err);
+    }
+}
+
+#[tokio::test]
 async fn an_uploaded_source_is_followed_to_its_end() {
     for (status, expected) in [("succeeded", 0), ("failed", 1)] {
         let stage = Stage::new(move |asked, _| {
@@ -139,6 +179,7 @@ async fn the_stack_is_shown_and_set_for_the_next_build() {
         "GET /stacks" => ok(json!([{"name": "container"}, {"name": "heroku-24"}])),
         "GET /apps/shop" => ok(json!({"build_stack": {"name": "heroku-24"}})),
         "PATCH /apps/shop" => ok(json!({"build_stack": {"name": "container"}})),
+        "GET /regions" => ok(json!([{"name": "us", "description": "here"}])),
         _ => missing(),
     })
     .await;
@@ -152,4 +193,6 @@ async fn the_stack_is_shown_and_set_for_the_next_build() {
         done.err
     );
     assert_eq!(stage.last("PATCH /apps/shop").body, json!({"build_stack": "container"}));
+    let done = stage.run(&["regions"]).await;
+    assert_eq!(done.out, "ID  Location\n──  ────────\nus  here\n");
 }
