@@ -28,6 +28,7 @@ impl Peaks {
     pub async fn watch(&mut self, platform: &Platform, app: &str) {
         loop {
             let _ = self.containers(platform, app).await;
+            let _ = self.steps(platform).await;
             let _ = self.host(platform).await;
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
@@ -35,17 +36,13 @@ impl Peaks {
 
     async fn containers(&mut self, platform: &Platform, app: &str) -> Result<()> {
         for container in platform.labelled("containers").await? {
-            let id = container["Id"].as_str().unwrap_or_default();
-            if container["Labels"]["senryu.app"] != app || container["State"] != "running" {
+            if container["Labels"]["senryu.app"] != app {
                 continue;
             }
-            let path = format!("/containers/{id}/stats?stream=false&one-shot=true");
-            let Ok(stats) = platform.docker(&path).await else { continue };
+            let Some(stats) = self.measure(platform, &container).await else { continue };
             let figure = |pointer: &str| stats.pointer(pointer).and_then(Value::as_u64);
             let memory = figure("/memory_stats/usage").unwrap_or(0);
             let processes = figure("/pids_stats/current").unwrap_or(0);
-            self.memory = self.memory.max(memory);
-            self.processes = self.processes.max(processes);
             // The kernel holds to them; a container without limits tells the machine's.
             match figure("/memory_stats/limit") {
                 Some(limit) if memory <= limit && limit < 16 << 30 => {}
@@ -59,6 +56,24 @@ impl Peaks {
             }
         }
         Ok(())
+    }
+
+    /// They are bounded a moment after they begin, so that only what they reach is looked at.
+    async fn steps(&mut self, platform: &Platform) -> Result<()> {
+        for container in platform.steps().await? {
+            self.measure(platform, &container).await;
+        }
+        Ok(())
+    }
+
+    async fn measure(&mut self, platform: &Platform, container: &Value) -> Option<Value> {
+        let id = container["Id"].as_str().filter(|_| container["State"] == "running")?;
+        let path = format!("/containers/{id}/stats?stream=false&one-shot=true");
+        let stats = platform.docker(&path).await.ok()?;
+        let figure = |pointer: &str| stats.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
+        self.memory = self.memory.max(figure("/memory_stats/usage"));
+        self.processes = self.processes.max(figure("/pids_stats/current"));
+        Some(stats)
     }
 
     async fn host(&mut self, platform: &Platform) -> Result<()> {

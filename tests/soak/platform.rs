@@ -314,8 +314,20 @@ impl Platform {
 
     /// Containers (`/containers`) or images (`/images`) of ours, whatever their state.
     pub async fn labelled(&self, what: &str) -> Result<Vec<Value>> {
-        let id = self.installation().await?;
-        let filter = format!("{{\"label\":[\"senryu.installation={id}\"]}}");
+        let label = format!("senryu.installation={}", self.installation().await?);
+        self.found(what, "label", &label).await
+    }
+
+    /// Those in which steps of a Dockerfile run: the builder's, on our network, without our labels.
+    pub async fn steps(&self) -> Result<Vec<Value>> {
+        let network = format!("senryu-{}", self.installation().await?);
+        let mut found = self.found("containers", "network", &network).await?;
+        found.retain(|container| container["Labels"]["senryu.kind"].is_null());
+        Ok(found)
+    }
+
+    async fn found(&self, what: &str, key: &str, value: &str) -> Result<Vec<Value>> {
+        let filter = format!("{{\"{key}\":[\"{value}\"]}}");
         let filter: String = filter.bytes().map(|byte| format!("%{byte:02X}")).collect();
         let list = self.docker(&format!("/{what}/json?all=1&filters={filter}")).await?;
         list.as_array().cloned().context("a list from Docker")
