@@ -1,13 +1,14 @@
 //! What nobody needs any more goes by itself: slugs of old releases, images that no slug knows,
-//! outputs without a build, and everything outside the database of apps that were destroyed.
+//! outputs without a build and old ones beyond their bound, and everything outside the database of
+//! apps that were destroyed.
 
 use super::{Deploy, Repos};
 use crate::clock::Timestamp;
 use crate::engine::{LABEL_APP, LABEL_KIND, LABEL_SLUG};
 use crate::error::Result;
 use crate::model::{AppId, SlugId};
-use crate::{store, tasks};
-use std::collections::BTreeSet;
+use crate::{limits, store, tasks};
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 const DAY_MICROS: i64 = 24 * 3600 * 1_000_000;
@@ -154,17 +155,58 @@ impl Deploy {
     }
 
     async fn remove_outputs(&self) -> Result<()> {
-        let ids = self.outputs().ids();
-        if ids.is_empty() {
+        // In this order: one that is made in between is not among the files.
+        let outputs = self.outputs().clone();
+        let list = move || Ok(outputs.files());
+        let files = tasks::blocking("list outputs", list).await?;
+        if files.is_empty() {
             return Ok(());
         }
-        let known: BTreeSet<Uuid> =
-            self.parts().store.read(store::releases::output_ids).await?.into_iter().collect();
-        for id in ids {
-            if !known.contains(&id) && self.outputs().running(id).is_none() {
+        let known = self.parts().store.read(store::releases::outputs).await?;
+        let kept = newest(&known, &files, limits::OUTPUTS_OF_APP_BYTES);
+        for id in files.into_keys() {
+            if !kept.contains(&id) && self.outputs().running(id).is_none() {
                 self.outputs().remove(id);
             }
         }
         Ok(())
+    }
+}
+
+/// Of each app's outputs, which come with the newest first, those that stay within so many bytes.
+fn newest(known: &[(AppId, Uuid)], files: &BTreeMap<Uuid, u64>, most: u64) -> BTreeSet<Uuid> {
+    let mut sums: BTreeMap<AppId, u64> = BTreeMap::new();
+    let mut kept = BTreeSet::new();
+    for (app, id) in known {
+        let Some(bytes) = files.get(id) else { continue };
+        let sum = sums.entry(*app).or_default();
+        *sum += bytes.max(&limits::OUTPUT_LEAST_BYTES);
+        if *sum <= most {
+            kept.insert(*id);
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_each_apps_outputs_the_newest_are_kept() {
+        let (one, other) = (AppId::random(), AppId::random());
+        let ids: Vec<Uuid> = (0..6).map(|_| Uuid::new_v4()).collect();
+        let least = limits::OUTPUT_LEAST_BYTES;
+        let apps = [one, one, other, one, one, other];
+        let known: Vec<_> = apps.into_iter().zip(ids.iter().copied()).collect();
+        // The fifth is small, but older than what fills the bound; the last has no file.
+        let sizes = [2 * least, 1, 9 * least, 7 * least, 1];
+        let mut files: BTreeMap<_, _> = ids.iter().copied().zip(sizes).collect();
+        let strange = Uuid::new_v4();
+        files.insert(strange, 1);
+        let kept = newest(&known, &files, 9 * least);
+        assert_eq!(kept, BTreeSet::from([ids[0], ids[1], ids[2]]));
+        assert!(newest(&known, &files, 11 * least).contains(&ids[4]));
+        assert!(!newest(&known, &files, u64::MAX).contains(&strange), "it is no build's");
     }
 }

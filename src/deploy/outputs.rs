@@ -89,15 +89,14 @@ impl Outputs {
         }
     }
 
-    /// The ids of all files.
-    pub fn ids(&self) -> Vec<Uuid> {
-        let Ok(entries) = std::fs::read_dir(&self.dir) else { return Vec::new() };
-        entries
-            .flatten()
-            .filter_map(|entry| {
-                entry.file_name().to_string_lossy().strip_suffix(".log")?.parse().ok()
-            })
-            .collect()
+    /// The ids of all files, and the bytes that each has. Blocking.
+    pub fn files(&self) -> BTreeMap<Uuid, u64> {
+        let Ok(entries) = std::fs::read_dir(&self.dir) else { return BTreeMap::new() };
+        let file = |entry: std::fs::DirEntry| {
+            let id = entry.file_name().to_string_lossy().strip_suffix(".log")?.parse().ok()?;
+            Some((id, entry.metadata().ok()?.len()))
+        };
+        entries.flatten().filter_map(file).collect()
     }
 
     fn path(&self, id: Uuid) -> PathBuf {

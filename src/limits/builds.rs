@@ -31,3 +31,9 @@ pub const LOAD_AHEAD: Duration = Duration::from_secs(5);
 
 /// Standing in line for less than that is not worth a word at the end of a push.
 pub const WAIT_NOTICED: Duration = Duration::from_secs(1);
+
+/// Bytes of the outputs of an app's builds and release commands that are kept together; the oldest
+/// go first. Most have some kilobytes, a runaway one fills a quarter of this.
+pub const OUTPUTS_OF_APP_BYTES: u64 = 512 << 20;
+/// What a file takes of the disk at least.
+pub const OUTPUT_LEAST_BYTES: u64 = 4096;

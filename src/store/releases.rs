@@ -317,11 +317,17 @@ pub fn sealed_config(db: &Connection, id: ReleaseId) -> Result<Option<Vec<u8>>> 
         .context("read a release's config")
 }
 
-/// Ids of the builds and releases that may have an output.
-pub fn output_ids(db: &Connection) -> Result<Vec<uuid::Uuid>> {
+/// The builds and releases that may have an output, each with its app, the newest first.
+pub fn outputs(db: &Connection) -> Result<Vec<(AppId, uuid::Uuid)>> {
     let mut query = db
-        .prepare_cached("SELECT id FROM builds UNION ALL SELECT id FROM releases WHERE has_output")
+        .prepare_cached(
+            "SELECT app_id, id, created_at FROM builds
+             UNION ALL SELECT app_id, id, created_at FROM releases WHERE has_output
+             ORDER BY created_at DESC",
+        )
         .context("read outputs")?;
-    let rows = query.query_map([], |row| parsed(row, "id")).context("read outputs")?;
+    let rows = query
+        .query_map([], |row| Ok((parsed(row, "app_id")?, parsed(row, "id")?)))
+        .context("read outputs")?;
     rows.collect::<rusqlite::Result<_>>().context("read outputs")
 }
