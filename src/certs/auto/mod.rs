@@ -6,6 +6,7 @@ pub mod acme;
 pub mod dns;
 pub mod plan;
 pub mod proofs;
+mod tries;
 #[cfg(test)]
 use super::testing as openssl;
 #[cfg(test)]
@@ -17,7 +18,6 @@ use super::{Certs, auto_seal_name, chain};
 use crate::clock::Timestamp;
 use crate::config::ServerSettings;
 use crate::error::{Context, Result};
-use crate::limits;
 use crate::model::{AutoCertificate, AutoState};
 use crate::secrets::Secrets;
 use crate::store::auto_certificates::{self, Wanted};
@@ -26,10 +26,10 @@ use crate::tasks;
 use crate::wake::Wake;
 use async_trait::async_trait;
 use dns::Leads;
-use futures_util::{StreamExt, stream};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tries::Tries;
 
 /// Who makes certificates.
 #[async_trait]
@@ -67,24 +67,16 @@ pub struct Auto(AutoParts);
 pub fn spawn(parts: AutoParts) {
     let auto = Auto(parts);
     tasks::spawn("automatic certificates", async move {
+        let mut tries = Tries::new(&auto);
         loop {
-            match auto.pass().await {
-                // More may be due than one pass takes.
-                Ok(tried) if tried > 0 => continue,
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::error!(error = error.chain(), "automatic certificates");
-                }
-            }
-            let pause = auto.until_next().await.unwrap_or(limits::ACME_PERIOD);
-            let _ = tokio::time::timeout(pause, auto.0.wake.wait()).await;
+            tries.go_on().await;
         }
     });
 }
 
 impl Auto {
-    /// Brings the rows up to what is wanted and tries for those that are due. Says how many.
-    async fn pass(&self) -> Result<usize> {
+    /// The rows, brought up to what is wanted, and what time it is.
+    async fn up_to_date(&self) -> Result<(Vec<AutoCertificate>, Timestamp)> {
         let now = (self.0.clock)();
         let settings = self.0.settings.clone();
         let (rows, left) =
@@ -92,31 +84,7 @@ impl Auto {
         if left {
             self.0.certs.hand_over().await?;
         }
-        let due = plan::due(rows, now);
-        let count = due.len();
-        let tries = stream::iter(due).map(|row| self.try_for(row));
-        // One that takes long keeps its own place only, and what has come is served at once.
-        let mut tried = tries.buffer_unordered(limits::ACME_PARALLEL).ready_chunks(count.max(1));
-        let mut failed = None;
-        while let Some(some) = tried.next().await {
-            let mut has_new = false;
-            for one in some {
-                match one {
-                    Ok(is_new) => has_new |= is_new,
-                    Err(error) => failed = Some(error),
-                }
-            }
-            if has_new {
-                self.0.certs.hand_over().await?;
-            }
-        }
-        failed.map_or(Ok(count), Err)
-    }
-
-    /// How long nothing is due, if nobody wakes the task.
-    async fn until_next(&self) -> Result<Duration> {
-        let rows = self.0.store.read(auto_certificates::all).await?;
-        Ok(plan::until_next(&rows, (self.0.clock)()))
+        Ok((rows, now))
     }
 
     /// Tries for one name; whether there is a certificate now.

@@ -2,8 +2,8 @@
 
 use crate::clock::Timestamp;
 use crate::limits;
-use crate::model::{AppId, AutoCertificate, AutoState};
-use std::collections::BTreeMap;
+use crate::model::{AppId, AutoCertificate, AutoState, SniEndpointId};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// When the next try is due.
@@ -62,12 +62,18 @@ struct Taken {
     vain: usize,
 }
 
+/// Names for which a try goes on.
+pub type Running = BTreeSet<SniEndpointId>;
+
 /// Those to try for now: the ones that are due, app by app in turn and of each the longest first,
 /// within the bounds on tries. One app's many names that lead elsewhere hold up nobody else's.
-pub fn due(rows: Vec<AutoCertificate>, now: Timestamp) -> Vec<AutoCertificate> {
+pub fn due(rows: Vec<AutoCertificate>, running: &Running, now: Timestamp) -> Vec<AutoCertificate> {
     let hour = Timestamp(now.0 - 3_600_000_000);
     let mut taken: BTreeMap<Option<AppId>, Taken> = BTreeMap::new();
-    let is_recent = |row: &&AutoCertificate| row.tried_at.is_some_and(|at| at > hour);
+    // A try that has just begun may not say so in its row yet.
+    let is_recent = |row: &&AutoCertificate| {
+        running.contains(&row.id) || row.tried_at.is_some_and(|at| at > hour)
+    };
     for row in rows.iter().filter(|row| is_asked_for(row)).filter(is_recent) {
         let taken = taken.entry(row.app).or_default();
         taken.all += 1;
@@ -75,7 +81,8 @@ pub fn due(rows: Vec<AutoCertificate>, now: Timestamp) -> Vec<AutoCertificate> {
     }
     let tries: usize = taken.values().map(|taken| taken.all).sum();
     let left = limits::ACME_TRIES_PER_HOUR.saturating_sub(tries);
-    let mut due: Vec<AutoCertificate> = rows.into_iter().filter(|row| due_at(row) <= now).collect();
+    let is_due = |row: &AutoCertificate| !running.contains(&row.id) && due_at(row) <= now;
+    let mut due: Vec<AutoCertificate> = rows.into_iter().filter(is_due).collect();
     due.sort_by_key(due_at);
     let (asking, mut others): (Vec<_>, Vec<_>) = due.into_iter().partition(is_asked_for);
     let mut ranked = Vec::new();
@@ -96,8 +103,9 @@ pub fn due(rows: Vec<AutoCertificate>, now: Timestamp) -> Vec<AutoCertificate> {
 }
 
 /// How long to wait until one is due. What is due already waits for the bound on tries.
-pub fn until_next(rows: &[AutoCertificate], now: Timestamp) -> Duration {
-    let next = rows.iter().map(due_at).filter(|due| *due > now).min();
+pub fn until_next(rows: &[AutoCertificate], running: &Running, now: Timestamp) -> Duration {
+    let resting = rows.iter().filter(|row| !running.contains(&row.id));
+    let next = resting.map(due_at).filter(|due| *due > now).min();
     let micros = next.and_then(|due| u64::try_from(due.0.saturating_sub(now.0)).ok());
     micros.map_or(limits::ACME_PERIOD, Duration::from_micros).min(limits::ACME_PERIOD)
 }
@@ -105,7 +113,6 @@ pub fn until_next(rows: &[AutoCertificate], now: Timestamp) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::SniEndpointId;
 
     fn row(state: AutoState) -> AutoCertificate {
         AutoCertificate {
@@ -174,10 +181,16 @@ mod tests {
         let now = Timestamp(100 * HOUR);
         let mut left = row(AutoState::InProgress);
         left.tried_at = Some(now);
-        assert_eq!(until_next(&[row(AutoState::Waiting), left], now), limits::ACME_AGAIN);
+        assert_eq!(
+            until_next(&[row(AutoState::Waiting), left], &Running::new(), now),
+            limits::ACME_AGAIN
+        );
         // One that is due but may not be tried yet is no reason to look again and again.
-        assert_eq!(until_next(&[row(AutoState::Waiting)], now), limits::ACME_PERIOD);
-        assert_eq!(until_next(&[], now), limits::ACME_PERIOD);
+        assert_eq!(
+            until_next(&[row(AutoState::Waiting)], &Running::new(), now),
+            limits::ACME_PERIOD
+        );
+        assert_eq!(until_next(&[], &Running::new(), now), limits::ACME_PERIOD);
     }
 
     #[test]
@@ -186,7 +199,7 @@ mod tests {
         let mut rows = vec![row(AutoState::Waiting); limits::ACME_TRIES_PER_HOUR + 5];
         rows[3].created_at = Timestamp(-1);
         let first = rows[3].id;
-        let found = due(rows.clone(), now);
+        let found = due(rows.clone(), &Running::new(), now);
         assert_eq!((found.len(), found[0].id), (limits::ACME_TRIES_PER_HOUR, first));
         for row in &mut rows {
             (row.state, row.renew_at) = (AutoState::Issued, Some(Timestamp(200 * HOUR)));
@@ -195,9 +208,28 @@ mod tests {
         rows[0].state = AutoState::Waiting;
         rows[1].renew_at = Some(Timestamp(0));
         assert!(due_at(&rows[1]) > now, "it was issued just now, whatever it says");
-        assert!(due(rows.clone(), now).is_empty(), "so many were tried just now");
-        assert_eq!(due(rows.clone(), Timestamp(102 * HOUR)).len(), 1);
-        assert_eq!(due(rows, Timestamp(200 * HOUR)).len(), limits::ACME_TRIES_PER_HOUR);
+        assert!(due(rows.clone(), &Running::new(), now).is_empty(), "so many were tried just now");
+        assert_eq!(due(rows.clone(), &Running::new(), Timestamp(102 * HOUR)).len(), 1);
+        assert_eq!(
+            due(rows, &Running::new(), Timestamp(200 * HOUR)).len(),
+            limits::ACME_TRIES_PER_HOUR
+        );
+    }
+
+    #[test]
+    fn what_is_being_tried_for_counts_and_is_not_tried_for_twice() {
+        let now = Timestamp(100 * HOUR);
+        let app = Some(AppId::random());
+        let new =
+            || AutoCertificate { app, id: SniEndpointId::random(), ..row(AutoState::Waiting) };
+        let rows: Vec<_> = std::iter::repeat_with(new).take(50).collect();
+        let running: Running = rows.iter().take(4).map(|row| row.id).collect();
+        let found = due(rows.clone(), &running, now);
+        assert_eq!(found.len(), limits::ACME_FAILURES_PER_APP - running.len());
+        assert!(found.iter().all(|row| !running.contains(&row.id)));
+        let mut begun = rows[0].clone();
+        (begun.state, begun.tried_at) = (AutoState::InProgress, Some(now));
+        assert_eq!(until_next(&[begun], &running, now), limits::ACME_PERIOD);
     }
 
     #[test]
@@ -211,7 +243,7 @@ mod tests {
         let mut rows: Vec<_> = (0..1000).map(|n| of(many, n)).collect();
         rows.push(of(other, HOUR));
         rows[7].hostname = "*.example.com".to_string();
-        let found = due(rows.clone(), now);
+        let found = due(rows.clone(), &Running::new(), now);
         assert_eq!(
             found.len(),
             limits::ACME_FAILURES_PER_APP + 2,
@@ -221,7 +253,8 @@ mod tests {
         for row in rows.iter_mut().take(limits::ACME_FAILURES_PER_APP + 1) {
             row.tried_at = Some(now);
         }
-        let found: Vec<_> = due(rows.clone(), now).into_iter().map(|row| row.app).collect();
+        let found: Vec<_> =
+            due(rows.clone(), &Running::new(), now).into_iter().map(|row| row.app).collect();
         assert_eq!(found, [Some(other), Some(many)], "the wildcard asks nobody");
 
         // What was issued is no sign that the rest would fail.
@@ -231,7 +264,8 @@ mod tests {
             for row in rows.iter_mut().filter(|row| row.tried_at.is_some()) {
                 (row.state, row.renew_at) = (AutoState::Issued, Some(Timestamp(500 * HOUR)));
             }
-            let found: Vec<_> = due(rows.clone(), now).into_iter().map(|row| row.id).collect();
+            let found: Vec<_> =
+                due(rows.clone(), &Running::new(), now).into_iter().map(|row| row.id).collect();
             for row in rows.iter_mut().filter(|row| found.contains(&row.id)) {
                 row.tried_at = Some(now);
             }

@@ -7,6 +7,7 @@ use super::pebble::Pebble;
 use super::*;
 use crate::apps::lifecycle::new_app;
 use crate::certs::{CertsParts, Handshakes};
+use crate::limits;
 use crate::link::{Certificate, Proofs};
 use crate::model::{
     App, AppName, Caller, Domain, DomainId, Hostname, SniEndpoint, SniEndpointId, User, UserId,
@@ -182,10 +183,16 @@ impl Fixture {
 
 /// Until nothing is due.
 async fn settle(auto: &Auto) {
-    for _ in 0..20 {
-        if auto.pass().await.unwrap() == 0 {
+    let mut tries = Tries::new(auto);
+    for _ in 0..200 {
+        if tries.is_idle() {
+            tries.look().await.unwrap();
+        }
+        tries.begin();
+        if tries.is_idle() {
             return;
         }
+        assert!(tries.ended().await, "all is kept");
     }
     panic!("something is due again and again");
 }
@@ -237,7 +244,7 @@ async fn fifty_names_are_certified_and_renewed_whatever_the_authority_rejects() 
     let auto = fixture.auto(acme(&fixture).await).await;
     assert_eq!(fixture.front.names(), names, "what there is is served at once");
     for _ in 0..8 {
-        auto.pass().await.unwrap();
+        settle(&auto).await;
         if fixture.front.chain("n00.example.com") != before {
             return;
         }
@@ -314,6 +321,81 @@ async fn the_rows_follow_what_is_wanted_and_failures_say_why() {
     let own = ["api", "dashboard", "git", "store"].map(|name| format!("{name}.paas.example.org"));
     assert_eq!(fixture.front.names(), own);
     assert_eq!(fixture.rows().await.len(), 4);
+}
+
+/// An authority that looks for a name for as long as it may, and has others at once.
+struct Slow;
+
+#[async_trait]
+impl Issuer for Slow {
+    async fn issue(&self, hostname: &str) -> std::result::Result<Issued, Refused> {
+        if hostname.starts_with("slow") {
+            tokio::time::sleep(limits::ACME_NAME).await;
+            return Err(Refused("nobody answers there".to_string()));
+        }
+        Fake::default().issue(hostname).await
+    }
+}
+
+#[tokio::test]
+async fn a_new_domain_does_not_wait_for_slow_ones_to_end() {
+    let fixture = Fixture::new(&[]).await;
+    let slow: Vec<String> =
+        (1..limits::ACME_PARALLEL).map(|n| format!("slow{n}.example.com")).collect();
+    fixture.add(&slow).await;
+    let auto = fixture.auto(Arc::new(Slow)).await;
+    let wake = auto.0.wake.clone();
+    // The clock stands still: it goes on by itself only where nobody waits for a thread.
+    let hold = Hold::new();
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    spawn(auto.0);
+    let until = async |what: &str, is_so: &dyn Fn(&[AutoCertificate]) -> bool| {
+        let began = std::time::Instant::now();
+        while !is_so(&fixture.rows().await) {
+            assert!(began.elapsed() < Duration::from_secs(60), "{what}");
+        }
+    };
+    let in_progress = |rows: &[AutoCertificate]| {
+        rows.iter().filter(|row| row.state == AutoState::InProgress).count()
+    };
+    until("all slow ones have begun", &|rows| in_progress(rows) == slow.len()).await;
+    for name in ["new.example.com", "newer.example.com"] {
+        fixture.add(&[name.to_string()]).await;
+        wake.wake();
+        let is_there = |row: &AutoCertificate| row.hostname == name && row.chain.is_some();
+        until(name, &|rows| rows.iter().any(is_there)).await;
+        assert_eq!(in_progress(&fixture.rows().await), slow.len(), "{name} did not wait");
+    }
+    assert_eq!(began.elapsed(), Duration::ZERO);
+
+    // They end in their time, and a place is everybody's again.
+    tokio::time::advance(limits::ACME_NAME + limits::ACME_LOOK).await;
+    let failing = |rows: &[AutoCertificate]| {
+        rows.iter().filter(|row| row.state == AutoState::Failing).count() == slow.len()
+    };
+    until("all slow ones have failed", &failing).await;
+    drop(hold);
+}
+
+/// Keeps a paused clock from going on by itself, which it does where all tasks wait: a thread of
+/// the runtime is busy.
+struct Hold {
+    ends: Option<std::sync::mpsc::Sender<()>>,
+}
+
+impl Hold {
+    fn new() -> Self {
+        let (ends, end) = std::sync::mpsc::channel::<()>();
+        tokio::task::spawn_blocking(move || end.recv().ok());
+        Self { ends: Some(ends) }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.ends.take();
+    }
 }
 
 #[tokio::test]
