@@ -3,6 +3,7 @@
 
 use crate::api::{self, Api};
 use crate::apps::access::{Access, Action};
+use crate::apps::sign_in::EntryBy;
 use crate::build::Builder;
 use crate::certs::auto::acme::Acme;
 use crate::certs::auto::{self, AutoParts, dns};
@@ -417,7 +418,8 @@ impl GitAccess for PushAccess {
             Err(error) if error.kind() == Kind::Unauthorized && credentials.user.contains('@') => {
                 let address = credentials.address.clone();
                 let from = Origin { via: Via::Git, address, ..Origin::server() };
-                self.0.sign_in(&credentials.user, &credentials.password, None, &from).await
+                let (user, password) = (&credentials.user, &credentials.password);
+                self.0.sign_in(user, password, None, EntryBy::OwnPassword, &from).await
             }
             other => other,
         };

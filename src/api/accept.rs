@@ -23,6 +23,11 @@ pub async fn conventions(mut request: Request, next: Next) -> Response {
             None,
         );
     }
+    if is_foreign(&request) {
+        let message = "A browser sent this from a page of another site. Nothing has changed: use a \
+                       command line, or a program that gives its token itself.";
+        return reply(StatusCode::FORBIDDEN, "forbidden", message, None);
+    }
     let is_get = request.method() == Method::GET;
     let id = request_id(request.headers());
     request.extensions_mut().insert(RequestId(id.clone()));
@@ -35,6 +40,14 @@ pub async fn conventions(mut request: Request, next: Next) -> Response {
         response.headers_mut().insert("request-id", id);
     }
     response
+}
+
+/// Whether another site has a browser change something. It remembers a password that was typed for
+/// this host, and sends it along with that site's forms, but says whose they are.
+fn is_foreign(request: &Request) -> bool {
+    let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
+    let site = request.headers().get("sec-fetch-site").map(HeaderValue::as_bytes);
+    !reads && site.is_some_and(|site| site != b"same-origin" && site != b"none")
 }
 
 /// Any `3.x` is 3; whoever asks for no version of ours gets it as well (browsers, curl).

@@ -2,6 +2,7 @@
 
 use super::accept::RequestId;
 use super::{Api, Shared};
+use crate::apps::sign_in::EntryBy;
 use crate::error::{Error, Kind};
 use crate::model::Caller;
 use crate::origin::{Origin, Via};
@@ -63,25 +64,13 @@ fn stranger(parts: &Parts) -> Origin {
     }
 }
 
-/// For making tokens only.
-pub async fn by_login(parts: &Parts, api: &Api) -> Result<Caller, Error> {
+/// By a token, or by e-mail and password, and the code of a second factor.
+pub async fn by_login(parts: &Parts, api: &Api, entry: EntryBy) -> Result<Caller, Error> {
     let (user, password) = credentials(&parts.headers)?;
     match api.access.by_token(&password).await {
         Err(error) if error.kind() == Kind::Unauthorized && !user.is_empty() => {
-            let code = header(parts, CODE);
-            api.access.sign_in(&user, &password, code, &stranger(parts)).await
-        }
-        other => other,
-    }
-}
-
-/// For choosing a password only.
-pub async fn to_change_password(parts: &Parts, api: &Api) -> Result<Caller, Error> {
-    let (user, password) = credentials(&parts.headers)?;
-    match api.access.by_token(&password).await {
-        Err(error) if error.kind() == Kind::Unauthorized && !user.is_empty() => {
-            let code = header(parts, CODE);
-            api.access.sign_in_to_change(&user, &password, code, &stranger(parts)).await
+            let (code, from) = (header(parts, CODE), stranger(parts));
+            api.access.sign_in(&user, &password, code, entry, &from).await
         }
         other => other,
     }

@@ -6,6 +6,7 @@ use super::accept::RequestId;
 use super::auth::{self, Auth};
 use super::error::ApiError;
 use crate::apps::access::{Action, Entry};
+use crate::apps::sign_in::EntryBy;
 use crate::error::{Error, Kind, Result};
 use crate::model::{App, Caller};
 use crate::origin::{Origin, Via};
@@ -113,11 +114,11 @@ async fn enforce(
     match route.rule {
         Rule::Secret | Rule::Open => {}
         Rule::Login => {
-            let caller = auth::by_login(&parts, &api).await?;
+            let caller = auth::by_login(&parts, &api, EntryBy::OwnPassword).await?;
             parts.extensions.insert(Auth(caller));
         }
         Rule::NewPassword => {
-            let caller = auth::to_change_password(&parts, &api).await?;
+            let caller = auth::by_login(&parts, &api, EntryBy::AnyPassword).await?;
             parts.extensions.insert(Auth(caller));
         }
         Rule::Account | Rule::Admin => {

@@ -16,8 +16,10 @@ use crate::link::{Certificate, Proofs};
 use crate::logs::Logs;
 use crate::logs::session::Sessions;
 use crate::metrics::Metrics;
-use crate::model::{App, AppName, Caller, Permissions, User};
-use crate::release::Releases;
+use crate::model::{
+    App, AppName, Caller, ConfigVars, Permissions, ProcessType, Procfile, Slug, SlugId, User,
+};
+use crate::release::{NewRelease, Releases};
 use crate::secrets::Secrets;
 use crate::slugs::{Slugs, SlugsParts};
 use crate::store::{self, Store};
@@ -72,6 +74,26 @@ pub struct Person {
 pub struct Answer {
     pub status: StatusCode,
     pub body: Value,
+}
+
+/// A slug of the app that runs these.
+pub fn slug(app: &App, types: &[(&str, &str)]) -> Slug {
+    let typed = |(name, run): &(&str, &str)| (ProcessType::parse(name).unwrap(), run.to_string());
+    Slug {
+        images: Default::default(),
+        id: SlugId::random(),
+        app: app.id,
+        commit: None,
+        commit_description: None,
+        process_types: Procfile::from_map(types.iter().map(typed).collect()),
+        image: "sha256:x".to_string(),
+        layers: Vec::new(),
+        size: 1,
+        stack: app.stack.clone(),
+        buildpack_provided_description: None,
+        created_at: crate::clock::Timestamp::now(),
+        deleted_at: None,
+    }
 }
 
 impl Stage {
@@ -170,6 +192,23 @@ impl Stage {
         app
     }
 
+    /// The end of a deploy: a release of this slug.
+    pub async fn release(&self, owner: &Person, slug: Slug, description: &str, config: ConfigVars) {
+        let new = NewRelease {
+            app: slug.app,
+            slug: Some(slug.clone()),
+            config,
+            description: description.to_string(),
+            user: owner.user.clone(),
+        };
+        let releases = self.api.releases.clone();
+        let stored = self.api.store.write(move |db| {
+            store::slugs::insert(db, &slug)?;
+            releases.insert(db, &new).map(|_| ())
+        });
+        stored.await.unwrap();
+    }
+
     pub async fn share(&self, app: &App, with: &Person, permissions: &str) {
         let permissions = Permissions::parse(permissions).unwrap();
         let user = &with.user.email;
@@ -183,7 +222,22 @@ impl Stage {
         path: &str,
         body: Option<Value>,
     ) -> Answer {
+        self.ask_from(None, who, method, path, body).await
+    }
+
+    /// The same by a browser, from a page of this place, of a neighbour or of somebody else.
+    pub async fn ask_from(
+        &self,
+        site: Option<&str>,
+        who: Option<&Person>,
+        method: &Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Answer {
         let mut request = axum::http::Request::builder().method(method).uri(path);
+        if let Some(site) = site {
+            request = request.header("sec-fetch-site", site);
+        }
         request = request.header("user-agent", "senryu-cli/test");
         request = request.header("x-forwarded-for", "198.51.100.1, 192.0.2.7");
         if let Some(person) = who {

@@ -111,6 +111,10 @@ impl Access {
         let gone = found.clone();
         self.store
             .write(move |db| {
+                let rows = store::collaborators::of_app(db, gone.app)?;
+                if !rows.iter().any(|row| row.user == gone.user) {
+                    return Err(Error::not_found("collaborator"));
+                }
                 let details = [("user", gone.email.as_str())];
                 store::audit::note(db, "collaborator:destroy", Some(gone.app), &details)?;
                 store::collaborators::delete(db, gone.app, gone.user)

@@ -337,6 +337,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn whoever_began_with_the_password_alone_does_not_end_without_a_code() {
+        let stage = Stage::new().await;
+        let from = stage.from();
+        let began = stage.access.by_password("ada@example.com", PASSWORD, &from).await.unwrap();
+        assert!(stage.access.second_factor(&began).await.unwrap().is_none());
+        switched_on(&stage).await;
+        let session = stage.sessions.open(&began, None, &from, "").await.unwrap_err();
+        let token = stage.access.authorize(&began, "", None).await.unwrap_err();
+        assert_eq!([session.kind(), token.kind()], [Kind::Unauthorized; 2]);
+    }
+
+    #[tokio::test]
     async fn no_code_is_good_twice_not_even_at_the_same_time() {
         let stage = Stage::new().await;
         let (offer, _) = switched_on(&stage).await;

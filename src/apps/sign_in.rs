@@ -17,41 +17,34 @@ const HALF: &str = "half a sign-in";
 /// Who the audit says failed where there is no such account: what was typed may be a password.
 const UNKNOWN: &str = "unknown";
 
+/// Which passwords let somebody in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryBy {
+    /// One that its owner has chosen. Any other is a `PasswordChange` error.
+    OwnPassword,
+    /// Also one that others have seen: for whoever is about to choose another.
+    AnyPassword,
+}
+
 impl Access {
     /// The caller with this e-mail and password; and with this code, if there is a second factor:
-    /// without one that is a `TwoFactor` error. A password that others have seen lets nobody in: it
-    /// is a `PasswordChange` error.
+    /// without one that is a `TwoFactor` error.
     pub async fn sign_in(
         &self,
         email: &str,
         password: &str,
         code: Option<&str>,
+        entry: EntryBy,
         from: &Origin,
     ) -> Result<Caller> {
         let user = self.by_password(email, password, from).await?;
         let id = user.id;
         let is_first = move |db: &_| store::console_sessions::must_change_password(db, id);
-        if self.store.read(is_first).await? {
+        if entry == EntryBy::OwnPassword && self.store.read(is_first).await? {
             let message = "This password has been on a screen, and is good only for choosing one \
                            of your own: sign in to the console, or run senryu login.";
             return Err(Error::new(Kind::PasswordChange, message));
         }
-        self.second_step(user, code, from).await
-    }
-
-    /// The same for whoever is about to choose another password.
-    pub async fn sign_in_to_change(
-        &self,
-        email: &str,
-        password: &str,
-        code: Option<&str>,
-        from: &Origin,
-    ) -> Result<Caller> {
-        let user = self.by_password(email, password, from).await?;
-        self.second_step(user, code, from).await
-    }
-
-    async fn second_step(&self, user: User, code: Option<&str>, from: &Origin) -> Result<Caller> {
         match (self.second_factor(&user).await?, code) {
             (None, _) => {}
             (Some(_), Some(code)) => {
@@ -88,9 +81,8 @@ impl Access {
     async fn proved(&self, email: &str, password: &str) -> Result<User> {
         let email = email.trim().to_string();
         let found = self.store.read(move |db| store::users::by_email(db, &email)).await?;
-        let _permit = self.hashing.acquire().await.map_err(|_| refused())?;
         let password = password.to_string();
-        tasks::blocking("check a password", move || {
+        self.in_turn("check a password", move || {
             let Some((user, hash)) = found else {
                 secrets::hash_password(&password)?;
                 return Err(refused());
@@ -99,6 +91,22 @@ impl Access {
                 return Err(refused());
             }
             Ok(user)
+        })
+        .await
+    }
+
+    /// Counts a hash when it is its turn. The turn ends with the work: whoever leaves before would
+    /// otherwise make room for one hash more than the machine has memory for.
+    async fn in_turn<T, F>(&self, what: &'static str, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T> + Send + 'static,
+    {
+        let turn = self.hashing.clone().acquire_owned().await.map_err(|_| refused())?;
+        tasks::blocking(what, move || {
+            let done = work();
+            drop(turn);
+            done
         })
         .await
     }
@@ -168,6 +176,8 @@ mod tests {
     use super::*;
     use crate::apps::testing::Stage;
     use crate::origin::Via;
+    use futures_util::FutureExt;
+    use std::sync::{Arc, Mutex};
 
     #[tokio::test]
     async fn half_a_sign_in_ends_with_the_password_that_it_began_with() {
@@ -187,12 +197,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn whoever_leaves_before_the_answer_makes_no_room_for_more_hashes() {
+        let stage = Stage::new().await;
+        let (ends, end) = std::sync::mpsc::channel::<()>();
+        let end = Arc::new(Mutex::new(end));
+        for _ in 0..limits::PARALLEL_HASHES {
+            let end = end.clone();
+            let work = stage.access.in_turn("wait", move || {
+                // It ends when the test lets go of the other side.
+                Ok(end.lock().unwrap().recv().is_ok())
+            });
+            assert!(work.now_or_never().is_none(), "the client leaves while it is worked at");
+        }
+        let turns = || stage.access.hashing.available_permits();
+        assert_eq!(turns(), 0);
+        assert!(stage.sign_in(None).now_or_never().is_none(), "the next one waits");
+        drop(ends);
+        stage.sign_in(None).await.unwrap();
+    }
+
+    #[tokio::test]
     async fn failed_sign_ins_are_in_the_audit_without_what_was_typed() {
         let stage = Stage::new().await;
         let address = Some("192.0.2.1".to_string());
         let from = Origin { via: Via::Api, address, ..Origin::server() };
         for (email, password) in [("ADA@example.com", "wrong"), ("my password", "x")] {
-            stage.access.sign_in(email, password, None, &from).await.unwrap_err();
+            let entry = EntryBy::OwnPassword;
+            stage.access.sign_in(email, password, None, entry, &from).await.unwrap_err();
         }
         let entries = stage.audit("sign-in:fail", 2).await;
         let mut details: Vec<&str> = entries.iter().map(|entry| &*entry.details).collect();

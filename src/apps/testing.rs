@@ -2,6 +2,7 @@
 
 use super::access::Access;
 use super::sessions::{Session, Sessions};
+use super::sign_in::EntryBy;
 use crate::error::Result;
 use crate::model::{AuditEntry, Caller, User};
 use crate::origin::{Origin, Via};
@@ -47,7 +48,8 @@ impl Stage {
     }
 
     pub async fn sign_in(&self, code: Option<&str>) -> Result<Caller> {
-        self.access.sign_in("ada@example.com", PASSWORD, code, &self.from()).await
+        let (entry, from) = (EntryBy::OwnPassword, self.from());
+        self.access.sign_in("ada@example.com", PASSWORD, code, entry, &from).await
     }
 
     /// The entries of the audit about that, as soon as there are so many.

@@ -75,9 +75,12 @@ impl Access {
         if heir.is_some_and(|heir| heir.id == user.id) {
             return Err(Error::invalid("The apps must go to somebody else."));
         }
-        let (user, heir) = (user.clone(), heir.cloned());
+        let (user, heir) = (user.id, heir.map(|heir| heir.id));
         self.store
             .write(move |db| {
+                // As they are now: both may have been removed since somebody looked, or promoted.
+                let user = store::users::present(db, user)?;
+                let heir = heir.map(|heir| store::users::present(db, heir)).transpose()?;
                 let admins = store::users::all(db)?.into_iter().filter(|one| one.admin).count();
                 if user.admin && admins < 2 {
                     let message = "The last admin cannot be removed: make another one first.";

@@ -45,7 +45,8 @@ pub fn users(db: &Connection) -> Result<BTreeSet<UserId>> {
     rows.collect::<rusqlite::Result<_>>().context(what)
 }
 
-/// Stores one whose code of `step` has just been shown.
+/// Stores one whose code of `step` has just been shown. Whoever proved no more than a password
+/// until now has proved nothing any more: see `users::still_proved`.
 pub fn insert(
     db: &Connection,
     user: UserId,
@@ -58,6 +59,8 @@ pub fn insert(
         params![user.to_string(), sealed, step, now.0],
     )
     .context("store a second factor")?;
+    db.execute("UPDATE users SET updated_at = ? WHERE id = ?", params![now.0, user.to_string()])
+        .context("store a second factor")?;
     Ok(())
 }
 

@@ -67,6 +67,11 @@ pub fn find(db: &Connection, email_or_id: &str) -> Result<Option<User>> {
     .context("read a user")
 }
 
+/// A user as it is now; one who was removed is not found.
+pub fn present(db: &Connection, id: UserId) -> Result<User> {
+    find(db, &id.to_string())?.ok_or_else(|| Error::not_found("user"))
+}
+
 /// Everybody, by e-mail.
 pub fn all(db: &Connection) -> Result<Vec<User>> {
     let mut query = db

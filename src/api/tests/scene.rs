@@ -1,14 +1,11 @@
 //! An app with one of everything that a request can name, for tests that walk a whole route table.
 
-use crate::api::testing::{Person, Stage};
+use crate::api::testing::{Person, Stage, slug};
 use crate::certs::Pem;
 use crate::certs::testing::{Authority, Made};
 use crate::clock::Timestamp;
 use crate::deploy::{NewBuild, Place};
-use crate::model::{
-    App, AuditEntry, BuildId, Caller, ConfigVars, Permissions, ProcessType, Procfile, Slug, SlugId,
-};
-use crate::release::NewRelease;
+use crate::model::{App, AuditEntry, BuildId, Caller, ConfigVars, Permissions};
 use crate::store;
 use serde_json::{Value, json};
 
@@ -49,7 +46,8 @@ impl Theatre {
     /// Sets the scene for somebody, who owns the app.
     pub async fn set(&self, stage: &Stage, owner: &Person) -> Scene {
         let app = stage.app(owner, APP).await;
-        release(stage, &app, owner).await;
+        let slug = slug(&app, &[("web", "serve")]);
+        stage.release(owner, slug, "Deploy", ConfigVars::default()).await;
         let Made { chain, key } = &self.certificate;
         let pem = Pem { chain: chain.clone(), key: key.clone() };
         stage.api.certs.add(&app, ENDPOINT.to_string(), pem).await.unwrap();
@@ -68,38 +66,6 @@ impl Theatre {
         let runs = stage.api.deploy.lines().join(app.id).unwrap();
         Scene { app, guest, neighbour, _runs: runs }
     }
-}
-
-async fn release(stage: &Stage, app: &App, owner: &Person) {
-    let run = [(ProcessType::parse("web").unwrap(), "serve".to_string())];
-    let slug = Slug {
-        images: Default::default(),
-        id: SlugId::random(),
-        app: app.id,
-        commit: None,
-        commit_description: None,
-        process_types: Procfile::from_map(run.into_iter().collect()),
-        image: "sha256:x".to_string(),
-        layers: Vec::new(),
-        size: 1,
-        stack: app.stack.clone(),
-        buildpack_provided_description: None,
-        created_at: Timestamp::now(),
-        deleted_at: None,
-    };
-    let new = NewRelease {
-        app: app.id,
-        slug: Some(slug.clone()),
-        config: ConfigVars::default(),
-        description: "Deploy".to_string(),
-        user: owner.user.clone(),
-    };
-    let releases = stage.api.releases.clone();
-    let stored = stage.api.store.write(move |db| {
-        store::slugs::insert(db, &slug)?;
-        releases.insert(db, &new).map(|_| ())
-    });
-    stored.await.unwrap();
 }
 
 pub struct Scene {

@@ -1,10 +1,66 @@
 //! How people come, what they are given, and that nothing of it is left once they are removed.
 
 use crate::api::testing::{Person, Stage};
+use crate::apps::sign_in::EntryBy;
 use crate::error::Kind;
 use crate::origin::Origin;
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
+
+#[tokio::test]
+async fn another_sites_form_changes_nothing_by_what_a_browser_remembers() {
+    let stage = Stage::new().await;
+    let eve = stage.person("eve@x.org", false).await;
+    let ask = async |site, method: &Method| {
+        let body = (method == Method::POST).then(|| json!({}));
+        stage.ask_from(Some(site), Some(&eve), method, "/apps", body).await
+    };
+    for site in ["cross-site", "same-site"] {
+        let refused = ask(site, &Method::POST).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN, "{site}");
+        assert_eq!(refused.body["id"], "forbidden");
+        assert_eq!(ask(site, &Method::GET).await.body, json!([]), "nothing was made");
+    }
+    assert_eq!(ask("same-origin", &Method::POST).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn people_are_removed_by_what_they_are_now_and_not_when_somebody_looked() {
+    let stage = Stage::new().await;
+    let access = &stage.api.access;
+    let admin = stage.person("admin@x.org", true).await;
+    let [eve, bob] = ["eve@x.org", "bob@x.org"].map(|email| stage.person(email, false));
+    let (eve, bob) = (eve.await, bob.await);
+    stage.app(&bob, "shop").await;
+    access.promote(&eve.user).await.unwrap();
+    access.remove_user(&admin.user, None).await.unwrap();
+    let last = access.remove_user(&eve.user, None).await.unwrap_err();
+    assert!(last.to_string().contains("last admin"), "{last}");
+
+    // The heir has gone meanwhile: nobody would own the apps.
+    let gone = access.remove_user(&bob.user, Some(&admin.user)).await.unwrap_err();
+    assert_eq!(gone.kind(), Kind::NotFound);
+    let apps = access.shared_apps(&access.user("bob@x.org").await.unwrap()).await.unwrap();
+    assert_eq!(apps.len(), 1, "and nothing has changed");
+    let again = access.remove_user(&admin.user, None).await.unwrap_err();
+    assert_eq!(again.kind(), Kind::NotFound);
+}
+
+#[tokio::test]
+async fn two_who_remove_a_collaborator_remove_one() {
+    let stage = Stage::new().await;
+    let (owner, eve) = (stage.person("owner@x.org", false), stage.person("eve@x.org", false));
+    let (owner, eve) = (owner.await, eve.await);
+    let app = stage.app(&owner, "shop").await;
+    stage.share(&app, &eve, "view").await;
+    let remove = || stage.api.access.remove_collaborator(&app, "eve@x.org");
+    let (one, two) = tokio::join!(remove(), remove());
+    assert_eq!([one.is_ok(), two.is_ok()].iter().filter(|done| **done).count(), 1);
+    let audit = stage.ask(Some(&owner), &Method::GET, "/apps/shop/audit", None).await.body;
+    let removed = audit.as_array().unwrap().iter();
+    let removed = removed.filter(|entry| entry["action"] == "collaborator:destroy");
+    assert_eq!(removed.count(), 1, "{audit}");
+}
 
 #[tokio::test]
 async fn a_user_is_made_by_an_admin_and_let_in_by_password() {
@@ -17,13 +73,15 @@ async fn a_user_is_made_by_an_admin_and_let_in_by_password() {
     assert_eq!(made.body["admin"], false);
     let password = made.body["password"].as_str().unwrap();
     let (access, from) = (&stage.api.access, Origin::server());
-    let first = access.sign_in("EVE@x.org", password, None, &from).await.unwrap_err();
+    let first =
+        access.sign_in("EVE@x.org", password, None, EntryBy::OwnPassword, &from).await.unwrap_err();
     assert_eq!(first.kind(), Kind::PasswordChange, "{first}");
-    let caller = access.sign_in_to_change("EVE@x.org", password, None, &from).await.unwrap();
+    let caller =
+        access.sign_in("EVE@x.org", password, None, EntryBy::AnyPassword, &from).await.unwrap();
     assert!(!caller.user.admin);
     let new = "four random words here";
     access.change_password(&caller.user, password, new, None, &from).await.unwrap();
-    access.sign_in("EVE@x.org", new, None, &from).await.unwrap();
+    access.sign_in("EVE@x.org", new, None, EntryBy::OwnPassword, &from).await.unwrap();
     let again = json!({ "email": "Eve@X.org", "admin": true });
     let again = stage.ask(Some(&admin), &Method::POST, "/users", Some(again)).await;
     assert_eq!(again.status, StatusCode::UNPROCESSABLE_ENTITY);

@@ -2,13 +2,13 @@
 //! what it is about.
 
 use super::*;
+use crate::api::testing::slug;
 use crate::limits;
 use crate::logs::LogLine;
 use crate::model::{
-    App, AutoState, Build, BuildId, BuildStatus, ConfigVars, Domain, DomainId, Hostname,
-    ProcessType, Procfile, Slug, SlugId, SourceBlob,
+    App, AutoState, Build, BuildId, BuildStatus, ConfigVars, Domain, DomainId, Hostname, Slug,
+    SourceBlob,
 };
-use crate::release::NewRelease;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// Ends an attribute and a piece of text, and is a tag.
@@ -89,40 +89,20 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn slug(app: &App, text: Option<&str>, types: &[(&str, &str)]) -> Slug {
-    let text = || text.map(str::to_string);
-    let typed = |(name, run): &(&str, &str)| (ProcessType::parse(name).unwrap(), run.to_string());
-    Slug {
-        images: Default::default(),
-        id: SlugId::random(),
-        app: app.id,
-        commit: text(),
-        commit_description: text(),
-        process_types: Procfile::from_map(types.iter().map(typed).collect()),
-        image: "sha256:x".to_string(),
-        layers: Vec::new(),
-        size: 1,
-        stack: app.stack.clone(),
-        buildpack_provided_description: text(),
-        created_at: Timestamp::now(),
-        deleted_at: None,
-    }
-}
-
 /// An app of somebody whose very name is hostile, with that in all that can be stored for it.
 async fn fill(desk: &Desk, owner: &Person) -> (App, BuildId) {
     let app = desk.stage.app(owner, APP).await;
     let (id, user, now) = (app.id, owner.user.clone(), Timestamp::now());
     let hostile = || Some(HOSTILE.to_string());
-    let slug = slug(&app, Some(HOSTILE), &[("web", HOSTILE), ("clock", HOSTILE)]);
-    let changes = [("KEY".to_string(), hostile())].into_iter().collect();
-    let new = NewRelease {
-        app: id,
-        slug: Some(slug.clone()),
-        config: ConfigVars::default().changed(&changes).unwrap(),
-        description: HOSTILE.to_string(),
-        user: user.clone(),
+    let slug = Slug {
+        commit: hostile(),
+        commit_description: hostile(),
+        buildpack_provided_description: hostile(),
+        ..slug(&app, &[("web", HOSTILE), ("clock", HOSTILE)])
     };
+    let changes = [("KEY".to_string(), hostile())].into_iter().collect();
+    let config = ConfigVars::default().changed(&changes).unwrap();
+    desk.stage.release(owner, slug, HOSTILE, config).await;
     let build = Build {
         id: BuildId::random(),
         app: id,
@@ -141,10 +121,8 @@ async fn fill(desk: &Desk, owner: &Person) -> (App, BuildId) {
         created_at: now,
         updated_at: now,
     };
-    let (releases, made) = (desk.console.platform.releases.clone(), build.id);
+    let made = build.id;
     let stored = desk.stage.api.store.write(move |db| {
-        store::slugs::insert(db, &slug)?;
-        releases.insert(db, &new)?;
         store::releases::insert_build(db, &build)?;
         store::audit::note(db, HOSTILE, Some(id), &[(HOSTILE, HOSTILE)])
     });
@@ -333,20 +311,8 @@ async fn a_page_of_an_app_tells_when_the_rest_of_it_is_another() {
         rest.split('"').next().unwrap().to_string()
     };
     let mut shapes = vec![shape().await];
-    let slug = slug(&app, None, &[("web", "serve")]);
-    let new = NewRelease {
-        app: app.id,
-        slug: Some(slug.clone()),
-        config: ConfigVars::default(),
-        description: "Deploy".to_string(),
-        user: owner.user.clone(),
-    };
-    let releases = desk.console.platform.releases.clone();
-    let stored = desk.stage.api.store.write(move |db| {
-        store::slugs::insert(db, &slug)?;
-        releases.insert(db, &new).map(|_| ())
-    });
-    stored.await.unwrap();
+    let slug = slug(&app, &[("web", "serve")]);
+    desk.stage.release(&owner, slug, "Deploy", ConfigVars::default()).await;
     shapes.push(shape().await);
     assert_eq!(shapes[1], shape().await);
     let scale = [("process", "web"), ("quantity", "0")];
