@@ -1,186 +1,19 @@
 //! An app's own page: its processes, scaled by a form each, its dynos, maintenance, and what to
 //! type to deploy.
 
+use super::Page;
 use super::at::{At, Done, FormAt, Note};
 use super::frame::{self, Frame, Place};
+use super::live::Live;
 use super::oops::refused;
-use super::words::{self, Mark};
-use super::{Console, Page};
+use super::tab::{Here, Tab};
 use crate::actions::{AppChange, WhichDynos};
-use crate::apps::access::{Action, Entry};
-use crate::clock::Timestamp;
+use crate::apps::access::Action;
 use crate::dynos::formation::{Quantity, Update};
-use crate::dynos::{Dyno, Progress};
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::model::{DynoState, Formation};
-use crate::store;
 use askama::Template;
 use axum::extract::Query;
-
-/// The pages of an app, in the order of its tabs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tab {
-    Overview,
-    Releases,
-    Builds,
-    Config,
-    Logs,
-    Metrics,
-    Domains,
-    Access,
-    Audit,
-    Settings,
-}
-
-/// Which page of an app this is, and what its reader may do there: what they may not is not shown.
-pub struct Here {
-    at: Tab,
-    entry: Entry,
-}
-
-impl Here {
-    pub fn at(at: Tab, entry: &Entry) -> Self {
-        Self { at, entry: entry.clone() }
-    }
-
-    /// The tabs: what each is called, where it is below the app's own page, and whether it is this.
-    pub fn shown(&self) -> Vec<(&'static str, &'static str, bool)> {
-        let all = [
-            (Tab::Overview, "Overview", "", Action::See),
-            (Tab::Logs, "Logs", "/logs", Action::ReadLogs),
-            (Tab::Metrics, "Metrics", "/metrics", Action::ReadMetrics),
-            (Tab::Releases, "Releases", "/releases", Action::See),
-            (Tab::Builds, "Builds", "/builds", Action::See),
-            (Tab::Config, "Config vars", "/config", Action::ReadConfig),
-            (Tab::Domains, "Domains", "/domains", Action::See),
-            (Tab::Access, "Access", "/access", Action::See),
-            (Tab::Audit, "Audit", "/audit", Action::ReadAudit),
-            (Tab::Settings, "Settings", "/settings", Action::See),
-        ];
-        let shown = all.into_iter().filter(|(.., action)| self.entry.may(*action));
-        shown.map(|(tab, name, rest, _)| (name, rest, tab == self.at)).collect()
-    }
-
-    pub fn may(&self, action: Action) -> bool {
-        self.entry.may(action)
-    }
-}
-
-/// One process type, with the form that scales it.
-struct Process {
-    name: String,
-    command: String,
-    quantity: u32,
-    size: String,
-    up: usize,
-    share: String,
-}
-
-struct DynoRow {
-    name: String,
-    mark: Mark,
-    size: String,
-    version: i64,
-    since: String,
-    command: String,
-    is_one_off: bool,
-}
-
-/// What changes by itself, and is sent again whenever it has.
-#[derive(Template)]
-#[template(path = "console/live.html", config = "web/askama.toml")]
-pub struct Live {
-    app: String,
-    token: String,
-    may_restart: bool,
-    mark: Mark,
-    maintenance: bool,
-    /// Why it does not come up.
-    failing: Option<String>,
-    processes: Vec<Process>,
-    dynos: Vec<DynoRow>,
-}
-
-impl Live {
-    pub async fn of(console: &Console, entry: &Entry, token: &str) -> Result<Self> {
-        let id = entry.app.id;
-        let (wanted, app, slug) = console
-            .platform
-            .store
-            .read(move |db| {
-                let release = store::releases::current_release(db, id)?;
-                let slug = release.and_then(|release| release.slug);
-                let slug = slug.map(|slug| store::slugs::by_id(db, slug)).transpose()?.flatten();
-                Ok((store::formations::of_app(db, id)?, store::apps::by_id(db, id)?, slug))
-            })
-            .await?;
-        let app = app.ok_or_else(|| Error::not_found("app"))?;
-        let published = console.platform.dynos.published();
-        let seen = published.apps.get(&id);
-        let dynos = console.platform.dynos.of_app(id);
-        let command = |row: &Formation| {
-            let types = slug.as_ref().map(|slug| &slug.process_types);
-            types.and_then(|types| types.command(&row.process)).unwrap_or_default().to_string()
-        };
-        let failing = seen.and_then(|seen| match &seen.progress {
-            Progress::Failing(why) => Some(why.clone()),
-            _ => None,
-        });
-        let outage = published.outage().map(|outage| format!("{outage}: this was last known"));
-        let failing = outage.or(failing);
-        let rows = wanted.iter().filter(|row| !row.process.is_release());
-        Ok(Self {
-            app: app.name.to_string(),
-            token: token.to_string(),
-            may_restart: entry.may(Action::Restart),
-            mark: words::of_app(app.maintenance, seen, &wanted),
-            maintenance: app.maintenance,
-            failing,
-            processes: rows.map(|row| process(row, command(row), &dynos)).collect(),
-            dynos: dynos.iter().map(dyno_row).collect(),
-        })
-    }
-}
-
-impl Live {
-    /// What the rest of the page is made from: where this differs, another page is due.
-    fn shape(&self) -> String {
-        let rows = self.processes.iter();
-        let rows =
-            rows.map(|row| format!("{}@{}:{} {}", row.name, row.quantity, row.size, row.command));
-        let rows: Vec<String> = rows.collect();
-        format!("{}\n{}", self.maintenance, rows.join("\n"))
-    }
-}
-
-fn process(row: &Formation, command: String, dynos: &[Dyno]) -> Process {
-    let up = dynos
-        .iter()
-        .filter(|dyno| dyno.name.process == row.process && dyno.state == DynoState::Up)
-        .filter(|dyno| dyno.size == row.size)
-        .count();
-    Process {
-        name: row.process.to_string(),
-        command,
-        quantity: row.quantity,
-        size: row.size.clone(),
-        up,
-        share: words::share(up, row.quantity),
-    }
-}
-
-fn dyno_row(dyno: &Dyno) -> DynoRow {
-    DynoRow {
-        name: dyno.name.to_string(),
-        mark: words::of_dyno(dyno.state),
-        size: dyno.size.clone(),
-        version: dyno.version,
-        since: words::ago(dyno.since, Timestamp::now()),
-        command: dyno.command.clone(),
-        is_one_off: limits::ONE_OFF_NUMBERS.contains(&dyno.name.number),
-    }
-}
 
 #[derive(Template)]
 #[template(path = "console/app.html", config = "web/askama.toml")]

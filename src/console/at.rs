@@ -1,11 +1,11 @@
 //! At an app: what every page and every form of one begins with, once its rule has let somebody in.
 
-use super::app::{Here, Tab};
 use super::form::{Act, Fields};
 use super::frame::{Frame, Place};
 use super::guard::On;
 use super::oops::Oops;
 use super::signed::Signed;
+use super::tab::{Here, Tab};
 use super::{Console, Page};
 use crate::actions::Platform;
 use crate::apps::access::Entry;

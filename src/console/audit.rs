@@ -1,10 +1,10 @@
 //! The audit: who did what, from where and when. Admins read all of it, whoever manages an app that
 //! app's; the newest entries come first, a page of them at a time.
 
-use super::app::{Here, Tab};
 use super::at::{At, Note};
 use super::frame::{self, Frame, Place};
 use super::signed::Signed;
+use super::tab::{Here, Tab};
 use super::words;
 use super::{Console, Page, State};
 use crate::error::Result;

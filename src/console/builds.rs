@@ -1,9 +1,9 @@
 //! An app's builds, and the output of one: so far, and on while it grows.
 
-use super::app::{Here, Tab};
 use super::at::{At, FormAt, Note};
 use super::frame::{self, Frame, Place};
 use super::oops::refused;
+use super::tab::{Here, Tab};
 use super::words::{self, Mark};
 use super::{Console, Page};
 use crate::apps::access::Action;

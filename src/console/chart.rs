@@ -57,6 +57,8 @@ const TOP: f64 = 18.0;
 const BOTTOM: f64 = 24.0;
 /// Between two named releases, for a version of four digits.
 const NAME_WIDTH: f64 = 36.0;
+/// From its left end around.
+const RING: &str = "a3 3 0 1 0 6 0a3 3 0 1 0-6 0";
 /// Seconds between two hours that are written.
 const HOURS: i64 = 4 * 3600;
 
@@ -104,18 +106,20 @@ impl Given {
     }
 
     fn marks(&self) -> Vec<Mark> {
-        let mut named = f64::NEG_INFINITY;
+        let mut named = f64::INFINITY;
         let mut marks = Vec::new();
-        for (at, version, description) in &self.releases {
+        // The last of several that are close is the one that people look for.
+        for (at, version, description) in self.releases.iter().rev() {
             // One of the last minutes is behind the last point's beginning.
             let Some(x) = self.x(*at).or_else(|| self.x(at - self.step)) else { continue };
-            let is_named = x - named >= NAME_WIDTH;
+            let is_named = named - x >= NAME_WIDTH;
             if is_named {
                 named = x;
             }
             let (version, description) = (version.clone(), description.clone());
             marks.push(Mark { x: place(x), version, description, is_named });
         }
+        marks.reverse();
         marks
     }
 
@@ -132,17 +136,20 @@ impl Given {
         let mut path = String::new();
         let mut pen_down = false;
         let times = (0..).map(|index| self.start + index * self.step);
-        for (at, value) in times.zip(&line.values) {
+        let nexts = line.values.iter().skip(1).copied().chain([None]);
+        for ((at, value), next) in times.zip(&line.values).zip(nexts) {
             let found = value.filter(|value| value.is_finite()).zip(self.x(at));
             let Some((value, x)) = found else {
                 pen_down = false;
                 continue;
             };
             let (x, y) = (place(x), place(y_of((value / top).clamp(0.0, 1.0))));
-            // A value by itself is seen as a dot: a line of no length with round ends. Writing to
-            // memory can't fail.
+            // A value by itself is a ring, which is seen where a release is drawn, too; and one of
+            // nothing a dot: a line of no length with round ends. Writing to memory can't fail.
+            let is_alone = !pen_down && next.is_none();
             let _ = match pen_down {
                 true => write!(path, "L{x} {y}"),
+                false if is_alone && value > 0.0 => write!(path, "M{x} {y}m-3 0{RING}"),
                 false => write!(path, "M{x} {y}h0"),
             };
             pen_down = true;
@@ -213,7 +220,8 @@ mod tests {
         assert_eq!(chart.grid[4].1, "100");
         let marks: Vec<_> =
             chart.releases.iter().map(|mark| (mark.version.as_str(), mark.is_named)).collect();
-        assert_eq!(marks, [("v3", true), ("v4", false), ("v5", true)]);
+        assert_eq!(marks, [("v3", false), ("v4", true), ("v5", true)]);
+        assert!(path.contains(RING), "the first value is seen by itself: {path}");
         assert!(chart.description.contains("At most 100."), "{}", chart.description);
     }
 

@@ -2,11 +2,11 @@
 //! changed together, as one release.
 
 use super::Page;
-use super::app::{Here, Tab};
 use super::at::{At, Done, FormAt, Note};
 use super::form::Fields;
 use super::frame::{self, Frame, Place};
 use super::oops::refused;
+use super::tab::{Here, Tab};
 use crate::apps::access::Action;
 use crate::error::{Error, Result};
 use crate::model::ConfigVars;

@@ -1,10 +1,10 @@
 //! The names that lead to an app: its own, and the custom ones with what DNS has to say of them.
 
 use super::Page;
-use super::app::{Here, Tab};
 use super::at::{At, Done, FormAt, Note};
 use super::frame::{self, Frame, Place};
 use super::oops::refused;
+use super::tab::{Here, Tab};
 use super::words::{self, Mark};
 use crate::apps::access::Action;
 use crate::error::Error;

@@ -38,6 +38,8 @@ struct Gauge {
     name: &'static str,
     text: String,
     percent: i64,
+    /// What that means, where it is not plain.
+    hint: String,
 }
 
 #[derive(Template)]
@@ -144,30 +146,34 @@ async fn gauges(console: &Console, apps: &[App], formations: &[Formation]) -> Re
             name: "Memory in use",
             text: format!("{} of {}", words::size(used), words::size(host.memory_bytes)),
             percent: percent(used, host.memory_bytes),
+            hint: String::new(),
         },
         Gauge {
             name: "Memory promised to dynos",
             text: format!("{} of {}", words::size(memory), words::size(for_dynos)),
             percent: percent(memory, for_dynos),
+            hint: String::new(),
         },
         Gauge {
             name: "Processors in use",
             text: format!("{busy:.1} of {}", host.processors),
             percent: (busy / processors * 100.0) as i64,
+            hint: String::new(),
         },
         Gauge {
             name: "Processors promised to dynos",
-            text: weights(weight, processors),
+            text: format!("{processors:.0} for {weight:.0} × 1X"),
+            hint: worth(weight, processors),
             percent: ((weight / processors * 100.0) as i64).clamp(0, 100),
         },
     ])
 }
 
-/// What dynos weigh, and what that is worth when all of them want to compute at once.
-fn weights(weight: f64, processors: f64) -> String {
-    match weight > 0.0 {
-        true => format!("{weight:.0}× 1X on {processors:.0}: {:.2} each", processors / weight),
-        false => format!("none of {processors:.0}"),
+/// What it means to weigh as much as a 1X dyno.
+fn worth(weight: f64, processors: f64) -> String {
+    match weight > processors {
+        true => format!("When all compute at once each 1X has {:.2}.", processors / weight),
+        false => "Each 1X has one for itself.".to_string(),
     }
 }
 
@@ -193,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_weight_says_what_it_is_worth() {
-        assert_eq!(weights(8.0, 2.0), "8× 1X on 2: 0.25 each");
-        assert_eq!(weights(0.0, 2.0), "none of 2");
+        assert_eq!(worth(8.0, 2.0), "When all compute at once each 1X has 0.25.");
+        assert_eq!(worth(2.0, 2.0), "Each 1X has one for itself.");
     }
 }

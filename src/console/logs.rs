@@ -1,9 +1,9 @@
 //! An app's log: its newest lines that fit the filters, and what comes after them.
 
 use super::Page;
-use super::app::{Here, Tab};
 use super::at::{At, Note};
 use super::frame::{self, Frame, Place};
+use super::tab::{Here, Tab};
 use super::words;
 use crate::apps::access::Action;
 use crate::logs::{Filter, LogLine, Source, Tail};

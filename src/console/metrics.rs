@@ -1,10 +1,10 @@
 //! The last day of an app, of its process types or of one dyno: in charts, and as tables.
 
 use super::Page;
-use super::app::{Here, Tab};
 use super::at::{At, Note};
 use super::chart::{Chart, Given, Line};
 use super::frame::{self, Frame, Place};
+use super::tab::{Here, Tab};
 use super::words;
 use crate::clock::Timestamp;
 use crate::error::Error;

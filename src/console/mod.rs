@@ -30,6 +30,7 @@ mod settings;
 mod sharing;
 mod sign_in;
 mod signed;
+mod tab;
 mod words;
 
 #[cfg(test)]

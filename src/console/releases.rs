@@ -1,10 +1,10 @@
 //! An app's releases, and the way back to one of them.
 
 use super::Page;
-use super::app::{Here, Tab};
 use super::at::{At, Done, FormAt, Note};
 use super::frame::{self, Frame, Place};
 use super::oops::refused;
+use super::tab::{Here, Tab};
 use super::words::{self, Mark};
 use crate::apps::access::Action;
 use crate::clock::Timestamp;

@@ -1,10 +1,10 @@
 //! An app's name, and its end.
 
 use super::Page;
-use super::app::{Here, Tab};
 use super::at::{At, Done, FormAt, Note, back};
 use super::frame::{self, Frame, Place};
 use super::oops::{Oops, refused};
+use super::tab::{Here, Tab};
 use crate::actions::AppChange;
 use crate::apps::access::Action;
 use crate::error::{Error, Kind};

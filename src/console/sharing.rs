@@ -1,11 +1,11 @@
 //! Who may use an app, and what each may do there.
 
 use super::Page;
-use super::app::{Here, Tab};
 use super::at::{At, Done, FormAt, Note};
 use super::form::Fields;
 use super::frame::{self, Frame, Place};
 use super::oops::refused;
+use super::tab::{Here, Tab};
 use crate::apps::access::Action;
 use crate::error::Result;
 use crate::model::{Collaborator, Permission, Permissions};

@@ -4,7 +4,10 @@
 const each = (where, selector, act) => where.querySelectorAll(selector).forEach(act);
 
 // On a phone not all tabs fit: the one that is open is in sight.
-document.querySelector(".tabs [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
+const showTab = () =>
+  document.querySelector(".tabs [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
+showTab();
+addEventListener("resize", showTab);
 
 // Steppers: a button beside a number.
 each(document, "[data-step]", (button) => {
