@@ -1,6 +1,10 @@
 //! Certificates that come by themselves, from Debian's `pebble`: for an app's domains and the
 //! platform's own names, through the death of the server, and what is said of those that fail.
 
+use crate::support::axe::{Axe, look_at};
+use crate::support::browser::Browser;
+use crate::support::command::run;
+use crate::support::console::signed_in;
 use crate::support::pebble::Pebble;
 use crate::support::terminal::Terminal;
 use crate::support::{App, Platform, eventually, until};
@@ -42,6 +46,15 @@ fn certificate(tls: SocketAddr, name: &str) -> Option<String> {
     let said = handshake(tls, name);
     let (_, rest) = said.split_once("-----BEGIN CERTIFICATE-----")?;
     Some(rest.split_once("-----END CERTIFICATE-----")?.0.to_string())
+}
+
+/// Whether a certificate is good for so long.
+fn lives_on(certificate: &Option<String>, time: Duration) -> bool {
+    let body = certificate.as_ref().unwrap();
+    let pem = format!("-----BEGIN CERTIFICATE-----{body}-----END CERTIFICATE-----\n");
+    let mut check = Command::new("openssl");
+    check.args(["x509", "-noout", "-checkend", &time.as_secs().to_string()]);
+    run(&mut check, pem.as_bytes()).status == 0
 }
 
 fn domain(app: &App, name: &str) -> Value {
@@ -87,7 +100,8 @@ fn domains_and_own_names_get_certificates_by_themselves() {
     let said = app.cli(&["certs:auto", "--wait"]).failed(1).says("A wildcard is proved");
     assert!(said.stdout.contains("Failing") && said.stdout.contains("authority says"), "{said:?}");
     app.cli(&["domains:remove", "*.example.net"]).succeeded();
-    wait_through_a_failure(&app, &pebble);
+    let browser = signed_in(&platform);
+    wait_through_a_failure(&app, &pebble, &browser);
     assert!(is_served(tls, "wrong.example.com"));
 
     // The server dies while it asks for some.
@@ -103,18 +117,29 @@ fn domains_and_own_names_get_certificates_by_themselves() {
     }
     app.cli(&["certs:auto:disable", &format!("--confirm={}", app.name)]).succeeded();
     assert!(!is_served(tls, "www.example.com"));
+    browser.goto(&format!("/console/apps/{}/domains", app.name));
+    browser.click("Turn on");
+    browser.sees("Automatic certificates are on");
+    eventually("there are certificates again", || is_served(tls, "www.example.com"));
+    browser.click("Turn off");
+    browser.sees("Automatic certificates are off.");
+    assert!(!is_served(tls, "www.example.com"));
     assert!(is_served(tls, "api.paas.example.org"), "the platform's own are not the app's");
 }
 
 /// What fails now may not fail for long: whoever waits is told why, and waits on.
-fn wait_through_a_failure(app: &App, pebble: &Pebble) {
+fn wait_through_a_failure(app: &App, pebble: &Pebble, browser: &Browser) {
     let mut command = app.platform.cli_command();
     command.args(["certs:auto", "--wait", "-a", &app.name]);
     command.current_dir(app.dir());
     let mut waiting = Terminal::start(&command, 200, 30);
     waiting.shows("wrong.example.com has none yet");
     pebble.lead("wrong.example.com", "127.0.0.1");
-    app.cli(&["certs:auto:refresh"]).succeeded();
+    browser.goto(&format!("/console/apps/{}/domains", app.name));
+    browser.sees("The certificate authority says: ");
+    look_at(browser, &Axe::install(), "domains-certificates");
+    browser.click("Try failed ones again");
+    browser.sees("All that have failed are tried again now.");
     waiting.shows("Cert issued");
     assert_eq!(waiting.ended(), 0);
 }
@@ -158,7 +183,13 @@ fn names_are_proved_in_a_tls_handshake_too_and_renewed_whether_the_authority_is_
         (now.is_some() && now != *old).then_some(())
     };
     until("it is renewed", PATIENCE, || is_new(&first));
+    // Nobody is there when the next time comes, neither the server nor, after that, the authority.
+    let second = certificate(tls, name);
+    platform.end_server(Signal::SIGTERM);
+    until("it should be renewed", PATIENCE, || (!lives_on(&second, SHORT / 3)).then_some(()));
+    assert_eq!(certificate(tls, name), second, "the router serves it meanwhile");
     pebble.kill();
+    platform.start_server();
     let shown = until("it fails", PATIENCE, || {
         Some(domain(&app, name)).filter(|shown| shown["acm_status"] == "failing")
     });

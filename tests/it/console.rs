@@ -205,10 +205,10 @@ fn flood(browser: &Browser, app: &App) {
     let ask = |script: &str| browser.script(script, serde_json::json!([]));
     browser.goto(&format!("/console/apps/{}/logs?process=run", app.name));
     browser.sees("live");
-    ask("window.gap = 0;
+    ask("window.gaps = [];
          let last = performance.now();
          const tick = (now) => {
-           window.gap = Math.max(window.gap, now - last);
+           window.gaps.push(now - last);
            last = now;
            requestAnimationFrame(tick);
          };
@@ -226,10 +226,15 @@ fn flood(browser: &Browser, app: &App) {
     browser.sees("flood 5000\n");
     let lines = ask("return document.querySelector('[data-log]').childElementCount");
     assert!(lines.as_u64().unwrap() <= 1000, "{lines} lines");
-    let gap = ask("return window.gap").as_f64().unwrap();
-    eprintln!("typing and two clicks took {took:?}; {gap:.0} ms were between two pictures at most");
+    let gaps = ask("return window.gaps.sort((one, other) => one - other)");
+    let gaps: Vec<f64> = gaps.as_array().unwrap().iter().filter_map(|gap| gap.as_f64()).collect();
+    let [median, p95, most] = [50, 95, 100].map(|share| gaps[(gaps.len() - 1) * share / 100]);
+    eprintln!(
+        "typing and two clicks took {took:?}; between two pictures were {median:.0} ms (median), \
+         {p95:.0} ms (p95), {most:.0} ms (most)"
+    );
     // Far above what it takes: the machine may be busy with other tests.
-    assert!(gap < 5000.0, "{gap} ms between two pictures");
+    assert!(median < 250.0 && most < 5000.0, "{median} and {most} ms between two pictures");
     assert!(took.as_secs() < 15, "typing and two clicks took {took:?}");
 }
 

@@ -8,6 +8,8 @@ use crate::support::console::{
     ByHand, FORM, HERE, PASSWORD, admin, choose_password, post, sign_in,
 };
 use crate::support::{Platform, eventually};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 #[test]
@@ -60,6 +62,7 @@ fn people_and_sessions_are_changed_by_their_buttons() {
     browser.sees("Removed, with all sessions and tokens.");
     them.get("/console/account").is(303);
     sessions(&platform, &browser, &email);
+    a_token_and_the_password(&platform, &browser, &email);
 }
 
 /// Signs in elsewhere, and ends that here.
@@ -88,6 +91,38 @@ fn sessions(platform: &Platform, browser: &Browser, email: &str) {
     browser.sees("All other sessions are over.");
     assert_eq!(more.map(|cookie| status(&cookie)), [303, 303]);
     browser.sees("this one");
+}
+
+/// A token is revoked, and the password changed by one's own will.
+fn a_token_and_the_password(platform: &Platform, browser: &Browser, email: &str) {
+    let basic = format!("Basic {}", STANDARD.encode(format!("{email}:{PASSWORD}")));
+    let made = platform.api_with(
+        "POST",
+        "/oauth/authorizations",
+        &[("Authorization", &basic)],
+        br#"{"description": "for a script"}"#,
+    );
+    let made = made.is(201).json();
+    let bearer = format!("Bearer {}", made["access_token"]["token"].as_str().unwrap());
+    let account = || platform.api_with("GET", "/account", &[("Authorization", &bearer)], b"");
+    account().is(200);
+    browser.goto("/console/account");
+    browser.sees("for a script");
+    let revoke = "document.querySelector('[aria-label^=\"Revoke for a script\"]').click()";
+    browser.script(revoke, json!([]));
+    browser.sees("That token is revoked: whatever came in by it is out.");
+    account().is(401);
+
+    browser.click("Change password");
+    choose_password(browser, PASSWORD);
+    browser.sees("The new password must differ from the old one");
+    browser.fill("Current password", PASSWORD);
+    browser.fill("New password", "another that is long");
+    browser.fill("New password, once more", "another that is long");
+    browser.click("Change password");
+    browser.sees("Your password is changed.");
+    let body = format!("email={email}&password={PASSWORD}");
+    post(platform, "/console/sign-in", &[HERE, FORM], &body).is(422);
 }
 
 #[test]

@@ -57,6 +57,13 @@ fn between<'a>(page: &'a str, before: &str, after: &str) -> &'a str {
     rest.split_once(after).unwrap().0
 }
 
+/// The recovery codes on the page in sight.
+fn codes_shown(browser: &Browser) -> Vec<String> {
+    let script = "return document.querySelector('pre').innerText";
+    let codes = browser.script(script, serde_json::json!([]));
+    codes.as_str().unwrap().lines().map(str::to_string).collect()
+}
+
 /// Switches it on without a browser: the phone, and the recovery codes.
 pub fn switched_on(me: &ByHand) -> (Phone, Vec<String>) {
     let page = me.act("/console/account/second-factor", "").is(200).text();
@@ -94,9 +101,7 @@ fn a_phone_is_asked_for_in_the_browser_and_a_recovery_code_does_without() {
     browser.click("Switch on");
     browser.sees("Your second factor is on.");
     look_at(&browser, &axe, "second-factor-codes");
-    let codes =
-        browser.script("return document.querySelector('pre').innerText", serde_json::json!([]));
-    let codes: Vec<&str> = codes.as_str().unwrap().lines().collect();
+    let codes = codes_shown(&browser);
     assert_eq!(codes.len(), 10);
     look(&browser, &axe, "second-factor-on", "/console/account/second-factor");
     browser.sees("10 recovery codes are left");
@@ -125,19 +130,36 @@ fn a_phone_is_asked_for_in_the_browser_and_a_recovery_code_does_without() {
     browser.fill("Code", &codes[3].to_uppercase());
     browser.click("Go on");
     browser.sees("New app");
-    browser.goto("/console/account/second-factor");
-    browser.sees("9 recovery codes are left");
-    browser.fill("Password", PASSWORD);
-    browser.fill("Code", codes[3]);
-    browser.click("Switch off");
-    browser.sees("it has been used");
-    browser.fill("Password", PASSWORD);
-    browser.fill("Code", codes[4]);
-    browser.click("Switch off");
-    browser.sees("Your second factor is off.");
+    renewed_and_switched_off(&browser, &codes);
     sign_out(&browser);
     sign_in(&browser, &email, PASSWORD);
     browser.sees("New app");
+}
+
+/// The fourth code is used, the fifth buys new ones, and the first of these ends it all.
+fn renewed_and_switched_off(browser: &Browser, codes: &[String]) {
+    browser.goto("/console/account/second-factor");
+    browser.sees("9 recovery codes are left");
+    browser.fill("Password", PASSWORD);
+    browser.fill("Code", &codes[3]);
+    browser.click("Switch off");
+    browser.sees("it has been used");
+    browser.fill("Password", PASSWORD);
+    browser.fill("Code", &codes[4]);
+    browser.click("New recovery codes");
+    browser.sees("These recovery codes are shown this once.");
+    let new = codes_shown(browser);
+    assert!(new.len() == 10 && !new.iter().any(|code| codes.contains(code)));
+    browser.click("I have kept them");
+    browser.click("Change second factor");
+    browser.fill("Password", PASSWORD);
+    browser.fill("Code", &codes[5]);
+    browser.click("Switch off");
+    browser.sees("The code is not right");
+    browser.fill("Password", PASSWORD);
+    browser.fill("Code", &new[0]);
+    browser.click("Switch off");
+    browser.sees("Your second factor is off.");
 }
 
 #[test]
