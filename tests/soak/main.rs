@@ -183,7 +183,7 @@ async fn own_engine(platform: &mut Platform) -> Result<Engine> {
     std::fs::create_dir(&data)?;
     let said = engine::shell(&format!(
         "set -e; docker save -o {0} senryu/stack:run senryu/stack:build; \
-         truncate -s 3G {1}/disk.img; mkfs.ext4 -qF {1}/disk.img; mount -o loop {1}/disk.img {2}; \
+         truncate -s 5G {1}/disk.img; mkfs.ext4 -qF {1}/disk.img; mount -o loop {1}/disk.img {2}; \
          echo well",
         stack.display(),
         dir.display(),
