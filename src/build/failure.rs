@@ -149,7 +149,7 @@ impl BuildFailure {
                 warn("Make it write less, or remove in the same step what the image doesn't need."),
             ],
             Self::ImageTooLarge { bytes } => vec![warn(&format!(
-                "The image has {} and is too large (max is {}M).",
+                "The image has {} or more and is too large (max is {}M).",
                 super::output::megabytes(*bytes),
                 crate::limits::APP_IMAGE_BYTES / (1024 * 1024)
             ))],

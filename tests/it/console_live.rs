@@ -7,6 +7,7 @@ use crate::support::console::{PASSWORD, admin, choose_password, sign_in};
 use crate::support::{App, Platform, eventually};
 use serde_json::json;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 
 #[test]
 fn an_open_page_follows_and_its_buttons_do_what_they_say() {
@@ -91,7 +92,10 @@ fn builds_and_queue(browser: &Browser) {
     app.write("Procfile", "worker: true\n");
     app.commit("endless");
     app.cli(&["buildpacks:set", "heroku-community/inline"]).succeeded();
-    let push = || app.git_command().args(["push", "--quiet", "senryu", "main"]).spawn().unwrap();
+    let push = || {
+        let mut push = app.git_command();
+        push.args(["push", "--quiet", "senryu", "main"]).stderr(Stdio::null()).spawn().unwrap()
+    };
     let mut first = push();
     eventually("it is built", || app.containers("build").len() == 1);
     let mut second = push();

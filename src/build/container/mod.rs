@@ -200,6 +200,10 @@ impl Builder {
             }
         }
         ended?.map_err(|not_built| match not_built {
+            // The image so far has left the step less room than a step has.
+            NotBuilt::DiskFull { bytes } if bytes < build.disk_bytes.unsigned_abs() => {
+                BuildFailure::ImageTooLarge { bytes: build.image_bytes.unsigned_abs() }
+            }
             NotBuilt::DiskFull { bytes } => BuildFailure::StepDisk { megabytes: bytes >> 20 },
             NotBuilt::Refused(reason) if reason.ends_with("returned a non-zero code: 137") => {
                 BuildFailure::StepKilled { reason, megabytes: build.memory_bytes >> 20 }
