@@ -16,6 +16,7 @@ mod numbers;
 mod outage;
 mod platform;
 mod rush;
+mod stolen;
 
 use anyhow::{Context, Result};
 use clap::Parser;

@@ -6,6 +6,7 @@ use crate::Report;
 use crate::bounds::Peaks;
 use crate::load::{Load, Mix, Record};
 use crate::platform::Platform;
+use crate::stolen::Stolen;
 use anyhow::{Context, Result, anyhow, ensure};
 use std::path::Path;
 use std::time::Duration;
@@ -20,6 +21,9 @@ const SETTLED: Duration = Duration::from_secs(3);
 const NAMED: Duration = Duration::from_secs(90);
 /// What a user is to notice of it.
 const RATIO: f64 = 2.0;
+/// Per cent of the processor that the machine's host may take for others during a case, more than
+/// when all was quiet: beyond it a ratio tells nothing.
+const STOLEN: u64 = 3;
 
 /// So many starts of a dyno that does not stay up are bounded; without pauses there are hundreds.
 const STARTS: usize = 10;
@@ -173,7 +177,7 @@ pub async fn run(
         });
         end(platform, case, report).await?;
         let after = quiet(platform, &rogue, report).await?;
-        tell(report, case.name, named, &Seen::of(&seen), &before, &after);
+        tell(report, case.name, named, &seen, &before, &after);
         before = after;
         report.tell(format!("{:20} {}", "", peaks.text()));
         for over in &peaks.over {
@@ -184,15 +188,15 @@ pub async fn run(
 }
 
 /// Nothing happens but what is measured and looked at in each case too.
-async fn quiet(platform: &Platform, rogue: &str, report: &mut Report) -> Result<Vec<Record>> {
+async fn quiet(platform: &Platform, rogue: &str, report: &mut Report) -> Result<Time> {
     tokio::time::sleep(SETTLED).await;
     let looks = async {
         let never = tokio::time::timeout(MEASURED, named(platform, "web", "what nobody says"));
         Ok(never.await)
     };
-    let (_, records) = measure(platform, looks, &mut Peaks::default(), rogue).await?;
-    report.tell(format!("{:20} {}", "quiet", Seen::of(&records).text()));
-    Ok(records)
+    let (_, time) = measure(platform, looks, &mut Peaks::default(), rogue).await?;
+    report.tell(format!("{:20} {}", "quiet", Seen::of(&time.records).text()));
+    Ok(time)
 }
 
 /// An app with a process type for each case, a web dyno and a build that do as they are told.
@@ -302,14 +306,16 @@ async fn end(platform: &Platform, case: &Case, report: &mut Report) -> Result<()
 /// that of the requests before and after together.
 fn tell(
     report: &mut Report,
-    what: &str,
+    what: &'static str,
     named: Option<Duration>,
-    seen: &Seen,
-    before: &[Record],
-    after: &[Record],
+    time: &Time,
+    before: &Time,
+    after: &Time,
 ) {
-    let quiet = Seen::of(&[before, after].concat());
+    let seen = Seen::of(&time.records);
+    let quiet = Seen::of(&[&before.records[..], &after.records].concat());
     let ratio = seen.p99.as_secs_f64() / quiet.p99.as_secs_f64();
+    let usual = before.stolen.max(after.stolen);
     let after = named.map_or("never".to_string(), |after| format!("after {after:.1?}"));
     report.tell(format!("{what:20} {} = {ratio:.2}x, named {after}", seen.text()));
     if let Some(failed) = &seen.first_failed {
@@ -318,9 +324,19 @@ fn tell(
     if named.is_none() {
         report.broken(format!("{what}: the log did not name it in {NAMED:?}"));
     }
-    if ratio > RATIO {
+    if ratio > RATIO && time.stolen > usual + STOLEN {
+        let why = format!("the machine's host took {} % (quiet: {usual} %)", time.stolen);
+        report.not_tried(what, &why);
+    } else if ratio > RATIO {
         report.broken(format!("{what}: the other app's p99 was {ratio:.2}x of quiet"));
     }
+}
+
+/// A time of load.
+struct Time {
+    records: Vec<Record>,
+    /// Per cent of the processor that the machine did not have.
+    stolen: u64,
 }
 
 /// What the other app's clients saw.
@@ -363,16 +379,18 @@ async fn measure<T>(
     work: impl Future<Output = Result<T>>,
     peaks: &mut Peaks,
     app: &str,
-) -> Result<(T, Vec<Record>)> {
+) -> Result<(T, Time)> {
     let mix = Mix { rate: 200.0, keep_alive: 8, sockets: 0 };
     let load = Load::start(platform.port, VICTIM, platform.zero, mix)?;
+    let stolen = Stolen::now();
     let measured = async { tokio::join!(work, tokio::time::sleep(MEASURED)) };
     let result = tokio::select! {
         (result, ()) = measured => result,
         () = peaks.watch(platform, app) => return Err(anyhow!("what is watched for ever was not")),
     };
+    let stolen = stolen.percent();
     let records = load.stop().await;
-    Ok((result?, records))
+    Ok((result?, Time { records, stolen }))
 }
 
 /// Waits until the log says it; how long that took. What has no words is only endured.
