@@ -124,6 +124,12 @@ pub const CRASH_FORGIVEN_AFTER: Duration = Duration::from_secs(600);
 pub const RECONCILE_PERIOD: Duration = Duration::from_secs(10);
 /// Between two looks at a starting dyno's listen table: the share of readiness that we add.
 pub const LISTEN_PROBE_PERIOD: Duration = Duration::from_millis(10);
+/// The same where the kernel's whole tables have to be read, which may take as long as that.
+pub const LISTEN_READ_PERIOD: Duration = Duration::from_millis(200);
+/// The kernel answers at once; without it nobody waits for ever.
+pub const LISTEN_ANSWER: Duration = Duration::from_secs(1);
+/// One message of its answer has 32 KB at most.
+pub const LISTEN_ANSWER_BYTES: usize = 32 * 1024;
 /// A starting dyno is watched this much longer than its boot time-out, which somebody else keeps.
 pub const BOOT_MARGIN: Duration = Duration::from_secs(5);
 /// `$PORT` is picked from these; every dyno has its own network, so they never collide.

@@ -56,5 +56,7 @@ own_remove() {
   fi
   while read -r mount; do umount "$mount"; done \
     < <(findmnt -rno TARGET | grep -F "$OWN/" | sort -r)
+  # The next part's platform has nothing of this one's.
+  rm -rf --one-file-system "$OWN"
   OWN=
 }

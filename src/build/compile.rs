@@ -66,12 +66,18 @@ impl Builder {
         out: &OutputSink,
         cancel: &CancellationToken,
     ) -> Result<Compiled, BuildFailure> {
-        let standby = match standby.filter(Standby::stands) {
-            Some(standby) => standby,
-            None => self.stand_by(input.app, volume)?,
+        let words = order(input, choice);
+        let ready = match standby.filter(Standby::stands) {
+            Some(standby) => standby.order(input.config.iter(), &words)?,
+            None => None,
         };
+        let started = match ready {
+            Some(running) => Some(running),
+            None => self.stand_by(input.app, volume)?.order(input.config.iter(), &words)?,
+        };
+        let running =
+            started.ok_or_else(|| Error::unavailable("The build's container has gone"))?;
         let ahead = Ahead::begin(&self.engine)?;
-        let running = standby.order(input.config.iter(), &order(input, choice))?;
         let (ended, starved, crowded) = self.run_watched(running, out, cancel).await?;
         if cancel.is_cancelled() {
             return Err(BuildFailure::Cancelled);

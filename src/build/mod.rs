@@ -42,6 +42,7 @@ use crate::slugs::{Held, Slugs};
 use crate::{limits, tasks};
 use buildpacks::Buildpacks;
 use compile::Compiled;
+pub use standby::Awaits;
 use standby::{Places, Standby};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -137,11 +138,11 @@ impl Builder {
 
     /// Mounts the app's volume, clears it and leaves a container that stands by there for so long,
     /// while a push is still being received or before the next one.
-    pub async fn prepare(&self, app: &App, time: Duration) -> Result<()> {
+    pub async fn prepare(&self, app: &App, awaits: Awaits, time: Duration) -> Result<()> {
         let volume = self.volumes.acquire(app.id).await?;
         match app.stack == limits::CONTAINER_STACK || volume.has_standby() {
             true => Ok(()),
-            false => self.leave_standby(volume, time),
+            false => self.leave_standby(volume, awaits, time),
         }
     }
 

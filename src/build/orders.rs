@@ -75,22 +75,22 @@ impl Orders {
         Ok(())
     }
 
-    /// At most 64 KB, which a FIFO takes at once.
-    pub fn give(&self, words: &[String]) -> Result<()> {
-        self.given.store(true, Ordering::Relaxed);
+    /// At most 64 KB, which a FIFO takes at once. `false` if it has been given or dismissed before.
+    pub fn give(&self, words: &[String]) -> Result<bool> {
+        if self.given.swap(true, Ordering::Relaxed) {
+            return Ok(false);
+        }
         let mut order = format!("{}\0", words.len());
         for word in words {
             // It would end the word; no environment and no argument can have one either.
             order.extend(word.chars().filter(|c| *c != '\0').chain(['\0']));
         }
-        (&self.fifo).write_all(order.as_bytes()).context("tell a container what to build")
+        (&self.fifo).write_all(order.as_bytes()).context("tell a container what to build")?;
+        Ok(true)
     }
 
-    /// Nothing is to be done: a container that waits goes.
+    /// Nothing is to be done: a container that waits goes. One that has its order does not hear it.
     pub fn dismiss(&self) {
-        if self.given.load(Ordering::Relaxed) {
-            return;
-        }
         if let Err(error) = self.give(&[]) {
             tracing::warn!(error = error.chain(), "a container that stands by is not told to go");
         }
@@ -138,8 +138,9 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let orders = Orders::create(home.path(), "one").unwrap();
         orders.set_config([("KEY", "value")].into_iter()).unwrap();
-        orders.give(&["stack".to_string(), String::new(), "a\0b c".to_string()]).unwrap();
+        assert!(orders.give(&["stack".to_string(), String::new(), "a\0b c".to_string()]).unwrap());
         orders.dismiss();
+        assert!(!orders.give(&[]).unwrap());
         let mut fifo = File::open(orders.dir.join("order/words")).unwrap();
         let mut read = [0; 64];
         let length = fifo.read(&mut read).unwrap();

@@ -11,9 +11,8 @@ use crate::engine::{ContainerSpec, Ended, Engine, LABEL_APP, LABEL_KIND, Labels,
 use crate::error::Result;
 use crate::model::AppId;
 use crate::{limits, tasks};
-use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
@@ -46,16 +45,17 @@ impl Standby {
         self.running.as_ref().is_some_and(|running| !running.output.is_closed())
     }
 
-    /// Tells it what to build.
+    /// Tells it what to build. None if it was told to go meanwhile.
     pub(super) fn order<'a>(
         mut self,
         config: impl Iterator<Item = (&'a str, &'a str)>,
         words: &[String],
-    ) -> Result<Running> {
+    ) -> Result<Option<Running>> {
         self.orders.set_config(config)?;
-        self.orders.give(words)?;
-        let taken = self.running.take();
-        taken.ok_or_else(|| crate::error::Error::unavailable("The build's container has gone"))
+        match self.orders.give(words)? {
+            true => Ok(self.running.take()),
+            false => Ok(None),
+        }
     }
 
     /// Ends it. Nothing of it is left when this returns, so that what it saw can be unmounted.
@@ -81,9 +81,24 @@ impl Drop for Standby {
     }
 }
 
-/// Who stands by.
+/// For what one stands by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Awaits {
+    /// A push that has announced itself.
+    Announced,
+    /// Another push, after a deploy, so far for nothing but its likelihood.
+    Next,
+}
+
+/// Who stands by, the longest first.
 #[derive(Clone, Default)]
-pub(super) struct Places(Arc<Mutex<BTreeSet<String>>>);
+pub(super) struct Places(Arc<Mutex<Vec<Standing>>>);
+
+struct Standing {
+    name: String,
+    awaits: Awaits,
+    orders: Weak<Orders>,
+}
 
 struct Place {
     places: Places,
@@ -91,44 +106,62 @@ struct Place {
 }
 
 impl Places {
-    fn take(&self, name: &str) -> Option<Place> {
-        let mut names = self.lock();
-        if names.len() >= limits::STANDBYS {
-            return None;
+    /// Where all are taken, the app that was deployed longest ago gives its own up; none does for
+    /// a push that has announced itself.
+    fn take(&self, name: &str, awaits: Awaits, orders: &Arc<Orders>) -> Option<Place> {
+        let mut all = self.lock();
+        if all.len() >= limits::STANDBYS {
+            let longest = all.iter().position(|standing| standing.awaits == Awaits::Next)?;
+            if let Some(orders) = all.remove(longest).orders.upgrade() {
+                orders.dismiss();
+            }
         }
-        names.insert(name.to_string());
+        let orders = Arc::downgrade(orders);
+        all.push(Standing { name: name.to_string(), awaits, orders });
         Some(Place { places: self.clone(), name: name.to_string() })
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<String>> {
+    fn contains(&self, name: &str) -> bool {
+        self.lock().iter().any(|standing| standing.name == name)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Standing>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.places.lock().remove(&self.name);
+        self.places.lock().retain(|standing| standing.name != self.name);
     }
 }
 
 impl Builder {
     /// Starts a container on the app's volume.
     pub(super) fn stand_by(&self, app: AppId, volume: &Volume) -> Result<Standby> {
-        self.standby(container_name(), app, volume, None)
+        let name = container_name();
+        let orders = Arc::new(Orders::create(&self.orders_home(), &name)?);
+        self.standby(name, app, volume, orders, None)
     }
 
     /// Leaves one with the volume for so long, unless there are enough.
-    pub(super) fn leave_standby(&self, volume: Volume, time: Duration) -> Result<()> {
+    pub(super) fn leave_standby(
+        &self,
+        volume: Volume,
+        awaits: Awaits,
+        time: Duration,
+    ) -> Result<()> {
         let name = container_name();
-        let Some(place) = self.places.take(&name) else { return Ok(()) };
-        let standby = self.standby(name, volume.app, &volume, Some(place))?;
+        let orders = Arc::new(Orders::create(&self.orders_home(), &name)?);
+        let Some(place) = self.places.take(&name, awaits, &orders) else { return Ok(()) };
+        let standby = self.standby(name, volume.app, &volume, orders, Some(place))?;
         volume.keep_standby(standby, time);
         Ok(())
     }
 
     /// Whether a container stands by, so that it belongs to no build and is none's leftover.
     pub fn stands_by(&self, container: &str) -> bool {
-        self.places.lock().contains(container)
+        self.places.contains(container)
     }
 
     fn standby(
@@ -136,9 +169,9 @@ impl Builder {
         name: String,
         app: AppId,
         volume: &Volume,
+        orders: Arc<Orders>,
         place: Option<Place>,
     ) -> Result<Standby> {
-        let orders = Arc::new(Orders::create(&self.orders_home(), &name)?);
         let driver = ["/bin/bash", "/buildpacks/driver"].map(str::to_string).to_vec();
         let spec = self.spec(&name, app, volume, &orders, driver)?;
         Ok(Standby {
@@ -247,4 +280,33 @@ fn environment(python_mirror: Option<&str>) -> Vec<(String, String)> {
     let mirror = python_mirror.map(|url| ("UV_PYTHON_INSTALL_MIRROR".to_string(), url.to_string()));
     env.extend(mirror);
     env
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_deploys_and_announced_pushes_have_the_places() {
+        let home = tempfile::tempdir().unwrap();
+        let places = Places::default();
+        let stand = |name: &str, awaits| {
+            let orders = Arc::new(Orders::create(home.path(), name).unwrap());
+            (places.take(name, awaits, &orders), orders)
+        };
+        let first = stand("first", Awaits::Next);
+        let held: Vec<_> =
+            (1..limits::STANDBYS).map(|n| stand(&n.to_string(), Awaits::Announced)).collect();
+        let second = stand("second", Awaits::Next);
+        assert!(second.0.is_some() && !places.contains("first"), "the oldest deploy's goes");
+        assert!(!first.1.give(&[]).unwrap(), "and was told so");
+        let push = stand("push", Awaits::Announced);
+        assert!(push.0.is_some() && !places.contains("second"));
+        // All that are left await a push that is on its way.
+        assert!(stand("third", Awaits::Next).0.is_none());
+        assert!(stand("late", Awaits::Announced).0.is_none());
+        drop((first.0, push.0));
+        assert!(stand("third", Awaits::Next).0.is_some());
+        assert_eq!(places.lock().len(), held.len());
+    }
 }

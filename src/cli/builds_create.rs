@@ -5,11 +5,12 @@ use super::app::AppArgs;
 use super::builds::{One, find, newest, path};
 use super::client::{number, segment, text};
 use super::failure::{FAILED, Failure, Result};
-use super::{Cx, stream};
+use super::{Cx, source, stream};
 use crate::limits;
 use clap::Args;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use tokio::fs::File;
 use tokio::time::Instant;
 
 #[derive(Debug, Args)]
@@ -17,7 +18,7 @@ use tokio::time::Instant;
 pub struct Create {
     #[command(flatten)]
     app: AppArgs,
-    /// Source tarball (.tar.gz) to upload and build
+    /// Source tarball (.tar.gz) to upload and build instead of the current directory
     #[arg(long, value_name = "FILE", conflicts_with = "source_url")]
     source_tar: Option<PathBuf>,
     /// Address of a source tarball, which the build fetches
@@ -32,6 +33,7 @@ pub struct Create {
 }
 
 const AFTER_CREATE: &str = "\
+  senryu builds:create              # the current directory, without what .gitignore leaves out
   git archive --format=tar.gz HEAD >app.tar.gz
   senryu builds:create --source-tar app.tar.gz --version \"$(git rev-parse HEAD)\"";
 
@@ -44,14 +46,21 @@ pub struct Purge {
 /// Ends with 0 once the release is made, with 1 if there is none.
 pub async fn create(cx: &Cx, args: Create) -> Result {
     let app = cx.app(&args.app)?;
-    let url = match (&args.source_tar, args.source_url) {
-        (Some(file), _) => upload(cx, file).await?,
-        (None, Some(url)) => url,
+    let url = match (args.source_tar, args.source_url) {
+        (_, Some(url)) => url,
+        (Some(file), None) => {
+            let opened = open(&file).await?;
+            upload(cx, "Uploading the source", async { Ok(opened) }).await?
+        }
         (None, None) => {
-            return Err(Failure::usage(
-                "What shall be built? Give --source-tar FILE or --source-url URL (git push builds \
-                 a work tree)",
-            ));
+            let dir = cx.env.dir.clone();
+            let what = format!("Uploading {}", dir.display());
+            upload(cx, &what, async {
+                let packed = tokio::task::spawn_blocking(move || source::pack(&dir)).await;
+                let packed = packed.map_err(|error| Failure::refused(error.to_string()))?;
+                Ok(File::from_std(packed?))
+            })
+            .await?
         }
     };
     let checksum = args.checksum.map(|sum| match sum.contains(':') {
@@ -73,21 +82,28 @@ pub async fn create(cx: &Cx, args: Create) -> Result {
     }
 }
 
-/// Puts the file where a build finds it; the address of that.
-async fn upload(cx: &Cx, file: &std::path::Path) -> Result<String> {
+async fn open(file: &Path) -> Result<File> {
     let unreadable =
         |error: std::io::Error| Failure::refused(format!("Can't read {}: {error}", file.display()));
-    let opened = tokio::fs::File::open(file).await.map_err(unreadable)?;
+    let opened = File::open(file).await.map_err(unreadable)?;
     let meta = opened.metadata().await.map_err(unreadable)?;
     if !meta.is_file() {
         return Err(Failure::refused(format!("{} is no file", file.display())));
     }
+    Ok(opened)
+}
+
+/// Puts a tarball where a build finds it; the address of that.
+async fn upload(cx: &Cx, what: &str, tar: impl Future<Output = Result<File>>) -> Result<String> {
     let sending = async {
+        let tar = tar.await?;
+        let unreadable = |error| Failure::refused(format!("Can't read the source: {error}"));
+        let bytes = tar.metadata().await.map_err(unreadable)?.len();
         let source = cx.client.post("/sources", &Value::Null).await?;
-        cx.client.upload(text(&source, "/source_blob/put_url"), opened, meta.len()).await?;
+        cx.client.upload(text(&source, "/source_blob/put_url"), tar, bytes).await?;
         Ok(text(&source, "/source_blob/get_url").to_string())
     };
-    cx.ui.action("Uploading the source", sending, |_| "done".to_string()).await
+    cx.ui.action(what, sending, |_| "done".to_string()).await
 }
 
 /// The output of a build ends just when its row says how.

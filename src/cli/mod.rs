@@ -45,6 +45,7 @@ mod remote;
 mod rollout;
 mod run;
 mod socket;
+mod source;
 mod sse;
 mod stack;
 mod stream;

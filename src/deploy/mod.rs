@@ -31,7 +31,7 @@ pub use source_build::NewBuild;
 pub use sources::{Sources, Taken, Upload};
 pub use standing::Standing;
 
-use crate::build::{Builder, OutputSink};
+use crate::build::{Awaits, Builder, OutputSink};
 use crate::config::ServerSettings;
 use crate::dynos::Dynos;
 use crate::engine::{Engine, Event, EventAction};
@@ -152,7 +152,7 @@ impl Deploy {
     /// Makes the app's build volume and a container on it ready while its push is still being
     /// received. The build finds out by itself what did not work.
     pub async fn prepare(&self, app: &App) {
-        self.make_ready(app, limits::STANDBY_ANNOUNCED).await;
+        self.make_ready(app, Awaits::Announced, limits::STANDBY_ANNOUNCED).await;
     }
 
     /// Does so for the next push, once a dyno of this one's release has been started: until then
@@ -169,7 +169,7 @@ impl Deploy {
             tokio::time::sleep_until(deploy.0.started + limits::STANDBY_SETTLED).await;
             let found = deploy.parts().store.read(move |db| store::apps::by_id(db, id)).await;
             if let (Ok(Some(app)), false) = (found, deploy.0.stopping.is_cancelled()) {
-                deploy.make_ready(&app, time).await;
+                deploy.make_ready(&app, Awaits::Next, time).await;
             }
         });
     }
@@ -181,8 +181,8 @@ impl Deploy {
         let _ = events.filter(started).next().await;
     }
 
-    async fn make_ready(&self, app: &App, time: Duration) {
-        if let Err(error) = self.parts().builder.prepare(app, time).await {
+    async fn make_ready(&self, app: &App, awaits: Awaits, time: Duration) {
+        if let Err(error) = self.parts().builder.prepare(app, awaits, time).await {
             tracing::warn!(error = error.chain(), "a build volume is not ready yet");
         }
     }

@@ -110,7 +110,7 @@ impl Deploy {
     ) {
         let (id, app, started) = (request.id, request.app.clone(), Instant::now());
         let built = match self.line_turn(id, &app, &mut place, out).await {
-            Ok(()) => self.build_and_store(request, out).await,
+            Ok(()) => self.build_apart(request, out).await,
             Err(unbuilt) => Err(unbuilt),
         };
         let is_left = matches!(built, Err(Unbuilt::Left));
@@ -121,6 +121,16 @@ impl Deploy {
             Ok(()) => self.launch(id, &app, started, out).await,
             Err(unbuilt) => self.failed(id, &app, unbuilt, out).await,
         }
+    }
+
+    /// In a task of its own: what panics there is a failed build, and not one that stays pending.
+    async fn build_apart(&self, request: BuildRequest, out: &OutputSink) -> Result<(), Unbuilt> {
+        let (deploy, out) = (self.clone(), out.clone());
+        let work = async move { deploy.build_and_store(request, &out).await };
+        let built = tasks::to_its_end("building of a source", work).await;
+        built.unwrap_or_else(|| {
+            Err(Error::internal("the build stopped short", "its task panicked").into())
+        })
     }
 
     /// Waits until no other source of the app is built.

@@ -3,7 +3,7 @@
 
 use super::events::{End, Event};
 use super::lifecycle::Live;
-use super::listen::{self, Listening};
+use super::listen::{Listening, Table};
 use super::plan::{Generation, Target};
 use super::spec::{self, DynoSpec};
 use super::traffic::Traffic;
@@ -152,8 +152,9 @@ impl Executor {
         let mut told = false;
         let limit = Duration::from_secs(self.settings.boot_timeout) + limits::BOOT_MARGIN;
         let deadline = tokio::time::Instant::now() + limit;
+        let Ok(table) = Table::of(pid) else { return };
         while tokio::time::Instant::now() < deadline {
-            match listen::look(pid, port) {
+            match table.look(port) {
                 Ok(Listening::Yes) => return self.tell(Event::Listens { dyno }).await,
                 Ok(Listening::LoopbackOnly) if !told => {
                     told = true;
@@ -163,7 +164,7 @@ impl Executor {
                 // Its process has gone: the engine's event says how.
                 Err(_) => return,
             }
-            tokio::time::sleep(limits::LISTEN_PROBE_PERIOD).await;
+            tokio::time::sleep(table.period()).await;
         }
     }
 

@@ -39,32 +39,35 @@ impl DockerEngine {
             }
             tokio::time::sleep(limits::BACKGROUND_RETRY).await;
         };
-        let container = id.as_str();
-        let groups = groups(pid, container, &parent(&self.installation));
-        let mut before = sample(pid, container);
-        let mut out = 0;
-        if !lower(groups.clone(), true).await {
-            return;
-        }
-        loop {
-            tokio::time::sleep(limits::BACKGROUND_PERIOD).await;
-            let now = sample(pid, container);
-            let starved =
-                before.zip(now).is_some_and(|(before, now)| starves(&before, &now, cores()));
-            before = now;
-            match (out, starved) {
-                (0, true) => {
-                    tracing::info!(container, "a build starves: it gets an ordinary share");
-                    out = limits::STARVED_PERIODS;
-                    lower(groups.clone(), false).await;
-                }
-                (0, false) => {}
-                (1, _) => {
-                    out = 0;
-                    lower(groups.clone(), true).await;
-                }
-                _ => out -= 1,
+        keep_low(pid, &id, Some(&parent(&self.installation))).await;
+    }
+}
+
+/// Does so for one that runs as this process, and for the group of all builds if that is its parent.
+pub(super) async fn keep_low(pid: u32, container: &str, parent: Option<&str>) {
+    let groups = groups(pid, container, parent);
+    let mut before = sample(pid, container);
+    let mut out = 0;
+    if !lower(groups.clone(), true).await {
+        return;
+    }
+    loop {
+        tokio::time::sleep(limits::BACKGROUND_PERIOD).await;
+        let now = sample(pid, container);
+        let starved = before.zip(now).is_some_and(|(before, now)| starves(&before, &now, cores()));
+        before = now;
+        match (out, starved) {
+            (0, true) => {
+                tracing::info!(container, "a build starves: it gets an ordinary share");
+                out = limits::STARVED_PERIODS;
+                lower(groups.clone(), false).await;
             }
+            (0, false) => {}
+            (1, _) => {
+                out = 0;
+                lower(groups.clone(), true).await;
+            }
+            _ => out -= 1,
         }
     }
 }
@@ -74,9 +77,10 @@ fn parent(installation: &str) -> String {
 }
 
 /// The container's own group, and the one of all builds where there is one.
-fn groups(pid: u32, container: &str, parent: &str) -> Vec<PathBuf> {
+fn groups(pid: u32, container: &str, parent: Option<&str>) -> Vec<PathBuf> {
     let Some(own) = cgroup::directory(pid, container, "cpu") else { return Vec::new() };
-    let above = own.parent().filter(|above| above.ends_with(parent)).map(PathBuf::from);
+    let above = own.parent().filter(|above| parent.is_some_and(|parent| above.ends_with(parent)));
+    let above = above.map(PathBuf::from);
     above.into_iter().chain([own]).collect()
 }
 

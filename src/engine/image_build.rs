@@ -89,11 +89,11 @@ impl DockerEngine {
         let body = bollard::body_stream(context);
         let mut steps = self.patient.build_image(options, None, Some(body));
         let refused = |reason: String| Ok(Err(NotBuilt::Refused(reason)));
-        let mut full: BoxFuture<'static, u64> = pending().boxed();
+        let mut watched: BoxFuture<'static, u64> = pending().boxed();
         loop {
             let step = tokio::select! {
                 step = steps.next() => step,
-                bytes = &mut full => return Ok(Err(NotBuilt::DiskFull { bytes })),
+                bytes = &mut watched => return Ok(Err(NotBuilt::DiskFull { bytes })),
             };
             let Some(step) = step else { return Ok(Ok(())) };
             let step = match step {
@@ -111,8 +111,8 @@ impl DockerEngine {
             let text = step.stream.or(step.status.map(|status| format!("{status}\n")));
             if let Some(text) = text {
                 if let Some(id) = step::begun(&text) {
-                    full = match self.bound_step(id, memory.into(), build).await {
-                        Ok(layer) => layer.map_or(pending().boxed(), |layer| layer.full().boxed()),
+                    watched = match self.bound_step(id, memory.into(), build).await {
+                        Ok(step) => step.map_or(pending().boxed(), |step| step.watch().boxed()),
                         Err(error) => {
                             tracing::warn!(error = error.chain(), "a step is not bounded");
                             pending().boxed()

@@ -1,6 +1,7 @@
 //! The containers in which Docker's builder does the steps of a Dockerfile. It bounds their memory
 //! and weight only, so that what else they may take is said, or watched, as soon as it names one.
 
+use super::background;
 use super::docker::{DockerEngine, failed, status};
 use super::image_build::ImageBuild;
 use super::written::Written;
@@ -11,6 +12,7 @@ use bollard::models::{
 };
 use bollard::query_parameters::InspectContainerOptions;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use std::future::pending;
 use std::path::PathBuf;
 
 /// The container that a step begins in, if the builder says so here.
@@ -19,9 +21,36 @@ pub fn begun(text: &str) -> Option<&str> {
     (id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
 }
 
+/// A step that runs.
+#[derive(Debug)]
+pub(super) struct Step {
+    pid: u32,
+    container: String,
+    layer: Option<Layer>,
+}
+
+impl Step {
+    /// Keeps it in the background, as any build, for as long as this is waited for. Ends with the
+    /// room that there was on its disk once more than that is written.
+    pub(super) async fn watch(self) -> u64 {
+        let full = async {
+            match self.layer {
+                Some(layer) => layer.full().await,
+                None => pending().await,
+            }
+        };
+        let low = background::keep_low(self.pid, &self.container, None);
+        let low = async {
+            low.await;
+            pending().await
+        };
+        tokio::select! { room = full => room, room = low => room }
+    }
+}
+
 /// What a step writes is on the host in a directory of its own.
 #[derive(Debug)]
-pub(super) struct Layer {
+struct Layer {
     directory: PathBuf,
     /// Bytes that may be in it.
     room: u64,
@@ -29,7 +58,7 @@ pub(super) struct Layer {
 
 impl Layer {
     /// Ends with the room that there was once more than that is written.
-    pub(super) async fn full(self) -> u64 {
+    async fn full(self) -> u64 {
         loop {
             tokio::time::sleep(limits::STEP_DISK_PERIOD).await;
             let directory = self.directory.clone();
@@ -47,13 +76,13 @@ impl Layer {
 impl DockerEngine {
     /// Bounds a step's processes, before it begins if there is time, and their open files, and has
     /// the kernel take them before any dyno when the host is out of memory; returns what is to be
-    /// watched of its disk. A step that has ended needs nothing.
+    /// watched. A step that has ended needs nothing.
     pub(super) async fn bound_step(
         &self,
         id: &str,
         memory: i64,
         build: &ImageBuild,
-    ) -> Result<Option<Layer>> {
+    ) -> Result<Option<Step>> {
         let (pids, open_files) = (build.pids, build.open_files.unsigned_abs());
         for look in 0..limits::STEP_LOOKS {
             // A step may print what looks like another one's beginning.
@@ -70,6 +99,7 @@ impl DockerEngine {
                 }
             }
             if let Some(pid) = pid {
+                let container = id.clone();
                 tasks::blocking("bound a step's processes", move || {
                     bound_processes(pid, &id, open_files);
                     // One that began meanwhile has the old limits of the one that began it.
@@ -77,7 +107,8 @@ impl DockerEngine {
                     Ok(())
                 })
                 .await?;
-                return self.layer(found, build).await;
+                let layer = self.layer(found, build).await?;
+                return Ok(Some(Step { pid, container, layer }));
             }
             tokio::time::sleep(limits::STEP_PERIOD).await;
         }

@@ -8,8 +8,8 @@ pub const BUILD_BEGUN_AGAIN: u32 = 5;
 /// Per cent of an app's build volume that what is kept between builds may take: the rest is for
 /// the source and the build itself. With more it is emptied before the next build.
 pub const BUILD_CACHE_PERCENT: u64 = 50;
-/// Build containers that stand by at one time, whosever: each is a shell and Docker's shim, some
-/// 10 MB.
+/// Build containers that stand by at one time: each is a shell and Docker's shim, some 10 MB. Of
+/// the apps that have been deployed the last ones have them.
 pub const STANDBYS: usize = 3;
 /// One that an announced push has not taken by then goes: the push was refused, or had nothing new.
 pub const STANDBY_ANNOUNCED: Duration = Duration::from_secs(20);

@@ -18,7 +18,7 @@ use crate::clock::Timestamp;
 use crate::{limits, tasks};
 use bytes::Bytes;
 use http::header::{Entry, HeaderValue, STRICT_TRANSPORT_SECURITY};
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -98,7 +98,14 @@ async fn answer(
                 None => rescue::https_only(),
             };
         }
-        Route::Control => return control::forward(worker, conn, request, &facts).await,
+        Route::Control => {
+            let insists = control_by_https && secure.is_some() && !is_of_this_machine(&facts.host);
+            let mut response = control::forward(worker, conn, request, &facts).await;
+            if insists {
+                insist_on_https(response.headers_mut());
+            }
+            return response;
+        }
         Route::Unknown => return rescue::no_such_app(),
         Route::App(app) => app,
     };
@@ -115,10 +122,22 @@ async fn answer(
         None if is_mismatch => job.fail(Code::H32),
         None => job.run().await,
     };
-    if hsts && let Entry::Vacant(place) = response.headers_mut().entry(STRICT_TRANSPORT_SECURITY) {
-        place.insert(HeaderValue::from_static(limits::HSTS));
+    if hsts {
+        insist_on_https(response.headers_mut());
     }
     response
+}
+
+/// Tells browsers to come by HTTPS only, unless the answer says something of that itself.
+fn insist_on_https(headers: &mut HeaderMap) {
+    if let Entry::Vacant(place) = headers.entry(STRICT_TRANSPORT_SECURITY) {
+        place.insert(HeaderValue::from_static(limits::HSTS));
+    }
+}
+
+/// Browsers hold what they are told of such a name against every port of their own machine.
+fn is_of_this_machine(host: &str) -> bool {
+    host == "localhost" || host.ends_with(".localhost")
 }
 
 /// It came over a network, where others can read it.

@@ -21,6 +21,9 @@ const SETTLED: Duration = Duration::from_secs(3);
 const NAMED: Duration = Duration::from_secs(90);
 /// What a user is to notice of it.
 const RATIO: f64 = 2.0;
+/// A case over that is measured again, so often in all, and judged by all requests together: the
+/// percentile of one time hangs on some thirty of them.
+const TIMES: usize = 3;
 /// Per cent of the processor that the machine's host may take for others during a case, more than
 /// when all was quiet: beyond it a ratio tells nothing.
 const STOLEN: u64 = 3;
@@ -168,21 +171,29 @@ pub async fn run(
 
     let mut before = quiet(platform, &rogue, report).await?;
     for case in CASES.iter().filter(|case| only.is_empty() || only.iter().any(|o| o == case.name)) {
-        let mut peaks = Peaks::default();
-        let misbehaves = misbehave(platform, case);
-        let (named, seen) = measure(platform, misbehaves, &mut peaks, &rogue).await?;
-        let named = named.unwrap_or_else(|problem| {
-            report.broken(format!("{}: {problem}", case.name));
-            None
-        });
-        end(platform, case, report).await?;
-        let after = quiet(platform, &rogue, report).await?;
-        tell(report, case.name, named, &seen, &before, &after);
-        before = after;
-        report.tell(format!("{:20} {}", "", peaks.text()));
-        for over in &peaks.over {
-            report.broken(format!("{}: {over}", case.name));
+        let mut times = Times { seen: Vec::new(), quiet: vec![before] };
+        loop {
+            let mut peaks = Peaks::default();
+            let misbehaves = misbehave(platform, case, times.seen.len());
+            let (named, seen) = measure(platform, misbehaves, &mut peaks, &rogue).await?;
+            let named = named.unwrap_or_else(|problem| {
+                report.broken(format!("{}: {problem}", case.name));
+                None
+            });
+            end(platform, case, report).await?;
+            times.seen.push(seen);
+            times.quiet.push(quiet(platform, &rogue, report).await?);
+            tell(report, case.name, named, &times);
+            report.tell(format!("{:20} {}", "", peaks.text()));
+            for over in &peaks.over {
+                report.broken(format!("{}: {over}", case.name));
+            }
+            if times.ratio() <= RATIO || times.seen.len() == TIMES {
+                break;
+            }
         }
+        judge(report, case.name, &times);
+        before = times.quiet.pop().context("a quiet time")?;
     }
     Ok(())
 }
@@ -222,7 +233,11 @@ async fn set_up_rogue(platform: &Platform, fixture: &Path) -> Result<()> {
 }
 
 /// Lets it happen, and waits until it is named; how long that took, or what is wrong with a push.
-async fn misbehave(platform: &Platform, case: &Case) -> Result<Result<Option<Duration>, String>> {
+async fn misbehave(
+    platform: &Platform,
+    case: &Case,
+    before: usize,
+) -> Result<Result<Option<Duration>, String>> {
     let one = format!("{}=1", case.name);
     let after = match case.what {
         What::Dyno(_) => {
@@ -243,7 +258,8 @@ async fn misbehave(platform: &Platform, case: &Case) -> Result<Result<Option<Dur
             named(platform, "web", case.words).await
         }
         What::Build(script, told) => {
-            let problem = refused(platform, "build.sh", format!("{script}\n"), told).await?;
+            let problem =
+                refused(platform, "build.sh", format!("# {before}\n{script}\n"), told).await?;
             if let Some(problem) = problem {
                 return Ok(Err(problem));
             }
@@ -251,8 +267,9 @@ async fn misbehave(platform: &Platform, case: &Case) -> Result<Result<Option<Dur
         }
         What::Step(command, told) => {
             stack(platform, "container").await?;
-            let text =
-                format!("FROM senryu/stack:run\nWORKDIR /x\nCOPY misbehave.pl .\nRUN {command}\n");
+            let text = format!(
+                "FROM senryu/stack:run\nWORKDIR /x\nCOPY misbehave.pl .\nRUN : {before}; {command}\n"
+            );
             let problem = refused(platform, "Dockerfile", text, told).await?;
             stack(platform, "heroku-24").await?;
             if let Some(problem) = problem {
@@ -302,33 +319,71 @@ async fn end(platform: &Platform, case: &Case, report: &mut Report) -> Result<()
     ended(platform).await
 }
 
-/// One quiet time tells little of how fast this machine is just now: the percentile that counts is
-/// that of the requests before and after together.
-fn tell(
-    report: &mut Report,
-    what: &'static str,
-    named: Option<Duration>,
-    time: &Time,
-    before: &Time,
-    after: &Time,
-) {
-    let seen = Seen::of(&time.records);
-    let quiet = Seen::of(&[&before.records[..], &after.records].concat());
-    let ratio = seen.p99.as_secs_f64() / quiet.p99.as_secs_f64();
-    let usual = before.stolen.max(after.stolen);
+/// Of one case.
+struct Times {
+    seen: Vec<Time>,
+    /// Before, between and after: one quiet time tells little of how fast this machine is just now.
+    quiet: Vec<Time>,
+}
+
+impl Times {
+    fn together(times: &[Time]) -> Seen {
+        let records: Vec<Record> = times.iter().flat_map(|time| time.records.clone()).collect();
+        Seen::of(&records)
+    }
+
+    /// Of the percentiles of all requests, misbehaved and quiet.
+    fn ratio(&self) -> f64 {
+        let [seen, quiet] = [&self.seen, &self.quiet].map(|times| Self::together(times).p99);
+        seen.as_secs_f64() / quiet.as_secs_f64()
+    }
+
+    fn stolen(times: &[Time]) -> u64 {
+        times.iter().map(|time| time.stolen).max().unwrap_or(0)
+    }
+}
+
+fn tell(report: &mut Report, what: &'static str, named: Option<Duration>, times: &Times) {
+    let Some(time) = times.seen.last() else { return };
+    let (seen, ratio) = (Seen::of(&time.records), times.ratio());
     let after = named.map_or("never".to_string(), |after| format!("after {after:.1?}"));
     report.tell(format!("{what:20} {} = {ratio:.2}x, named {after}", seen.text()));
+    if ratio > RATIO {
+        let usual = Times::together(&times.quiet).p99;
+        report.tell(format!("{:20} slower than {usual:.1?}: {}", "", slow(time, usual)));
+    }
     if let Some(failed) = &seen.first_failed {
         report.broken(format!("{what}: {} requests failed: {failed:?}", seen.failed));
     }
     if named.is_none() {
         report.broken(format!("{what}: the log did not name it in {NAMED:?}"));
     }
-    if ratio > RATIO && time.stolen > usual + STOLEN {
-        let why = format!("the machine's host took {} % (quiet: {usual} %)", time.stolen);
+}
+
+/// `0 s 12, 20 s 31`: when there were so many requests that took longer.
+fn slow(time: &Time, than: Duration) -> String {
+    let begun = time.records.iter().map(|record| record.begun).min().unwrap_or_default();
+    let mut seconds = std::collections::BTreeMap::new();
+    for record in plain(&time.records).filter(|record| took(record) > than) {
+        *seconds.entry((record.begun - begun).as_secs()).or_insert(0) += 1;
+    }
+    let told: Vec<String> =
+        seconds.iter().map(|(second, count)| format!("{second} s {count}")).collect();
+    told.join(", ")
+}
+
+fn judge(report: &mut Report, what: &'static str, times: &Times) {
+    let (ratio, count) = (times.ratio(), times.seen.len());
+    if ratio <= RATIO {
+        return;
+    }
+    let [seen, usual] = [&times.seen, &times.quiet].map(|times| Times::stolen(times));
+    if seen > usual + STOLEN {
+        let why = format!("the machine's host took {seen} % (quiet: {usual} %)");
         report.not_tried(what, &why);
-    } else if ratio > RATIO {
-        report.broken(format!("{what}: the other app's p99 was {ratio:.2}x of quiet"));
+    } else {
+        report
+            .broken(format!("{what}: the other app's p99 was {ratio:.2}x of quiet, {count} times"));
     }
 }
 
@@ -351,10 +406,7 @@ struct Seen {
 impl Seen {
     fn of(records: &[Record]) -> Self {
         let failed = records.iter().filter(|record| record.error.is_some());
-        // The others are slow by design.
-        let plain = records.iter().filter(|record| ["keep-alive", "new"].contains(&record.kind));
-        let mut times: Vec<Duration> =
-            plain.map(|record| record.ended.saturating_sub(record.begun)).collect();
+        let mut times: Vec<Duration> = plain(records).map(took).collect();
         times.sort();
         let at = |share: usize| times.get(times.len() * share / 100).copied().unwrap_or_default();
         Self {
@@ -370,6 +422,15 @@ impl Seen {
         let Self { requests, failed, median, p99, .. } = self;
         format!("{requests} requests, {failed} failed, p50 {median:.1?}, p99 {p99:.1?}")
     }
+}
+
+/// The others are slow by design.
+fn plain(records: &[Record]) -> impl Iterator<Item = &Record> {
+    records.iter().filter(|record| ["keep-alive", "new"].contains(&record.kind))
+}
+
+fn took(record: &Record) -> Duration {
+    record.ended.saturating_sub(record.begun)
 }
 
 /// Load on the other app for as long as `work` takes, and at least so long that a percentile

@@ -6,6 +6,15 @@
 KEEP_DIR=$CACHE_DIR/keep
 KEPT=(.heroku/cpython .heroku/python)
 
+STAMP_LINES=('' '')
+
+# Reads both lines of a tree's stamp; empty ones where there is none.
+stamp_read() { # TREE
+  STAMP_LINES=('' '')
+  [ ! -f "$1/.senryu" ] \
+    || { IFS= read -r "STAMP_LINES[0]" && IFS= read -r "STAMP_LINES[1]"; } <"$1/.senryu" || true
+}
+
 # Brings PATH back unless the platform has done so already.
 cache_take() { # PATH
   [ ! -e "$BUILD_DIR/$1" ] && [ -e "$KEEP_DIR/$1" ] || return 0

@@ -8,11 +8,13 @@ FINGERPRINT=
 
 dependencies_install() {
   local base installed
-  base="format 1 ${STACK:-} $PYTHON_VERSION $(sed -n 1p "$CPYTHON_DIR/.senryu") $MANAGER"
+  stamp_read "$CPYTHON_DIR"
+  base="format 1 ${STACK:-} $PYTHON_VERSION ${STAMP_LINES[0]} $MANAGER"
   base+=" $(tools_version "$MANAGER") ${SENRYU_PYTHON_MODE:-}"
   FINGERPRINT=$(dependencies_fingerprint)
-  installed=$(sed -n 2p "$STAMP" 2>/dev/null) || true
-  if [ "$(sed -n 1p "$STAMP" 2>/dev/null)" != "$base" ]; then
+  stamp_read "$PYTHON_DIR"
+  installed=${STAMP_LINES[1]}
+  if [ "${STAMP_LINES[0]}" != "$base" ]; then
     [ ! -f "$STAMP" ] || headline "Discarding cached dependencies, as Python or its tools changed"
     runtime_make_environment
     installed=
@@ -74,7 +76,6 @@ dependencies_relocate() {
 }
 
 dependencies_links() { # PLACE: the files that lead there.
-  find "$PYTHON_DIR/lib" -path '*/site-packages/*' -maxdepth 4 -type f \
-    \( -name '*.pth' -o -name '*.egg-link' -o -name '__editable__*' \) \
-    -exec grep -lF "$1" {} + || true
+  local links=("$PYTHON_DIR"/lib/*/site-packages/{,*/}{*.pth,*.egg-link,__editable__*})
+  [ ${#links[@]} = 0 ] || grep -slF -d skip -- "$1" "${links[@]}" || true
 }

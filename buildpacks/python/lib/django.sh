@@ -1,6 +1,12 @@
 # Django's static files, collected while building, since a dyno's disk does not last.
 
+# A Python is asked only where packages may lie elsewhere, which takes it longer than all else that
+# a build with nothing new does.
 django_is_there() {
+  local links places=("$PYTHON_DIR"/lib/python*/site-packages/django/__init__.py)
+  [ ${#places[@]} = 0 ] || return 0
+  links=("$PYTHON_DIR"/lib/python*/site-packages/{*.pth,*.egg-link,__editable__*})
+  [ ${#links[@]} -gt 0 ] || return 1
   (cd "$WORK_DIR" && "$PYTHON_HOME/bin/python" -c \
     'import importlib.util, sys; sys.exit(importlib.util.find_spec("django") is None)')
 }

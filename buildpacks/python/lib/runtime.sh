@@ -9,14 +9,16 @@ runtime_install() {
   mkdir -p "$BUILD_DIR/.heroku"
   environment_link_home cpython
   environment_link_home python
+  versions_stack_look
   if versions_stack_fits; then
-    PYTHON_VERSION=$(versions_stack)
-    key=$(versions_stack_key)
+    PYTHON_VERSION=$STACK_PYTHON
+    key=$STACK_KEY
   else
     key="uv $UV_VERSION $VERSION_REQUEST ${UV_PYTHON_DOWNLOADS_JSON_URL:-}"
   fi
-  if [ "$(sed -n 1p "$CPYTHON_DIR/.senryu" 2>/dev/null)" = "$key" ]; then
-    PYTHON_VERSION=$(sed -n 2p "$CPYTHON_DIR/.senryu")
+  stamp_read "$CPYTHON_DIR"
+  if [ "${STAMP_LINES[0]}" = "$key" ]; then
+    PYTHON_VERSION=${STAMP_LINES[1]}
     versions_print "$PYTHON_VERSION"
     headline "Restoring cache"
     return 0

@@ -3,6 +3,8 @@
 VERSION_REQUEST= # 3.13 or 3.13.5; empty when the app says nothing
 VERSION_ORIGIN=  # the file that says it
 PYTHON_VERSION=  # 3.13.5
+STACK_PYTHON=    # 3.11.2, the stack's own
+STACK_KEY=       # changes when that does, also by a security update that keeps its number
 VERSION_FORM='(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))?'
 
 versions_request() {
@@ -64,22 +66,31 @@ versions_fail_form() { # FILE CONTENT PREFIX
     "for example $3$(versions_stack_minor)."
 }
 
-# The stack's own Python.
-versions_stack() { /usr/bin/python3 -c 'import platform; print(platform.python_version())'; }
+# Looks at the stack's own Python. Its number need not be asked for where the last build's copy is
+# of the very same file.
+versions_stack_look() {
+  local mark
+  mark=$(stat -L -c '%s.%Y' /usr/bin/python3)
+  stamp_read "$CPYTHON_DIR"
+  if [[ ${STAMP_LINES[0]} =~ ^stack\ ([0-9.]+)\ (.*)$ && ${BASH_REMATCH[2]} = "$mark" ]]; then
+    STACK_PYTHON=${BASH_REMATCH[1]}
+  else
+    STACK_PYTHON=$(/usr/bin/python3 -c 'import platform; print(platform.python_version())')
+  fi
+  STACK_KEY="stack $STACK_PYTHON $mark"
+}
+
+versions_stack() {
+  [ -n "$STACK_PYTHON" ] || versions_stack_look
+  echo "$STACK_PYTHON"
+}
 
 versions_stack_minor() { versions_stack | cut -d. -f1-2; }
 
-# Changes when the stack's Python does, also by a security update that keeps its number.
-versions_stack_key() {
-  printf 'stack %s %s' "$(versions_stack)" "$(stat -L -c '%s.%Y' /usr/bin/python3)"
-}
-
 # Whether the stack's own satisfies the request.
 versions_stack_fits() {
-  local own
-  own=$(versions_stack)
-  [ -z "$VERSION_REQUEST" ] || [ "$VERSION_REQUEST" = "$own" ] \
-    || [ "$VERSION_REQUEST" = "${own%.*}" ]
+  [ -z "$VERSION_REQUEST" ] || [ "$VERSION_REQUEST" = "$STACK_PYTHON" ] \
+    || [ "$VERSION_REQUEST" = "${STACK_PYTHON%.*}" ]
 }
 
 versions_print() { # VERSION

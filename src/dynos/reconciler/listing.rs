@@ -5,7 +5,7 @@ use super::Reconciler;
 use crate::clock::Timestamp;
 use crate::dynos::execute::spec_gone;
 use crate::dynos::lifecycle::Live;
-use crate::dynos::listen;
+use crate::dynos::listen::{Listening, Table};
 use crate::dynos::one_off::is_one_off;
 use crate::dynos::plan::Phase;
 use crate::engine::{Container, ContainerStatus, LABEL_KIND};
@@ -115,8 +115,8 @@ impl Reconciler {
         if let (true, Some(pid), Some(address)) =
             (live.name.process.is_web(), inspected.pid, live.address)
         {
-            let listens = listen::look(pid, address.port());
-            if !matches!(listens, Ok(listen::Listening::Yes)) {
+            let listens = Table::of(pid).and_then(|table| table.look(address.port()));
+            if !matches!(listens, Ok(Listening::Yes)) {
                 live.phase = Phase::Starting;
                 self.executor.watch_listening(id, pid, address.port());
             }

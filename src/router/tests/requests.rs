@@ -255,7 +255,7 @@ async fn a_silent_websocket_ends_with_h15() {
 use crate::router::timers::Timers;
 
 /// A server that answers with what it got of the client's claims.
-fn serve_control(router: &TestRouter) {
+pub fn serve_control(router: &TestRouter) {
     let listener = UnixListener::bind(&router.server_socket).unwrap();
     crate::tasks::spawn("server", async move {
         while let Ok((mut stream, _)) = listener.accept().await {

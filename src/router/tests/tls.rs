@@ -1,6 +1,7 @@
 //! HTTPS: the certificate by name, refusals, what the dyno and the log are told, resumption, and
 //! certificates that change while connections live.
 
+use super::requests::serve_control;
 use super::support::*;
 use crate::certs::testing::{Authority, Made};
 use crate::link::{Certificate, Proofs, Secret};
@@ -137,6 +138,27 @@ async fn apps_that_want_it_are_sent_to_https_and_kept_there() {
     let answer = client.as_mut().unwrap().request(&to("www.example.com")).await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("strict-transport-security"), Some("max-age=31536000"));
+}
+
+#[tokio::test]
+async fn the_control_host_is_kept_to_https_where_the_network_hears_nothing_else() {
+    let authority = Authority::create();
+    let (www, _) = both(&authority);
+    let dyno = Dyno::saying("hello").await;
+    let mut router = sample(&dyno).await;
+    router.certify(1, vec![served(&www, "one", &["www.example.com"])]).await;
+    router.snapshot.control_hosts.push("www.example.com".into());
+    serve_control(&router);
+    for (by_https, expected) in [(false, None), (true, Some("max-age=31536000"))] {
+        router.snapshot.control_by_https = by_https;
+        router.publish().await;
+        let mut client = connect(&router, &Arc::new(config(&authority)), "www.example.com").await;
+        let answer = client.as_mut().unwrap().request(&to("www.example.com")).await;
+        assert_eq!((answer.status, answer.header("strict-transport-security")), (200, expected));
+    }
+    // This machine itself may come in the clear, and is told nothing then.
+    let plain = router.client().await.request(&to("www.example.com")).await;
+    assert_eq!((plain.status, plain.header("strict-transport-security")), (200, None));
 }
 
 #[tokio::test]
