@@ -87,7 +87,9 @@ fn an_uploaded_source_is_built_and_released() {
     app.push().succeeded().says("Released v5");
     // Without a source it is the current directory, with what is not committed.
     app.write("notes.txt", "not committed");
-    let here = app.cli(&["builds:create", "--version", "here"]).succeeded();
+    let mut here = app.platform.cli_command();
+    here.current_dir(app.dir()).args(["builds:create", "--version", "here", "--app", &app.name]);
+    let here = command::run(&mut here, b"").succeeded();
     assert!(here.stdout.contains("Released v6"), "{}", here.stdout);
     assert_eq!(
         app.cli(&["run", "--no-tty", "cat", "notes.txt"]).succeeded().stdout,
