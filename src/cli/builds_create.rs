@@ -32,8 +32,8 @@ pub struct Create {
     checksum: Option<String>,
 }
 
-const AFTER_CREATE: &str = "\
-  senryu builds:create              # the current directory, without what .gitignore leaves out
+const AFTER_CREATE: &str =
+    "  senryu builds:create              # the current directory, without what .gitignore leaves out
   git archive --format=tar.gz HEAD >app.tar.gz
   senryu builds:create --source-tar app.tar.gz --version \"$(git rev-parse HEAD)\"";
 
