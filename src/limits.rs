@@ -290,6 +290,13 @@ pub const BUILDPACK_BYTES: usize = 1000;
 pub const BUILDPACKS_PER_APP: usize = 20;
 /// A buildpack is fetched within this time, or its address is as good as dead.
 pub const BUILDPACK_FETCH: Duration = Duration::from_secs(120);
+/// Paths that a buildpack may name as what decided about its work, and as what it wrote: more
+/// would take longer to look at than the work is worth.
+pub const OUTCOME_PATHS: usize = 64;
+/// For so long a buildpack's work is used again; then it is asked for newer versions that fit.
+pub const OUTCOME_AGE: Duration = Duration::from_secs(24 * 3600);
+/// Bytes of a file that decides about a buildpack's work, such as a lock file.
+pub const OUTCOME_READ_BYTES: u64 = 16 << 20;
 /// Directories that a buildpack may have kept for the next build.
 pub const KEPT_DIRECTORIES: usize = 100;
 /// Files and directories of a slug.

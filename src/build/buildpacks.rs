@@ -58,6 +58,11 @@ impl Buildpacks {
         Ok(Self { dir, names: names.map(|(name, _)| name.to_string()).collect() })
     }
 
+    /// Changes with anything in them.
+    pub fn version(&self) -> String {
+        self.dir.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     /// Candidates in the order of detection.
     pub fn candidates(&self) -> Vec<Buildpack> {
         in_order(&self.names)

@@ -3,6 +3,7 @@
 //! one path a line; after a successful build they are renamed into `cache/keep`, and before the
 //! next one renamed back. Their files stay the same inodes, by which an unchanged layer is known.
 
+use super::outcome::Outcome;
 use super::output::OutputSink;
 use super::volume::{KEPT, USER, Volume};
 use crate::error::{Context, Result};
@@ -16,27 +17,31 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, lchown};
 use std::path::{Component, Path, PathBuf};
 
-const LIST: &str = ".senryu-keep";
+pub const KEEP_LIST: &str = ".senryu-keep";
 /// Our copy of the list, out of the builds' sight.
 const NOTE: &str = "kept";
 
-/// Moves what the last build kept back to where it was, unless the source has that path. Blocking.
-pub fn restore(volume: &Volume) -> Result<()> {
-    let paths = parse(&read_small(&volume.path(NOTE)).unwrap_or_default());
-    for path in paths {
-        if let Err(error) = move_dir(&volume.cache().join("keep"), &volume.build(), &path) {
+/// Moves what the last build kept back to where it was, unless the source has that path, and tells
+/// what is back. Blocking.
+pub fn restore(volume: &Volume) -> Result<Vec<PathBuf>> {
+    let mut paths = parse(&read_small(&volume.path(NOTE)).unwrap_or_default());
+    paths.retain(|path| match move_dir(&volume.cache().join("keep"), &volume.build(), path) {
+        Ok(()) => true,
+        Err(error) => {
             // Only a cache: the buildpack makes it anew.
             tracing::debug!(path = %path.display(), %error, "not restored");
+            false
         }
-    }
+    });
     // What a failed build has put into `keep` by itself stays there for its buildpack to take.
     // The list holds for one build: a buildpack that writes none keeps nothing.
-    forget_file(&volume.cache().join(LIST))
+    forget_file(&volume.cache().join(KEEP_LIST))?;
+    Ok(paths)
 }
 
 /// Moves the listed directories out of a finished build. Blocking.
 pub fn keep(volume: &Volume) -> Result<()> {
-    let list = volume.cache().join(LIST);
+    let list = volume.cache().join(KEEP_LIST);
     let paths = parse(&read_small(&list).unwrap_or_default());
     keep_paths(volume, &paths)?;
     forget_file(&list)
@@ -84,6 +89,7 @@ pub fn purge(volume: &Volume) -> Result<()> {
         Ok(())
     };
     remove().context("purge the build cache")?;
+    Outcome::forget(volume)?;
     forget_file(&volume.path(NOTE))
 }
 
@@ -97,7 +103,7 @@ fn drop_keep(volume: &Volume) -> Result<()> {
     removed.context("remove what was kept")
 }
 
-fn forget_file(path: &Path) -> Result<()> {
+pub fn forget_file(path: &Path) -> Result<()> {
     let removed = match fs::symlink_metadata(path) {
         Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),
@@ -107,7 +113,7 @@ fn forget_file(path: &Path) -> Result<()> {
 }
 
 /// The paths of a list: relative, plain, none inside another.
-fn parse(list: &[u8]) -> Vec<PathBuf> {
+pub fn parse(list: &[u8]) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = Vec::new();
     for line in list.split(|byte| *byte == b'\n') {
         let path = Path::new(OsStr::from_bytes(line.trim_ascii()));
@@ -149,7 +155,7 @@ pub fn open_beneath(root: &Path, path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat2(&root, path, flags, Mode::empty(), resolve)?)
 }
 
-fn make_parents(root: &Path, path: &Path) -> io::Result<()> {
+pub fn make_parents(root: &Path, path: &Path) -> io::Result<()> {
     let mut made = PathBuf::new();
     for part in path.components() {
         let parent = open_beneath(root, &made)?;

@@ -260,7 +260,7 @@ fn language(volume: &Volume) -> String {
 }
 
 /// Reads what the driver wrote. The build could have written it too, and would deceive itself.
-fn results(volume: &Volume, choice: &Choice) -> Result<Compiled, BuildFailure> {
+pub(super) fn results(volume: &Volume, choice: &Choice) -> Result<Compiled, BuildFailure> {
     let language = language(volume);
     let release = result(volume, "release").unwrap_or_default();
     let release = String::from_utf8_lossy(&release);

@@ -9,7 +9,7 @@ use crate::limits;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -79,49 +79,61 @@ pub struct Packed {
 pub fn scan(root: &Path, out: &OutputSink) -> Result<Scan, BuildFailure> {
     let mut entries: [Vec<Entry>; 3] = Default::default();
     let (mut bytes, mut count) = (0, 0);
-    let mut pending = vec![PathBuf::new()];
-    while let Some(directory) = pending.pop() {
-        for name in names(&root.join(&directory)).context("list the build directory")? {
-            let path = directory.join(&name);
-            let meta = fs::symlink_metadata(root.join(&path)).context("look at a built file")?;
-            let kind = meta.file_type();
-            if let Some(reason) = skipped(&name, kind) {
-                out.warning(&format!("{} is not in the slug: {reason}", path.display()));
-                continue;
-            }
-            count += 1;
-            if count > limits::SLUG_ENTRIES {
-                return Err(BuildFailure::Source(format!(
-                    "The slug would have more than {} files and directories.",
-                    limits::SLUG_ENTRIES
-                )));
-            }
-            if kind.is_file() {
-                bytes += meta.len();
-            }
-            if kind.is_dir() {
-                pending.push(path.clone());
-            }
-            entries[Part::of(&path) as usize].push(Entry { path, meta });
+    let list = |directory: &Path| -> Result<_> {
+        let names = names(&root.join(directory)).context("list the build directory")?;
+        Ok((directory.to_path_buf(), names.into_iter()))
+    };
+    // In the order of their paths, a directory before what is in it.
+    let mut open = vec![list(Path::new(""))?];
+    while let Some((directory, names)) = open.last_mut() {
+        let Some((name, meta)) = names.next() else {
+            open.pop();
+            continue;
+        };
+        let (path, kind) = (directory.join(&name), meta.file_type());
+        if let Some(reason) = skipped(&name, kind) {
+            out.warning(&format!("{} is not in the slug: {reason}", path.display()));
+            continue;
+        }
+        count += 1;
+        if count > limits::SLUG_ENTRIES {
+            return Err(BuildFailure::Source(format!(
+                "The slug would have more than {} files and directories.",
+                limits::SLUG_ENTRIES
+            )));
+        }
+        if kind.is_file() {
+            bytes += meta.len();
         }
         if bytes > limits::SLUG_BYTES {
             return Err(BuildFailure::SlugTooLarge { bytes });
         }
+        if kind.is_dir() {
+            open.push(list(&path)?);
+        }
+        entries[Part::of(&path) as usize].push(Entry { path, meta });
     }
     let mut layers = Vec::new();
-    for (part, mut entries) in Part::ALL.into_iter().zip(entries) {
+    for (part, entries) in Part::ALL.into_iter().zip(entries) {
         if entries.is_empty() && part != Part::Rest {
             continue;
         }
-        entries.sort_by(|a, b| a.path.cmp(&b.path));
         let fingerprint = fingerprint(&entries);
         layers.push(Layer { part, entries, fingerprint });
     }
     Ok(Scan { layers, bytes })
 }
 
-fn names(directory: &Path) -> io::Result<Vec<std::ffi::OsString>> {
-    fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name())).collect()
+/// What is in a directory, by name. Each is looked at from its directory, and not by a path that
+/// the kernel would have to go along for every file.
+fn names(directory: &Path) -> io::Result<Vec<(OsString, Metadata)>> {
+    let look = |entry: io::Result<fs::DirEntry>| {
+        let entry = entry?;
+        Ok((entry.file_name(), entry.metadata()?))
+    };
+    let mut names = fs::read_dir(directory)?.map(look).collect::<io::Result<Vec<_>>>()?;
+    names.sort_by(|(one, _), (other, _)| one.cmp(other));
+    Ok(names)
 }
 
 /// What no layer can hold. Names with `.wh.` mean "deleted" in every layer format.

@@ -16,6 +16,7 @@ mod image;
 mod layers;
 mod lfs;
 mod orders;
+mod outcome;
 mod process_types;
 mod release_yaml;
 mod slugignore;
@@ -33,6 +34,7 @@ pub use release_yaml::FirstDeploy;
 pub use source::{Archive, GitTree, Source, Tarball};
 
 use crate::config::ServerSettings;
+use crate::engine::ahead::Ahead;
 use crate::engine::{Engine, LABEL_KIND};
 use crate::error::{Context, Error, Result};
 use crate::model::{
@@ -42,6 +44,8 @@ use crate::slugs::{Held, Slugs};
 use crate::{limits, tasks};
 use buildpacks::Buildpacks;
 use compile::Compiled;
+use detect::Choice;
+use outcome::Outcome;
 pub use standby::Awaits;
 use standby::{Places, Standby};
 use std::collections::BTreeMap;
@@ -49,7 +53,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use volume::{Volume, Volumes};
+use volume::{Ready, Volume, Volumes};
 
 /// Makes slugs. One for the server; builds of different apps run side by side, those of one app
 /// one after the other.
@@ -136,13 +140,22 @@ impl Builder {
         self.volumes.recover(apps).await
     }
 
-    /// Mounts the app's volume, clears it and leaves a container that stands by there for so long,
-    /// while a push is still being received or before the next one.
+    /// Mounts the app's volume, clears it and leaves with it what the build will wait for longest,
+    /// while a push is still being received or before the next one: a container that stands by for
+    /// so long, or, where the last outcome will probably do, a load that has begun.
     pub async fn prepare(&self, app: &App, awaits: Awaits, time: Duration) -> Result<()> {
         let volume = self.volumes.acquire(app.id).await?;
-        match app.stack == limits::CONTAINER_STACK || volume.has_standby() {
-            true => Ok(()),
-            false => self.leave_standby(volume, awaits, time),
+        let ready = volume.has_standby() || volume.has_ahead();
+        if ready || app.stack == limits::CONTAINER_STACK {
+            return Ok(());
+        }
+        match (Outcome::is_noted(&volume), awaits) {
+            (false, _) => self.leave_standby(volume, awaits, time),
+            (true, Awaits::Announced) => {
+                volume.keep_ahead(Ahead::begin(&self.engine)?);
+                Ok(())
+            }
+            (true, Awaits::Next) => Ok(()),
         }
     }
 
@@ -176,13 +189,13 @@ impl Builder {
             volume = self.volumes.acquire(input.app) => volume?,
             () = cancel.cancelled() => return Err(BuildFailure::Cancelled),
         };
-        let standby = volume.begin();
+        let ready = volume.begin();
         let volume = Arc::new(volume);
         let words = out.clone();
         with(&volume, "bound the cache", move |volume| cache::bound(&volume, &words)).await?;
         let mut built = match input.stack == limits::CONTAINER_STACK {
             true => self.make_images(input, &volume, out, cancel).await,
-            false => self.make_slug(input, &volume, standby, out, cancel).await,
+            false => self.make_slug(input, &volume, ready, out, cancel).await,
         };
         if built.as_ref().is_err_and(|_| volume.is_full()) {
             built = built.map_err(|failure| failure.or_disk_full(volume.megabytes()));
@@ -197,7 +210,7 @@ impl Builder {
         &self,
         input: &BuildInput,
         volume: &Arc<Volume>,
-        standby: Option<Standby>,
+        ready: Ready,
         out: &OutputSink,
         cancel: &CancellationToken,
     ) -> Result<Built, BuildFailure> {
@@ -206,21 +219,48 @@ impl Builder {
         let (configured, config) = (&input.buildpacks, &input.config);
         let choice = detect::choose(self.buildpacks()?, configured, config, source, out)?;
         self.bring_source(input, volume, out, cancel).await?;
+        let back = with(volume, "bring back what is kept", |volume| cache::restore(&volume));
+        let back = back.await?;
         phase.done("source unpacked");
 
-        let compiled = self.compile(input, volume, &choice, standby, out, cancel).await;
-        if compiled.as_ref().is_err_and(BuildFailure::before_compile) {
-            with(volume, "keep what was not used", |volume| cache::keep_again(&volume)).await?;
-        }
-        let compiled = compiled?;
+        let again = self.outcome_again(input, volume, &choice, back, out).await?;
+        let ran = again.is_none();
+        let compiled = match again {
+            Some(compiled) => {
+                let begun = ready.ahead.map_or_else(|| Ahead::begin(&self.engine), Ok)?;
+                Compiled { ahead: Some(begun), ..compiled }
+            }
+            None => self.compile_anew(input, volume, &choice, ready.standby, out, cancel).await?,
+        };
         phase.done("compiled");
+        let ran = ran.then(|| compiled.buildpacks.clone());
         let stored = self.store_slug(input, volume, compiled, out, &mut phase, cancel).await;
+        if let (Some(buildpacks), Ok(_)) = (ran, &stored) {
+            self.note_outcome(input, volume, &buildpacks).await;
+        }
         // Even when there is no slug: what the buildpack has finished is good for the next build.
         if let Err(error) = with(volume, "keep directories", |volume| cache::keep(&volume)).await {
             tracing::warn!(build = %input.build, error = error.chain(), "nothing is kept");
         }
         phase.done("kept");
         stored
+    }
+
+    async fn compile_anew(
+        &self,
+        input: &BuildInput,
+        volume: &Arc<Volume>,
+        choice: &Choice,
+        standby: Option<Standby>,
+        out: &OutputSink,
+        cancel: &CancellationToken,
+    ) -> Result<Compiled, BuildFailure> {
+        with(volume, "forget the last outcome", |volume| Outcome::forget(&volume)).await?;
+        let compiled = self.compile(input, volume, choice, standby, out, cancel).await;
+        if compiled.as_ref().is_err_and(BuildFailure::before_compile) {
+            with(volume, "keep what was not used", |volume| cache::keep_again(&volume)).await?;
+        }
+        compiled
     }
 
     /// The source, in the build directory.
@@ -261,10 +301,6 @@ impl Builder {
                     }
                 }
             };
-            // What buildpacks keep is none of a Dockerfile's business.
-            if unpacked.is_ok() && buildpacks {
-                cache::restore(&volume)?;
-            }
             Ok(unpacked)
         });
         unpacked.await?

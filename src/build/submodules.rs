@@ -10,6 +10,8 @@ use std::time::SystemTime;
 
 /// Where a source lists them.
 pub const LIST: &str = ".gitmodules";
+/// Among a build's results: those that its container has to install.
+pub const FOUND: &str = "submodules";
 
 #[derive(Debug)]
 pub struct Submodules {
@@ -58,7 +60,7 @@ impl Submodules {
         if self.found.is_empty() {
             return Ok(());
         }
-        let path = volume.work("result").join("submodules");
+        let path = volume.work("result").join(FOUND);
         fs::write(path, self.list()).context("note the submodules")
     }
 

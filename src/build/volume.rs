@@ -12,6 +12,7 @@
 mod image;
 
 use super::standby::Standby;
+use crate::engine::ahead::Ahead;
 use crate::error::{Context, Result};
 use crate::model::AppId;
 use crate::{limits, tasks};
@@ -58,14 +59,22 @@ struct State {
     mounted: bool,
     /// The per-build directories are empty.
     fresh: bool,
-    /// It sees those directories: with them it comes and goes.
-    standby: Option<Standby>,
+    ready: Ready,
+}
+
+/// What the next build will find begun.
+#[derive(Default)]
+pub struct Ready {
+    /// It sees the per-build directories: with them it comes and goes.
+    pub standby: Option<Standby>,
+    /// The load of the image.
+    pub ahead: Option<Ahead>,
 }
 
 impl State {
     /// Before anything is unmounted: what sees it must have gone.
     async fn dismiss(&mut self) {
-        if let Some(standby) = self.standby.take() {
+        if let Some(standby) = self.ready.standby.take() {
             standby.dismiss().await;
         }
     }
@@ -268,30 +277,39 @@ impl Volume {
         self.work("cache")
     }
 
-    /// From here on the directories are in use, and must be emptied before the next build. If a
-    /// container stands by, it is this build's.
-    pub fn begin(&mut self) -> Option<Standby> {
+    /// From here on the directories are in use, and must be emptied before the next build. What
+    /// has been made ready is this build's.
+    pub fn begin(&mut self) -> Ready {
         self.state.fresh = false;
-        self.state.standby.take()
+        std::mem::take(&mut self.state.ready)
+    }
+
+    pub fn has_ahead(&self) -> bool {
+        self.state.ready.ahead.as_ref().is_some_and(Ahead::waits)
     }
 
     pub fn has_standby(&self) -> bool {
-        self.state.standby.as_ref().is_some_and(Standby::stands)
+        self.state.ready.standby.as_ref().is_some_and(Standby::stands)
     }
 
     /// Leaves the volume with a container that stands by, for so long at most.
     pub fn keep_standby(mut self, standby: Standby, time: Duration) {
         let name = standby.name().to_string();
         let slot = Arc::clone(OwnedMutexGuard::mutex(&self.state));
-        self.state.standby = Some(standby);
+        self.state.ready.standby = Some(standby);
         drop(self);
         tasks::spawn("end a standby", async move {
             tokio::time::sleep(time).await;
             let mut state = slot.lock().await;
-            if state.standby.as_ref().is_some_and(|standby| standby.name() == name) {
-                state.standby = None;
+            if state.ready.standby.as_ref().is_some_and(|standby| standby.name() == name) {
+                state.ready.standby = None;
             }
         });
+    }
+
+    /// Leaves the volume with a load that has begun, and gives itself up in time.
+    pub fn keep_ahead(mut self, ahead: Ahead) {
+        self.state.ready.ahead = Some(ahead);
     }
 
     /// How large it is.

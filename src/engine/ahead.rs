@@ -38,6 +38,11 @@ impl Ahead {
         Ok(Self { pieces, ended })
     }
 
+    /// Whether it has not been given up.
+    pub fn waits(&self) -> bool {
+        !self.pieces.is_closed()
+    }
+
     /// Sends what follows, [`archive::rest`], and waits for the end of the load. `false` if it had
     /// been given up.
     pub async fn finish(self, mut rest: BoxStream<'static, Bytes>) -> Result<bool> {
@@ -84,7 +89,9 @@ mod tests {
     async fn one_that_nobody_needs_in_time_is_given_up() {
         let engine: Arc<dyn Engine> = Arc::new(FakeEngine::empty());
         let ahead = Ahead::begin(&engine).unwrap();
+        assert!(ahead.waits());
         tokio::time::sleep(limits::LOAD_AHEAD * 2).await;
+        assert!(!ahead.waits());
         assert!(!ahead.finish(rest(&config(), &[]).unwrap()).await.unwrap());
     }
 }

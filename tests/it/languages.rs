@@ -1,9 +1,10 @@
 //! Apps in other languages than Node.js: pushed, looked at, and pushed again with a warm cache.
 
-use crate::support::Platform;
 use crate::support::command::run;
+use crate::support::docker::docker;
 use crate::support::platform::repository;
 use crate::support::times::pushed_twice;
+use crate::support::{App, Platform};
 use std::process::Command;
 
 /// What the Python buildpack says of dependencies that it takes over.
@@ -65,7 +66,7 @@ fn go_with_modules() {
 fn a_static_site() {
     let app = Platform::shared().app_with("static-site");
     app.cli(&["config:set", "SITE_NAME=here"]).succeeded();
-    pushed_twice(&app, 4, "Using nginx", |app, _| {
+    pushed_twice(&app, 4, NOTHING_NEW, |app, _| {
         assert_eq!(app.get("/").is(200).text(), "<h1>static home</h1>\n");
         let about = app.get("/about").is(200);
         assert_eq!(about.text(), "<h1>about</h1>\n");
@@ -78,4 +79,49 @@ fn a_static_site() {
         assert_eq!(missing.text(), "<h1>nothing here</h1>\n");
         assert_eq!(missing.header("x-frame-options"), "DENY");
     });
+}
+
+/// The image that serves, layer by layer.
+fn layers(app: &App) -> String {
+    let dyno = app.containers("dyno").into_iter().next().unwrap();
+    let image = docker(&["inspect", "--format", "{{.Image}}", &dyno]).succeeded().text();
+    docker(&["inspect", "--format", "{{json .RootFS.Layers}}", image.trim()]).succeeded().text()
+}
+
+/// What is used again is what the buildpack would make of the same source.
+fn used_again(fixture: &str) {
+    let app = Platform::shared().app_with(fixture);
+    app.push().succeeded();
+    let made = layers(&app);
+    app.commit("nothing new");
+    app.push().succeeded().says(NOTHING_NEW).says("(buildpacks 0.0s)");
+    assert_eq!(layers(&app), made);
+    app.write("later.txt", "a line\n");
+    app.commit("another file");
+    app.push().succeeded().says(NOTHING_NEW);
+    let file = app.cli(&["run", "--no-tty", "cat later.txt"]).succeeded();
+    assert_eq!(file.stdout, "a line\n");
+    app.cli(&["config:set", "THE_BUILDPACK=looks at this"]).succeeded();
+    app.commit("nothing new");
+    let ran = app.push().succeeded();
+    assert!(!ran.stderr.contains("what it"), "{}", ran.stderr);
+    app.cli(&["builds:cache:purge"]).succeeded();
+    app.commit("nothing new");
+    let ran = app.push().succeeded();
+    assert!(!ran.stderr.contains("what it"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_a_python_build_made_is_used_again() {
+    used_again("flask");
+}
+
+#[test]
+fn what_a_node_build_made_is_used_again() {
+    used_again("sample");
+}
+
+#[test]
+fn what_a_static_site_needs_is_used_again() {
+    used_again("static-site");
 }

@@ -51,12 +51,13 @@ dependencies_kind() {
 }
 
 # Trees of these apps depend on more than the fingerprint covers: on other folders of the source,
-# or on what the app's own install scripts do.
+# or on what install scripts do, the app's own or that of Prisma's client, which reads the schema.
 dependencies_may_skip() {
   [ "$NODE_MODULES_CACHE" = true ] && [ "$HAS_LIFECYCLE" = false ] \
     && [ "$HAS_LOCAL_DEPENDENCIES" = false ] && [ "$HAS_WORKSPACES" = false ] \
     && [ ! -f binding.gyp ] && [ "$PREBUILT" = no ] \
-    && ! grep -qs '^packages:' pnpm-workspace.yaml
+    && ! grep -qs '^packages:' pnpm-workspace.yaml \
+    && [[ $DEPENDENCY_TEXT != *'"@prisma/client"'* ]]
 }
 
 # Whether anything in node_modules is newer than the end of the install.

@@ -24,6 +24,7 @@ django_collectstatic() {
     return 0
   fi
   django_is_there || return 0
+  outcome_is_of_this_build
   manage=$(django_manage_file)
   if [ -z "$manage" ]; then
     headline "Skipping Django collectstatic since no manage.py file found."

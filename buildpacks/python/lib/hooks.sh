@@ -3,6 +3,7 @@
 hooks_run() { # NAME
   local script=bin/$1
   [ -f "$script" ] || return 0
+  outcome_is_of_this_build
   headline "Running $script hook"
   chmod +x "$script"
   run_logged "$WORK_DIR/hook.log" '^$^' "$script" || fail "Failed to run the $script script" "" \

@@ -30,6 +30,12 @@ manager_pip_text() {
   printf '%s' "$PIP_TEXT"
 }
 
+manager_pip_files() {
+  local PIP_FILES= PIP_TEXT=
+  manager_pip_read ./requirements.txt
+  printf '%s' "$PIP_FILES"
+}
+
 # Local paths and repositories can change while the lines that name them do not.
 manager_pip_may_skip() {
   [ "$MANIFEST" != setup.py ] && ! manager_pip_text \
@@ -110,7 +116,8 @@ manager_uv_install() {
 manager_poetry_text() { cat poetry.lock pyproject.toml 2>/dev/null || true; }
 
 manager_poetry_may_skip() {
-  ! grep -qE '^type = "(directory|file|git)"' poetry.lock
+  ! grep -qE '^type = "(directory|file|git)"' poetry.lock \
+    && ! grep -qsE '^\[tool\.poetry\.build\]' pyproject.toml
 }
 
 manager_poetry_removes() { return 0; }

@@ -5,6 +5,7 @@ headline() { printf -- '-----> %s\n' "$1"; }
 detail() { printf '       %s\n' "$@"; }
 
 warning() { # TITLE LINE...
+  outcome_is_of_this_build
   printf ' !     %s\n' "$1"
   shift
   # A part may have several lines.
