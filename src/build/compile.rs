@@ -78,7 +78,7 @@ impl Builder {
         let running =
             started.ok_or_else(|| Error::unavailable("The build's container has gone"))?;
         let ahead = Ahead::begin(&self.engine)?;
-        let (ended, starved, crowded) = self.run_watched(running, out, cancel).await?;
+        let (ended, starved, crowded) = self.run_watched(running, volume, out, cancel).await?;
         if cancel.is_cancelled() {
             return Err(BuildFailure::Cancelled);
         }
@@ -113,6 +113,7 @@ impl Builder {
     async fn run_watched(
         &self,
         running: Running,
+        volume: &Volume,
         out: &OutputSink,
         cancel: &CancellationToken,
     ) -> Result<(Ended, bool, bool)> {
@@ -127,7 +128,7 @@ impl Builder {
                 processes.saturating_mul(100) >= most * limits::NEAR_LIMIT_PERCENT
             })
         };
-        let run = self.follow(running, limit, out, cancel);
+        let run = self.follow(running, limit, out, cancel, || is_done(volume));
         tokio::pin!(look, run);
         let mut crowded = None;
         loop {
@@ -142,13 +143,14 @@ impl Builder {
     }
 
     /// Sees a container to its end, and tells whether any process in it was killed for want of
-    /// memory. It has so long from now.
+    /// memory. It has so long from now. Where it is empty and `done` its end is not waited for.
     pub(super) async fn follow(
         &self,
         running: Running,
         limit: Duration,
         out: &OutputSink,
         cancel: &CancellationToken,
+        done: impl Fn() -> bool,
     ) -> Result<(Ended, bool)> {
         let Running { name, output: mut receive, mut ended, .. } = running;
         let mut events = match self.engine.events().await {
@@ -157,8 +159,9 @@ impl Builder {
         };
         let background = self.engine.keep_in_background(&name);
         let time = tokio::time::sleep(limit);
-        tokio::pin!(background, time);
-        let mut lowered = false;
+        let emptied = self.engine.emptied(&name);
+        tokio::pin!(background, time, emptied);
+        let (mut lowered, mut empty) = (false, false);
         let (mut starved, mut cancelled) = (false, false);
         let mut pace = Pace::new();
         let ended = loop {
@@ -166,6 +169,12 @@ impl Builder {
                 Some(taken) = pace.take(&mut receive, out) => out.bytes(&taken),
                 ended = &mut ended => {
                     break ended.context("run a container").and_then(|ended| ended);
+                }
+                () = &mut emptied, if !empty => {
+                    empty = true;
+                    if done() {
+                        break Ok(Ended::Exited { code: 0, out_of_memory: false });
+                    }
                 }
                 () = &mut time => break Ok(Ended::TimedOut),
                 () = &mut background, if !lowered => lowered = true,
@@ -188,9 +197,20 @@ impl Builder {
         while let Ok(output) = receive.try_recv() {
             out.bytes(&output.bytes);
         }
-        // After an exit nothing is left in it; otherwise it must be gone before we go on.
-        if !matches!(ended, Ok(Ended::Exited { .. })) {
-            self.engine.remove(&name).await?;
+        // After an exit nothing is left in it, and what it said last is on its way; otherwise it
+        // must be gone before we go on.
+        match ended {
+            Ok(Ended::Exited { .. }) => {
+                let rest = tokio::time::timeout(limits::BUILD_LAST_OUTPUT, async {
+                    while let Some(output) = receive.recv().await {
+                        out.bytes(&output.bytes);
+                    }
+                });
+                if rest.await.is_err() {
+                    tracing::warn!(container = name, "the end of a build's output has not come");
+                }
+            }
+            _ => self.engine.remove(&name).await?,
         }
         Ok((ended?, starved))
     }
@@ -217,6 +237,11 @@ fn order(input: &BuildInput, choice: &Choice) -> Vec<String> {
 /// Those of the server's variables that tell programs how to reach the outside.
 pub(super) fn proxies() -> impl Iterator<Item = (String, String)> {
     PROXY.iter().filter_map(|key| Some((key.to_string(), std::env::var(key).ok()?)))
+}
+
+/// Whether the driver has come to its good end.
+fn is_done(volume: &Volume) -> bool {
+    first_line(volume, "done").is_some()
 }
 
 fn result(volume: &Volume, name: &str) -> Option<Vec<u8>> {

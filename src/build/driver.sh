@@ -175,4 +175,5 @@ if [[ -e Procfile || -L Procfile ]]; then
   fi
   head -c 70000 Procfile >/work/result/procfile || exit 90
 fi
+echo done >/work/result/done
 exit 0

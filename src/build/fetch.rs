@@ -35,7 +35,8 @@ impl Builder {
         let command = ["/bin/bash", "-c", SCRIPT, "fetch", &bytes, &seconds].map(str::to_string);
         let spec = self.spec(&name, input.app, volume, &orders, command.to_vec())?;
         let limit = Duration::from_secs(self.settings.build_timeout);
-        let (ended, _) = self.follow(self.start(spec, &orders), limit, out, cancel).await?;
+        let (ended, _) =
+            self.follow(self.start(spec, &orders), limit, out, cancel, || false).await?;
         if cancel.is_cancelled() {
             return Err(BuildFailure::Cancelled);
         }

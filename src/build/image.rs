@@ -41,7 +41,9 @@ struct Memory {
 
 /// What need not be made or sent again.
 #[derive(Default)]
-struct There {
+pub(super) struct There {
+    /// Diff ids of the run image's layers.
+    base: Vec<String>,
     memory: Memory,
     /// Diff ids of layers that the engine has, over the base.
     present: Vec<String>,
@@ -55,25 +57,31 @@ struct Known {
 }
 
 impl Builder {
+    /// What need not be made or sent; asked while the buildpacks run.
+    pub(super) async fn look_what_is_there(&self, volume: &Volume) -> Result<There> {
+        let base = self.slugs.base().await?;
+        let memory = Memory::read(volume);
+        let present = self.present(&memory, &base).await?;
+        Ok(There { base, memory, present })
+    }
+
     /// Makes the image and has the engine load it.
     pub(super) async fn load(
         &self,
         input: &BuildInput,
         volume: &Volume,
         scan: Scan,
+        there: There,
         ahead: Option<Ahead>,
     ) -> Result<Loaded> {
-        let base = self.slugs.base().await?;
-        let memory = Memory::read(volume);
-        let present = self.present(&memory, &base).await?;
         let layers = Arc::new(scan.layers);
-        let there = There { memory, present };
-        match self.try_load(input, volume, &base, &layers, &there, ahead).await {
+        match self.try_load(input, volume, &layers, &there, ahead).await {
             // One of the layers went between the look and the load: then all are sent.
             Err(error) if !there.present.is_empty() => {
                 tracing::warn!(error = error.chain(), "the image is sent again, whole");
-                let nothing = There::default();
-                self.try_load(input, volume, &base, &layers, &nothing, None).await
+                let base = self.slugs.base().await?;
+                let nothing = There { base, ..There::default() };
+                self.try_load(input, volume, &layers, &nothing, None).await
             }
             other => other,
         }
@@ -95,12 +103,11 @@ impl Builder {
         &self,
         input: &BuildInput,
         volume: &Volume,
-        base: &[String],
         layers: &Arc<Vec<Layer>>,
         there: &There,
         ahead: Option<Ahead>,
     ) -> Result<Loaded> {
-        let There { memory, present } = there;
+        let There { base, memory, present } = there;
         let packed = pack(self.slugs.files(), volume, layers, memory.clone(), present).await?;
         // Loading takes longer than the disk does.
         let (image, synced) = tokio::join!(
@@ -454,7 +461,8 @@ mod tests {
             };
             let scan = scan(&self.volume.build(), &self.out).unwrap();
             assert_eq!(scan.layers.len(), Part::ALL.len());
-            let loaded = self.builder.load(&input, &self.volume, scan, None).await.unwrap();
+            let there = self.builder.look_what_is_there(&self.volume).await.unwrap();
+            let loaded = self.builder.load(&input, &self.volume, scan, there, None).await.unwrap();
             assert_eq!(loaded.image, input.slug.image());
             assert!(loaded.layers.len() >= Part::ALL.len());
             *self.images.sent.lock().unwrap().last().unwrap()

@@ -45,6 +45,7 @@ use crate::{limits, tasks};
 use buildpacks::Buildpacks;
 use compile::Compiled;
 use detect::Choice;
+use image::There;
 use outcome::Outcome;
 pub use standby::Awaits;
 use standby::{Places, Standby};
@@ -219,22 +220,23 @@ impl Builder {
         let (configured, config) = (&input.buildpacks, &input.config);
         let choice = detect::choose(self.buildpacks()?, configured, config, source, out)?;
         self.bring_source(input, volume, out, cancel).await?;
-        let back = with(volume, "bring back what is kept", |volume| cache::restore(&volume));
-        let back = back.await?;
         phase.done("source unpacked");
 
-        let again = self.outcome_again(input, volume, &choice, back, out).await?;
-        let ran = again.is_none();
-        let compiled = match again {
-            Some(compiled) => {
-                let begun = ready.ahead.map_or_else(|| Ahead::begin(&self.engine), Ok)?;
-                Compiled { ahead: Some(begun), ..compiled }
-            }
-            None => self.compile_anew(input, volume, &choice, ready.standby, out, cancel).await?,
-        };
+        let (compiled, there) = tokio::join!(
+            self.compile_or_take(input, volume, &choice, ready, out, cancel),
+            self.look_what_is_there(volume)
+        );
+        let (compiled, ran) = compiled?;
         phase.done("compiled");
         let ran = ran.then(|| compiled.buildpacks.clone());
-        let stored = self.store_slug(input, volume, compiled, out, &mut phase, cancel).await;
+        let stored = self.store_slug(input, volume, compiled, there, out, &mut phase).await;
+        let stored = match stored {
+            Ok(built) if cancel.is_cancelled() => {
+                self.engine.remove_image(&built.image).await?;
+                Err(BuildFailure::Cancelled)
+            }
+            stored => stored,
+        };
         if let (Some(buildpacks), Ok(_)) = (ran, &stored) {
             self.note_outcome(input, volume, &buildpacks).await;
         }
@@ -244,6 +246,28 @@ impl Builder {
         }
         phase.done("kept");
         stored
+    }
+
+    /// What the buildpacks make, or what they made of the last source where nothing has changed
+    /// for them; and whether they ran.
+    async fn compile_or_take(
+        &self,
+        input: &BuildInput,
+        volume: &Arc<Volume>,
+        choice: &Choice,
+        ready: Ready,
+        out: &OutputSink,
+        cancel: &CancellationToken,
+    ) -> Result<(Compiled, bool), BuildFailure> {
+        let back = with(volume, "bring back what is kept", |volume| cache::restore(&volume));
+        let again = self.outcome_again(input, volume, choice, back.await?, out).await?;
+        let Some(compiled) = again else {
+            let standby = ready.standby;
+            let compiled = self.compile_anew(input, volume, choice, standby, out, cancel).await?;
+            return Ok((compiled, true));
+        };
+        let ahead = ready.ahead.map_or_else(|| Ahead::begin(&self.engine), Ok)?;
+        Ok((Compiled { ahead: Some(ahead), ..compiled }, false))
     }
 
     async fn compile_anew(
@@ -311,9 +335,9 @@ impl Builder {
         input: &BuildInput,
         volume: &Arc<Volume>,
         compiled: Compiled,
+        there: Result<There>,
         out: &OutputSink,
         phase: &mut Phase,
-        cancel: &CancellationToken,
     ) -> Result<Built, BuildFailure> {
         let process_types = process_types::discover(&compiled, out)?;
 
@@ -322,13 +346,9 @@ impl Builder {
         let scanned = scan(volume, out).await?;
         let size = scanned.bytes;
         phase.done("scanned");
-        let loaded = self.load(input, volume, scanned, compiled.ahead).await?;
+        let loaded = self.load(input, volume, scanned, there?, compiled.ahead).await?;
         out.detail(&format!("Done: {}", output::megabytes(size)));
         phase.done("image loaded");
-        if cancel.is_cancelled() {
-            self.engine.remove_image(&loaded.image).await?;
-            return Err(BuildFailure::Cancelled);
-        }
         Ok(Built {
             image: loaded.image,
             layers: loaded.layers,

@@ -2,7 +2,6 @@
 //! processor, so that a request never waits for a compiler. On a machine that is busy all the time
 //! that would be nothing; a build that starves gets an ordinary share for a while.
 
-use super::Engine;
 use super::docker::DockerEngine;
 use crate::{cgroup, limits, tasks};
 use std::path::PathBuf;
@@ -32,14 +31,9 @@ impl DockerEngine {
     /// Keeps a container in the background for as long as it is waited for. Where the kernel or
     /// the host's groups do not allow that, its low weight has to do.
     pub(super) async fn lowered(&self, container: &str) {
-        let (pid, id) = loop {
-            let Ok(found) = self.inspect(container).await else { return };
-            if let Some((pid, id)) = found.and_then(|found| Some((found.pid?, found.id))) {
-                break (pid, id);
-            }
-            tokio::time::sleep(limits::BACKGROUND_RETRY).await;
-        };
-        keep_low(pid, &id, Some(&parent(&self.installation))).await;
+        if let Some((pid, id)) = self.first_process(container).await {
+            keep_low(pid, &id, Some(&parent(&self.installation))).await;
+        }
     }
 }
 

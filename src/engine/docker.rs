@@ -326,6 +326,12 @@ impl Engine for DockerEngine {
         self.lowered(container).await;
     }
 
+    async fn emptied(&self, container: &str) {
+        if self.all_ended(container).await.is_none() {
+            std::future::pending().await
+        }
+    }
+
     async fn attach(&self, container: &str, input: Input) -> Result<Attached> {
         super::attach::attach(&self.socket, container, input == Input::Terminal).await
     }

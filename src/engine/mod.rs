@@ -9,6 +9,7 @@ mod background;
 mod body;
 pub mod docker;
 mod egress;
+mod emptied;
 #[cfg(test)]
 pub mod fake;
 mod firewall;
@@ -259,6 +260,11 @@ pub trait Engine: Send + Sync {
     /// Sees to it that a container's processes get only what others leave of the processor, unless
     /// they would starve, for as long as this is awaited. Ends if that can't be done.
     async fn keep_in_background(&self, _: &str) {}
+    /// Waits until none of a container's processes is left, which the kernel knows before the
+    /// engine does; for ever where it can't be asked.
+    async fn emptied(&self, _: &str) {
+        std::future::pending().await
+    }
     /// Connects to the input and output of a container that has been made and not started yet. A
     /// slow reader slows the container down.
     async fn attach(&self, container: &str, input: Input) -> Result<Attached>;
