@@ -178,6 +178,9 @@ async fn run(options: &Options) -> Result<bool> {
 
 /// A Docker of the soak's own, the stack as an archive, and the data on a small disk.
 async fn own_engine(platform: &mut Platform) -> Result<Engine> {
+    // It would give the bridge of the host's Docker another address.
+    let networks = std::fs::read_to_string("/proc/net/dev")?;
+    anyhow::ensure!(!networks.contains("docker0:"), "run it by scripts/soak, in a network apart");
     let dir = platform.dir.clone();
     let stack = dir.join("stack.tar");
     let data = platform.data_dir();

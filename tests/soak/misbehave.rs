@@ -202,7 +202,8 @@ pub async fn run(
 async fn quiet(platform: &Platform, rogue: &str, report: &mut Report) -> Result<Time> {
     tokio::time::sleep(SETTLED).await;
     let looks = async {
-        let never = tokio::time::timeout(MEASURED, named(platform, "web", "what nobody says"));
+        let never = named(platform, "web", "what nobody says", &log_time());
+        let never = tokio::time::timeout(MEASURED, never);
         Ok(never.await)
     };
     let (_, time) = measure(platform, looks, &mut Peaks::default(), rogue).await?;
@@ -239,23 +240,25 @@ async fn misbehave(
     before: usize,
 ) -> Result<Result<Option<Duration>, String>> {
     let one = format!("{}=1", case.name);
+    // What the log said of an earlier time does not count.
+    let since = log_time();
     let after = match case.what {
         What::Dyno(_) => {
             scale(platform, ROGUE, &one).await?;
-            named(platform, case.name, case.words).await
+            named(platform, case.name, case.words, &since).await
         }
         What::Deaf(_) => {
             scale(platform, ROGUE, &one).await?;
-            named(platform, case.name, "State changed from starting to up").await?;
+            named(platform, case.name, "State changed from starting to up", &since).await?;
             scale(platform, ROGUE, &format!("{}=0", case.name)).await?;
-            named(platform, case.name, case.words).await
+            named(platform, case.name, case.words, &since).await
         }
         What::Web(command) => {
             let behave = format!("BEHAVE={command}");
             let set = platform.senryu(&["config:set", "--no-wait", "-a", ROGUE, &behave]).await?;
             ensure!(set.ok, "config:set: {}", set.text);
             scale(platform, ROGUE, "web=1").await?;
-            named(platform, "web", case.words).await
+            named(platform, "web", case.words, &since).await
         }
         What::Build(script, told) => {
             let problem =
@@ -263,7 +266,7 @@ async fn misbehave(
             if let Some(problem) = problem {
                 return Ok(Err(problem));
             }
-            named(platform, "build", case.words).await
+            named(platform, "build", case.words, &since).await
         }
         What::Step(command, told) => {
             stack(platform, "container").await?;
@@ -275,7 +278,7 @@ async fn misbehave(
             if let Some(problem) = problem {
                 return Ok(Err(problem));
             }
-            named(platform, "build", case.words).await
+            named(platform, "build", case.words, &since).await
         }
     };
     Ok(Ok(after?))
@@ -454,8 +457,19 @@ async fn measure<T>(
     Ok((result?, Time { records, stolen }))
 }
 
-/// Waits until the log says it; how long that took. What has no words is only endured.
-async fn named(platform: &Platform, process: &str, words: &str) -> Result<Option<Duration>> {
+/// Now, as lines of the log begin.
+fn log_time() -> String {
+    chrono::Utc::now().format("%Y-%m-%dT%H:%M:%S%.6f").to_string()
+}
+
+/// Waits until the log says it after that time; how long that took. What has no words is only
+/// endured.
+async fn named(
+    platform: &Platform,
+    process: &str,
+    words: &str,
+    since: &str,
+) -> Result<Option<Duration>> {
     let begun = platform.now();
     while platform.now() - begun < NAMED {
         let source = if words.starts_with("Error L") { "log-shuttle" } else { "" };
@@ -465,7 +479,8 @@ async fn named(platform: &Platform, process: &str, words: &str) -> Result<Option
             source => arguments.extend(["-d", source]),
         }
         let log = platform.senryu(&arguments).await?;
-        if log.text.contains(words) {
+        let is_it = |line: &str| line >= since && line.contains(words);
+        if words.is_empty() || log.text.lines().any(is_it) {
             return Ok(Some(platform.now() - begun));
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
