@@ -241,7 +241,8 @@ pub const BUILD_CANCEL_RETRY: Duration = Duration::from_millis(200);
 pub const BUILD_LAST_LOOK: Duration = Duration::from_secs(5);
 /// Whoever cancels a build waits this long for its end: removing a container takes seconds.
 pub const BUILD_CANCEL_WAIT: Duration = Duration::from_secs(30);
-/// Bytes of what `bin/detect` and `bin/release` may print, and of our own notes on a volume.
+/// Bytes of what `bin/detect` and `bin/release` may print, of the small files that a bundled
+/// buildpack says it wrote, all together, and of our own notes on a volume.
 pub const BUILD_RESULT_BYTES: u64 = 256 * 1024;
 /// Bytes of a source, uncompressed (Heroku's limit for a checkout).
 pub const SOURCE_BYTES: u64 = 1024 * 1024 * 1024;

@@ -98,7 +98,7 @@ bring_back() {
 # Runs detect, compile and release; sets STATUS and MS and leaves the output in VOLUME/out.
 build() {
   local work=$VOLUME/work
-  rm -rf "$work/build" "$work/cache/.senryu-keep" "$VOLUME/app" "$VOLUME/tmp"
+  rm -rf "$work/build" "$work/cache"/.senryu-{keep,outcome} "$VOLUME/app" "$VOLUME/tmp"
   mkdir -p "$work/build" "$VOLUME/app" "$VOLUME/tmp"
   cp -a "$SOURCE/." "$work/build/"
   chown -R 1000:1000 "$work/build" "$work/result" "$VOLUME/app" "$VOLUME/tmp"
@@ -127,6 +127,16 @@ build() {
       exit $status' build "$STEP" "$BUILDPACK" >"$VOLUME/out" 2>&1
   STATUS=$?
   MS=$(cat "$work/result/ms" 2>/dev/null)
+}
+
+# PATH: the build says that this decided about it, so that the platform need not build again.
+reads() {
+  check "it says that it reads $1" grep -qxF "reads $1" "$VOLUME/work/cache/.senryu-outcome"
+}
+
+# More decides about the build than files that it could name.
+runs_always() {
+  check "it is to run at every build" test ! -e "$VOLUME/work/cache/.senryu-outcome"
 }
 
 # What the platform does once the slug is stored; the slug stays for us to look at.

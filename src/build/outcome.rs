@@ -182,6 +182,7 @@ impl Outcome {
         let keeps = read_small(&volume.cache().join(KEEP_LIST)).unwrap_or_default();
         let root = volume.build();
         let (mut reads, mut writes) = (BTreeMap::new(), BTreeMap::new());
+        let mut room = limits::BUILD_RESULT_BYTES;
         if has_submodules(volume) {
             return None;
         }
@@ -194,7 +195,8 @@ impl Outcome {
                 }
                 ("writes", path) => {
                     let path = plain(path)?;
-                    let written = Written::read(&root, &path).ok()?;
+                    let written = Written::read(&root, &path, room).ok()?;
+                    room = room.saturating_sub(written.content.len() as u64);
                     writes.insert(path, written);
                 }
                 _ => return None,
@@ -232,14 +234,15 @@ impl Outcome {
 }
 
 impl Written {
-    fn read(root: &Path, path: &Path) -> io::Result<Self> {
+    /// A file of so many bytes at most.
+    fn read(root: &Path, path: &Path, most: u64) -> io::Result<Self> {
         let Some(file) = open(root, path)? else { return Err(io::ErrorKind::NotFound.into()) };
         let meta = file.metadata()?;
-        if meta.len() > limits::BUILD_RESULT_BYTES {
+        if meta.len() > most {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         let mut content = Vec::new();
-        file.take(limits::BUILD_RESULT_BYTES).read_to_end(&mut content)?;
+        file.take(most).read_to_end(&mut content)?;
         let modified = u64::try_from(meta.mtime()).unwrap_or(0);
         Ok(Self { mode: meta.mode() & 0o777, modified, content })
     }
@@ -481,6 +484,13 @@ mod tests {
         assert!(!built.found(), "somebody has to fetch them");
         fs::remove_file(built.volume.cache().join(DECLARED)).unwrap();
         assert!(Outcome::of(&built.volume, String::new()).is_none());
+        let large = Built::new("writes one\nwrites two\n");
+        let half = "x".repeat(usize::try_from(limits::BUILD_RESULT_BYTES).unwrap() / 2);
+        large.write("one", &half);
+        large.write("two", &half);
+        assert!(Outcome::of(&large.volume, String::new()).is_some());
+        large.write("two", &format!("{half}more"));
+        assert!(Outcome::of(&large.volume, String::new()).is_none());
         let odd = Built::new("reads ./requirements.txt\n");
         odd.note();
         assert!(odd.found());

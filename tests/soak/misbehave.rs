@@ -202,7 +202,8 @@ pub async fn run(
 async fn quiet(platform: &Platform, rogue: &str, report: &mut Report) -> Result<Time> {
     tokio::time::sleep(SETTLED).await;
     let looks = async {
-        let never = named(platform, "web", "what nobody says", &log_time());
+        let since = log_time();
+        let never = named(platform, "web", "what nobody says", &since);
         let never = tokio::time::timeout(MEASURED, never);
         Ok(never.await)
     };

@@ -62,6 +62,21 @@ if begin config-change express-npm; then
   says "Dependencies have not changed"
 fi
 
+# Only where no script of the app's own is part of it can a build's outcome be used again.
+if begin outcome tiny; then
+  seed
+  build
+  status_is 0
+  for path in package.json package-lock.json .npmrc; do reads "$path"; done
+  check "its start is said elsewhere" \
+    bash -c '! grep server.js "$1"' grep "$VOLUME/work/cache/.senryu-outcome"
+  store
+  sed -i 's/"start":/"build": "true", "start":/' "$SOURCE/package.json"
+  build
+  status_is 0
+  runs_always
+fi
+
 if begin cache-off express-npm; then
   seed
   config NODE_MODULES_CACHE false

@@ -21,6 +21,7 @@ if begin settings; then
   says "The file runtime.txt is deprecated"
   says "before: maven, two words"
   says "/app/.heroku/python /app/.heroku/cpython"
+  runs_always
   store
   seen=$(dyno 'env; python -c "import sqlite3, ssl, ctypes, curses, readline, lzma, bz2, uuid, \
     dbm, xml.parsers.expat, zoneinfo, decimal; print(1, sqlite3.connect(\":memory:\"))"')
@@ -48,6 +49,7 @@ PY
   status_is 0
   says "Installing dependencies using 'pip install --editable .'"
   says "/app/src/shop/__init__.py"
+  runs_always
   store
   [[ $(dyno 'PYTHONPATH= python -c "import shop; print(shop.where)"') == *"/app/src/shop"* ]] \
     && ok || bad "the app's own package is not found"
@@ -63,6 +65,7 @@ if begin requirements-change flask; then
   config SOMETHING new
   build
   says "Nothing has changed since the last build"
+  for path in requirements.txt ./base.txt bin/post_compile; do reads "$path"; done
   store
   echo 'blinker==1.9.0' >"$SOURCE/base.txt"
   build
@@ -79,6 +82,7 @@ if begin collectstatic-off django; then
   build
   status_is 0
   says "Skipping Django collectstatic since the env var DISABLE_COLLECTSTATIC is set."
+  reads requirements.txt
 fi
 
 # Another Python than the stack's, from a list and an archive of our own. There is no other here,

@@ -10,6 +10,8 @@ sample() {
   report cold
   check "detect prints the language" grep -qx Python "$VOLUME/work/result/detected"
   check "release offers nothing" grep -qx -- '--- {}' "$VOLUME/work/result/release"
+  # Static files are made of the whole source.
+  if [ "$1" = django ]; then runs_always; else reads requirements.txt; fi
   remember
   store
   answers "$2" "$3"

@@ -40,6 +40,7 @@ if begin site static-site; then
   status_is 0
   check "detect prints the language" grep -qx 'Static HTML' "$VOLUME/work/result/detected"
   check "release offers the server" grep -qx '  web: bin/boot' "$VOLUME/work/result/release"
+  reads static.json
   store
   ask SITE_NAME=here -- / /about /about.html /docs /docs/ /app/deep/link /app/assets/x.js /old \
     /away/far /assets/site.css /missing /.heroku/static/nginx.conf /static.json
@@ -80,6 +81,7 @@ JSON
   build
   status_is 0
   says '"debug" is nothing that this buildpack knows'
+  runs_always
   store
   ask -- / '/a/b -HX-Forwarded-Proto:https -HHost:www.example.com' \
     '/main.js -HX-Forwarded-Proto:https -HHost:www.example.com' \
