@@ -296,7 +296,7 @@ pub const BUILDPACK_FETCH: Duration = Duration::from_secs(120);
 pub const OUTCOME_PATHS: usize = 64;
 /// For so long a buildpack's work is used again; then it is asked for newer versions that fit.
 pub const OUTCOME_AGE: Duration = Duration::from_secs(24 * 3600);
-/// Bytes of a file that decides about a buildpack's work, such as a lock file.
+/// Bytes of the files that decide about a buildpack's work, all together: lock files are large.
 pub const OUTCOME_READ_BYTES: u64 = 16 << 20;
 /// Directories that a buildpack may have kept for the next build.
 pub const KEPT_DIRECTORIES: usize = 100;

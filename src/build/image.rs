@@ -76,14 +76,18 @@ impl Builder {
     ) -> Result<Loaded> {
         let layers = Arc::new(scan.layers);
         match self.try_load(input, volume, &layers, &there, ahead).await {
-            // One of the layers went between the look and the load: then all are sent.
-            Err(error) if !there.present.is_empty() => {
-                tracing::warn!(error = error.chain(), "the image is sent again, whole");
+            Ok(loaded) => Ok(loaded),
+            // One of the layers, or what is below them, went between the look and the load: then
+            // all are sent.
+            Err(error) => {
                 let base = self.slugs.base().await?;
+                if there.present.is_empty() && base == there.base {
+                    return Err(error);
+                }
+                tracing::warn!(error = error.chain(), "the image is sent again, whole");
                 let nothing = There { base, ..There::default() };
                 self.try_load(input, volume, &layers, &nothing, None).await
             }
-            other => other,
         }
     }
 

@@ -79,8 +79,16 @@ pub struct Packed {
 pub fn scan(root: &Path, out: &OutputSink) -> Result<Scan, BuildFailure> {
     let mut entries: [Vec<Entry>; 3] = Default::default();
     let (mut bytes, mut count) = (0, 0);
-    let list = |directory: &Path| -> Result<_> {
-        let names = names(&root.join(directory)).context("list the build directory")?;
+    let mut list = |directory: &Path| -> Result<_, BuildFailure> {
+        let left = limits::SLUG_ENTRIES - count;
+        let names = names(&root.join(directory), left + 1).context("list the build directory")?;
+        if names.len() > left {
+            return Err(BuildFailure::Source(format!(
+                "The slug would have more than {} files and directories.",
+                limits::SLUG_ENTRIES
+            )));
+        }
+        count += names.len();
         Ok((directory.to_path_buf(), names.into_iter()))
     };
     // In the order of their paths, a directory before what is in it.
@@ -94,13 +102,6 @@ pub fn scan(root: &Path, out: &OutputSink) -> Result<Scan, BuildFailure> {
         if let Some(reason) = skipped(&name, kind) {
             out.warning(&format!("{} is not in the slug: {reason}", path.display()));
             continue;
-        }
-        count += 1;
-        if count > limits::SLUG_ENTRIES {
-            return Err(BuildFailure::Source(format!(
-                "The slug would have more than {} files and directories.",
-                limits::SLUG_ENTRIES
-            )));
         }
         if kind.is_file() {
             bytes += meta.len();
@@ -124,14 +125,15 @@ pub fn scan(root: &Path, out: &OutputSink) -> Result<Scan, BuildFailure> {
     Ok(Scan { layers, bytes })
 }
 
-/// What is in a directory, by name. Each is looked at from its directory, and not by a path that
+/// What is in a directory, so much of it at most, by name. Each is looked at from its directory, and not by a path that
 /// the kernel would have to go along for every file.
-fn names(directory: &Path) -> io::Result<Vec<(OsString, Metadata)>> {
+fn names(directory: &Path, most: usize) -> io::Result<Vec<(OsString, Metadata)>> {
     let look = |entry: io::Result<fs::DirEntry>| {
         let entry = entry?;
         Ok((entry.file_name(), entry.metadata()?))
     };
-    let mut names = fs::read_dir(directory)?.map(look).collect::<io::Result<Vec<_>>>()?;
+    let mut names =
+        fs::read_dir(directory)?.take(most).map(look).collect::<io::Result<Vec<_>>>()?;
     names.sort_by(|(one, _), (other, _)| one.cmp(other));
     Ok(names)
 }

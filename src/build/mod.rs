@@ -232,8 +232,8 @@ impl Builder {
         let stored = self.store_slug(input, volume, compiled, there, out, &mut phase).await;
         let stored = match stored {
             Ok(built) if cancel.is_cancelled() => {
-                self.engine.remove_image(&built.image).await?;
-                Err(BuildFailure::Cancelled)
+                let removed = self.engine.remove_image(&built.image).await;
+                Err(removed.map_or_else(BuildFailure::from, |()| BuildFailure::Cancelled))
             }
             stored => stored,
         };

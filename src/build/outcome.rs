@@ -69,8 +69,13 @@ impl Builder {
             return Ok(None);
         }
         let buildpacks: Vec<_> = choice.packs.iter().map(|pack| pack.buildpack.clone()).collect();
-        let Some(circumstances) = self.circumstances(input, &buildpacks).await? else {
-            return Ok(None);
+        let circumstances = match self.circumstances(input, &buildpacks).await {
+            Ok(Some(circumstances)) => circumstances,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                tracing::warn!(build = %input.build, error = error.chain(), "no outcome is looked for");
+                return Ok(None);
+            }
         };
         let found = with(volume, "look for the last outcome", move |volume| {
             let found = Outcome::find(&volume, &back, &circumstances, Timestamp::now());
@@ -148,18 +153,15 @@ impl Outcome {
         let note = fs::read(volume.path(NOTE)).ok()?;
         let outcome = serde_json::from_slice::<Self>(&note).ok()?;
         let root = volume.build();
-        let same = |(path, then): (&PathBuf, &String)| {
-            state(&root, path).is_ok_and(|now| now.as_ref() == Some(then))
-        };
-        let free =
-            |path: &PathBuf| state(&root, path).is_ok_and(|now| now.as_deref() == Some(ABSENT));
+        let written = states(&root, outcome.writes.keys().cloned());
+        let free = written.is_some_and(|found| found.values().all(|state| state == ABSENT));
         let made = Timestamp(outcome.made);
         let holds = outcome.circumstances == circumstances
             && (made..made.after(limits::OUTCOME_AGE)).contains(&now)
             && !has_submodules(volume)
             && cache::parse(&outcome.keeps).iter().all(|path| back.contains(path))
-            && outcome.reads.iter().all(same)
-            && outcome.writes.keys().all(free);
+            && states(&root, outcome.reads.keys().cloned()).as_ref() == Some(&outcome.reads)
+            && free;
         holds.then_some(outcome)
     }
 
@@ -181,18 +183,14 @@ impl Outcome {
         let declared = read_small(&volume.cache().join(DECLARED)).ok()?;
         let keeps = read_small(&volume.cache().join(KEEP_LIST)).unwrap_or_default();
         let root = volume.build();
-        let (mut reads, mut writes) = (BTreeMap::new(), BTreeMap::new());
+        let (mut reads, mut writes) = (Vec::new(), BTreeMap::new());
         let mut room = limits::BUILD_RESULT_BYTES;
         if has_submodules(volume) {
             return None;
         }
         for line in std::str::from_utf8(&declared).ok()?.lines().chain(["reads Procfile"]) {
             match line.split_once(' ')? {
-                ("reads", path) => {
-                    let path = plain(path)?;
-                    let state = state(&root, &path).ok()??;
-                    reads.insert(path, state);
-                }
+                ("reads", path) => reads.push(plain(path)?),
                 ("writes", path) => {
                     let path = plain(path)?;
                     let written = Written::read(&root, &path, room).ok()?;
@@ -205,6 +203,7 @@ impl Outcome {
                 return None;
             }
         }
+        let reads = states(&root, reads)?;
         let result = |name: &str| {
             let content = read_small(&volume.work("result").join(name)).ok()?;
             Some((name.to_string(), content))
@@ -281,22 +280,35 @@ fn plain(path: &str) -> Option<PathBuf> {
     (!plain.as_os_str().is_empty()).then_some(plain)
 }
 
-/// What is at a path: nothing, or a file and what is in it. None for all else, which can change
-/// without looking changed.
-fn state(root: &Path, path: &Path) -> io::Result<Option<String>> {
-    let mut file = match open(root, path) {
-        Ok(Some(file)) => file,
-        Ok(None) => return Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(ABSENT.into())),
-        Err(error) => return Err(error),
-    };
-    let meta = file.metadata()?;
-    if meta.len() > limits::OUTCOME_READ_BYTES {
-        return Ok(None);
+/// What is at each of the paths: nothing, or a file and what is in it. None if one is something
+/// else, which can change without looking changed, or if there is too much to read.
+fn states(
+    root: &Path,
+    paths: impl IntoIterator<Item = PathBuf>,
+) -> Option<BTreeMap<PathBuf, String>> {
+    let mut room = limits::OUTCOME_READ_BYTES;
+    let mut states = BTreeMap::new();
+    for path in paths {
+        let state = match open(root, &path) {
+            Ok(file) => {
+                let content = read(file?, &mut room).ok()?;
+                hex(&Sha256::digest(&content))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => ABSENT.to_string(),
+            Err(_) => return None,
+        };
+        states.insert(path, state);
     }
+    Some(states)
+}
+
+/// A file with whether it can be executed.
+fn read(mut file: File, room: &mut u64) -> io::Result<Vec<u8>> {
+    let meta = file.metadata()?;
+    *room = room.checked_sub(meta.len()).ok_or(io::ErrorKind::FileTooLarge)?;
     let mut content = (meta.mode() & 0o111).to_le_bytes().to_vec();
     file.read_to_end(&mut content)?;
-    Ok(Some(hex(&Sha256::digest(&content))))
+    Ok(content)
 }
 
 /// A regular file below `root`, without following any link; none if it is something else.

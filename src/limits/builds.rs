@@ -26,7 +26,7 @@ pub const STANDBY_GONE: Duration = Duration::from_secs(30);
 /// Between two looks for it.
 pub const STANDBY_GONE_RETRY: Duration = Duration::from_millis(20);
 /// The end of a build's output has so long to come after the end of its last process.
-pub const BUILD_LAST_OUTPUT: Duration = Duration::from_secs(2);
+pub const BUILD_LAST_OUTPUT: Duration = Duration::from_secs(20);
 /// A load that begins with its build is given up after this, and made anew when it is needed: a
 /// process of Docker's waits meanwhile.
 pub const LOAD_AHEAD: Duration = Duration::from_secs(5);

@@ -3,6 +3,7 @@
 
 FINGERPRINT=
 PREBUILT=no     # node_modules came with the source
+WRITES_ELSEWHERE=no # an install writes into the source too: the next build installs again
 SWAPPED=no      # node_modules is the full tree, the pruned one waits in WORK_DIR
 FULL_DIR=$CACHE_DIR/node/full
 
@@ -13,7 +14,7 @@ FULL_DIR=$CACHE_DIR/node/full
 dependencies_fingerprint() {
   local files=() file
   for file in package-lock.json npm-shrinkwrap.json yarn.lock pnpm-lock.yaml .npmrc .yarnrc \
-    .yarnrc.yml pnpm-workspace.yaml .pnpmfile.cjs; do
+    .yarnrc.yml .yarnclean pnpm-workspace.yaml .pnpmfile.cjs .pnpmfile.mjs; do
     [ ! -f "$file" ] || files+=("$file")
   done
   for file in patches .yarn/patches .yarn/plugins; do
@@ -34,7 +35,7 @@ dependencies_listing() { # DIRECTORY
 }
 
 dependencies_stamp() { # DIRECTORY KIND
-  [ -d "$1" ] && [ "$PREBUILT" = no ] || return 0
+  [ -d "$1" ] && [ "$PREBUILT$WRITES_ELSEWHERE" = nono ] || return 0
   printf '%s\n' "$FINGERPRINT" "$(dependencies_listing "$1")" "$2" >"$1/.senryu-new"
   mv "$1/.senryu-new" "$1/.senryu-fingerprint"
 }
@@ -51,13 +52,22 @@ dependencies_kind() {
 }
 
 # Trees of these apps depend on more than the fingerprint covers: on other folders of the source,
-# or on what install scripts do, the app's own or that of Prisma's client, which reads the schema.
+# or on what install scripts do: the app's own, that of Prisma's client, which reads the schema, and
+# Puppeteer's, which reads where the browser is to be.
 dependencies_may_skip() {
   [ "$NODE_MODULES_CACHE" = true ] && [ "$HAS_LIFECYCLE" = false ] \
     && [ "$HAS_LOCAL_DEPENDENCIES" = false ] && [ "$HAS_WORKSPACES" = false ] \
     && [ ! -f binding.gyp ] && [ "$PREBUILT" = no ] \
     && ! grep -qs '^packages:' pnpm-workspace.yaml \
-    && [[ $DEPENDENCY_TEXT != *'"@prisma/client"'* ]]
+    && ! grep -qsE '(file|link):' pnpm-workspace.yaml \
+    && [[ ! $DEPENDENCY_TEXT =~ @prisma/client|\"puppeteer ]]
+}
+
+# Whether the install wrote into the source: a build that took node_modules over would lack that.
+dependencies_wrote_elsewhere() {
+  [ -n "$(find . -mindepth 1 \( -name node_modules -o -path ./.heroku -o -path ./.yarn \) -prune \
+    -o -cnewer "$WORK_DIR/begun" ! -type d ! -name package-lock.json ! -name yarn.lock \
+    ! -name pnpm-lock.yaml ! -name '.pnp.*' -print -quit)" ]
 }
 
 # Whether anything in node_modules is newer than the end of the install.
@@ -88,12 +98,17 @@ dependencies_install() {
     || warning \
     "No lock file found" "Without one, every build may get other versions. Run" \
     "\"$(dependencies_tool) install\" and commit the lock file." ""
+  touch "$WORK_DIR/begun"
   case "$MANAGER" in
     npm) dependencies_install_npm ;;
     yarn) dependencies_install_yarn ;;
     berry) dependencies_install_berry ;;
     pnpm) dependencies_install_pnpm ;;
   esac
+  if dependencies_may_skip && dependencies_wrote_elsewhere; then
+    WRITES_ELSEWHERE=yes
+    outcome_is_of_this_build
+  fi
   dependencies_stamp node_modules full
   touch "$WORK_DIR/installed"
 }

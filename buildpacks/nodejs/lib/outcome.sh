@@ -22,8 +22,9 @@ outcome_declare() {
   {
     # The last ones must not be there: directories, or what is built from the source.
     printf 'reads %s\n' package.json package-lock.json npm-shrinkwrap.json yarn.lock \
-      pnpm-lock.yaml .npmrc .yarnrc .yarnrc.yml pnpm-workspace.yaml .pnpmfile.cjs \
-      binding.gyp patches .yarn
+      pnpm-lock.yaml .npmrc .yarnrc .yarnrc.yml .yarnclean pnpm-workspace.yaml \
+      .pnpmfile.cjs .pnpmfile.mjs binding.gyp patches .yarn
+    [ -d node_modules ] || echo 'reads node_modules'
     # Whether there is one is told where nothing else says how the app starts.
     [ -f Procfile ] || [ -n "$START_SCRIPT" ] || echo 'reads server.js'
     for path in "$BUILDPACK_DIR"/profile/*.sh; do

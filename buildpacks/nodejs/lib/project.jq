@@ -4,12 +4,15 @@ def text: if type == "string" then . else "" end;
 def engine(name): (.engines | objects | .[name] | text) // "";
 def script(name): (.scripts | objects | .[name] | text) // "";
 def has_any(name): (.[name] | objects | length > 0) // false;
+def is_local: test("^(file|link|portal|workspace):|^(\\.\\.?|~)?/|^\\.\\.?$");
 def local_dependencies:
   [.dependencies, .devDependencies, .optionalDependencies | objects | .[] | strings
-    | select(test("^(file|link|portal|workspace):|^[.~/]"))] | length > 0;
+    | select(is_local)]
+    + [.overrides, .resolutions, (.pnpm | objects | .overrides) | .. | strings | select(is_local)]
+  | length > 0;
 def lifecycle:
   [script("preinstall", "install", "postinstall", "prepublish", "preprepare", "prepare",
-    "postprepare") | select(. != "")] | length > 0;
+    "postprepare", "predependencies", "dependencies", "postdependencies", "pnpm:devPreinstall") | select(. != "")] | length > 0;
 def cache_directories:
   [(.cacheDirectories // .cache_directories // []) | arrays | .[] | strings] | join("\n");
 

@@ -77,6 +77,25 @@ if begin outcome tiny; then
   runs_always
 fi
 
+# A dependency's install script may write beside node_modules; who takes that over has no such file.
+if begin writes-elsewhere tiny; then
+  seed
+  mkdir "$SOURCE/dep"
+  echo '{ "name": "dep", "version": "1.0.0", "scripts": { "install": "echo 1 >$INIT_CWD/made" } }' \
+    >"$SOURCE/dep/package.json"
+  (cd "$SOURCE/dep" && tar -czf ../dep.tgz --transform 's,^\.,package,' ./package.json)
+  rm -r "$SOURCE/dep"
+  sed -i 's/"scripts"/"dependencies": { "dep": "dep.tgz" }, "scripts"/' "$SOURCE/package.json"
+  build
+  status_is 0
+  check "the install wrote it" test -f "$VOLUME/work/build/made"
+  runs_always
+  store
+  build
+  status_is 0
+  check "and writes it again" test -f "$VOLUME/work/build/made"
+fi
+
 if begin cache-off express-npm; then
   seed
   config NODE_MODULES_CACHE false

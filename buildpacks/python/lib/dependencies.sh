@@ -24,7 +24,7 @@ dependencies_install() {
     installed=
   fi
   "manager_${MANAGER}_prepare"
-  if [ "$installed" = "$FINGERPRINT" ] && "manager_${MANAGER}_may_skip"; then
+  if [ "$installed" = "$FINGERPRINT" ] && dependencies_may_skip; then
     headline "Installing dependencies using '${COMMAND[*]}'"
     detail "Nothing has changed since the last build"
     dependencies_relocate
@@ -38,6 +38,15 @@ dependencies_install() {
   printf '%s\n' "$base" "$FINGERPRINT" | cmp -s - "$WORK_DIR/stamp" \
     || printf '%s\n' "$base" "$FINGERPRINT" >"$WORK_DIR/stamp"
   mv "$WORK_DIR/stamp" "$STAMP"
+}
+
+# Whether the same fingerprint always means the same install. Settings can name files, too.
+dependencies_may_skip() {
+  local pair named='^(PIP|UV)_(BUILD_)?(CONSTRAINT|OVERRIDE|REQUIREMENT|CONFIG_FILE|FIND_LINKS)='
+  for pair in "${CONFIG[@]}"; do
+    [[ ! $pair =~ $named ]] || return 1
+  done
+  "manager_${MANAGER}_may_skip"
 }
 
 # Everything that an installed environment depends on: the manager's files, the settings that

@@ -36,10 +36,15 @@ manager_pip_files() {
   printf '%s' "$PIP_FILES"
 }
 
+# Lines with which pip looks for archives in a directory or takes one, or a list that is not here.
+PIP_FILES_OF_LINES='(^|[[:space:]])(-f|--find-links)([[:space:]=]|$)'
+PIP_FILES_OF_LINES+='|^[[:space:]]*[^[:space:]@#]+\.(whl|zip|tgz|tar\.gz|tar\.bz2)'
+PIP_FILES_OF_LINES+='|^[[:space:]]*(-r|-c|--requirement|--constraint)[[:space:]=]*[^[:space:]]*(\$|://)'
+
 # Local paths and repositories can change while the lines that name them do not.
 manager_pip_may_skip() {
   [ "$MANIFEST" != setup.py ] && ! manager_pip_text \
-    | grep -qE '^[[:space:]]*(-e|--editable|-f|--find-links|\.|/|file:)|(git|hg|svn|bzr)\+|@ *file:|^[^#;@ ]*/'
+    | grep -qE "^[[:space:]]*(-e|--editable|\.|/|file:)|(git|hg|svn|bzr)\+|@ *file:|^[^#;@ ]*/|$PIP_FILES_OF_LINES"
 }
 
 manager_pip_removes() { return 1; }
@@ -67,7 +72,13 @@ manager_pip_install() {
 
 # --- uv ----------------------------------------------------------------------------------------
 
-manager_uv_text() { cat uv.lock pyproject.toml 2>/dev/null || true; }
+# Where the app's own package is, its backend finds by itself.
+manager_layout() { [ ! -d src ] || echo src; }
+
+manager_uv_text() {
+  cat uv.lock pyproject.toml uv.toml 2>/dev/null || true
+  manager_layout
+}
 
 manager_uv_may_skip() {
   local own='source = { editable = "." }'
@@ -83,6 +94,10 @@ manager_uv_is_link() {
   grep -qE "^build-backend *= *[\"']($pure)[\"']" pyproject.toml \
     && ! grep -qE '^ *dynamic *=|hooks|^\[tool\.(pdm|poetry)\.build' pyproject.toml
 }
+
+# Whether the app itself is a package that is installed.
+manager_uv_has_own() { grep -qF 'source = { editable = "." }' uv.lock; }
+manager_poetry_has_own() { ! grep -qE '^package-mode *= *false' pyproject.toml; }
 
 manager_uv_removes() { return 0; }
 
@@ -113,11 +128,14 @@ manager_uv_install() {
 
 # --- Poetry ------------------------------------------------------------------------------------
 
-manager_poetry_text() { cat poetry.lock pyproject.toml 2>/dev/null || true; }
+manager_poetry_text() {
+  cat poetry.lock pyproject.toml poetry.toml 2>/dev/null || true
+  manager_layout
+}
 
 manager_poetry_may_skip() {
   ! grep -qE '^type = "(directory|file|git)"' poetry.lock \
-    && ! grep -qsE '^\[tool\.poetry\.build\]' pyproject.toml
+    && ! grep -qsE '^\[tool\.poetry\.build\]|^[[:space:]]*build[[:space:]]*[=.]' pyproject.toml
 }
 
 manager_poetry_removes() { return 0; }
