@@ -172,9 +172,9 @@ impl Outcome {
         }
         for (name, content) in &self.results {
             let path = volume.work("result").join(name);
-            fs::write(path, content).context("write what a buildpack said")?;
+            write_new(&path, content).context("write what a buildpack said")?;
         }
-        fs::write(volume.cache().join(KEEP_LIST), &self.keeps).context("list what is kept")
+        write_new(&volume.cache().join(KEEP_LIST), &self.keeps).context("list what is kept")
     }
 
     /// What the build that has just ended came to, if its buildpack said enough about it. To be
@@ -265,6 +265,11 @@ impl Written {
 /// It is the container that fetches them.
 fn has_submodules(volume: &Volume) -> bool {
     fs::symlink_metadata(volume.work("result").join(submodules::FOUND)).is_ok()
+}
+
+/// A file where builds write, too: never through a link that one might have left.
+fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
+    File::options().write(true).create_new(true).open(path)?.write_all(content)
 }
 
 /// A path of a declaration: relative, and nowhere up.
@@ -418,6 +423,14 @@ mod tests {
         assert_eq!(read(built.volume.work("result").join("micros")), "0\n");
         assert_eq!(read(built.volume.cache().join(KEEP_LIST)), ".heroku/python\n");
         assert_eq!(read(built.volume.build().join("app.py")), "2\n");
+        fs::remove_file(built.volume.cache().join(KEEP_LIST)).unwrap();
+        fs::remove_file(built.volume.build().join(".profile.d/p.sh")).unwrap();
+        for name in found.results.keys() {
+            fs::remove_file(built.volume.work("result").join(name)).unwrap();
+        }
+        let outside = built.volume.path("outside");
+        symlink(&outside, built.volume.cache().join(KEEP_LIST)).unwrap();
+        assert!(found.put(&built.volume).is_err() && !outside.exists(), "not through a link");
     }
 
     #[test]

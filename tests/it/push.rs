@@ -54,6 +54,10 @@ fn a_small_change_is_stored_as_what_changed_and_nothing_that_is_gone_comes_back(
     // Nobody else's slugs are counted.
     let platform = Arc::new(Platform::start_with(&["--build-standby", "600"]));
     let app = platform.app_with("tiny");
+    // With a script of its own in the build, so that each push needs a container.
+    let package = r#"{ "engines": { "node": "24.x" },
+        "scripts": { "start": "node server.js", "build": "true" } }"#;
+    app.write("package.json", package);
     let large = "many words\n".repeat(100_000);
     for name in ["kept", "old/changed", "old/gone", "leaves/a"] {
         app.write(name, &format!("{name}\n"));
