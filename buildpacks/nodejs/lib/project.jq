@@ -12,7 +12,8 @@ def local_dependencies:
   | length > 0;
 def lifecycle:
   [script("preinstall", "install", "postinstall", "prepublish", "preprepare", "prepare",
-    "postprepare", "predependencies", "dependencies", "postdependencies", "pnpm:devPreinstall") | select(. != "")] | length > 0;
+    "postprepare", "predependencies", "dependencies", "postdependencies", "pnpm:devPreinstall")
+    | select(. != "")] | length > 0;
 def cache_directories:
   [(.cacheDirectories // .cache_directories // []) | arrays | .[] | strings] | join("\n");
 
